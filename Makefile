@@ -1,0 +1,57 @@
+# The two commands: `make demo` and `make test`. Everything lives in .venv, .cache and var below this folder.
+
+# Python of the environment: PYTHON=…, else the one that .venv has, else the newest that runs here.
+PYTHON ?= $(shell for python in .venv/bin/python python3.14 python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import sys, venv, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
+	&& exec "$$python" -c 'import os, sys; print(os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2]))'; done)
+
+.PHONY: help setup setup-test tools demo test bench lint format lock clean
+
+help:
+	@echo "make demo    set up, then run portal and gate with a demo catalogue"
+	@echo "make test    set up, then lint, type check and run all tests"
+	@echo "make bench   the benchmarks"
+	@echo "make setup   only the environment: .venv/bin/ftpgate"
+	@echo "make lint    ruff and mypy      make format   let ruff rewrite"
+	@echo "make lock    pin the newest versions of all packages"
+	@echo "make clean   remove what the above made, but not var/, the demo's data"
+
+setup setup-test: .python
+	@"$(PYTHON)" deploy/setup/environment.py $(if $(filter setup-test,$@),--test)
+
+.PHONY: .python
+.python:
+	@test -n "$(PYTHON)" || { echo "setup: no Python of 3.11 to 3.14 found; install one (apt-get install python3) or run make PYTHON=/path/to/python3" >&2; exit 1; }
+
+# The programs that the tests drive: download managers, archivers, a browser, real music.
+tools: setup-test
+	@.venv/bin/python deploy/setup/components.py
+
+demo: setup
+	@exec .venv/bin/ftpgate demo
+
+test: tools lint
+	@.venv/bin/python -m pytest
+
+bench: setup-test
+	@.venv/bin/python deploy/setup/components.py --bench
+	@.venv/bin/python -m tests.bench
+
+lint: setup-test
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
+
+format: setup-test
+	@.venv/bin/ruff check --quiet --fix .
+	@.venv/bin/ruff format --quiet .
+
+# Needs uv. Without any configuration of this machine's, so that every hash is one of the public index.
+LOCK = uv --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+lock:
+	@$(LOCK) --extra build --output-file requirements.lock
+	@$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-test.lock
+
+clean:
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find ftpgate webportal tests deploy -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,13 @@
+"""`ftpgate` and `python -m ftpgate`."""
+
+import sys
+
+from ftpgate.cli import run
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`ftpgate doctor`: what is wrong with this installation, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ftpgate import settings as settings_module
+from ftpgate.commands.shop import Shop, load_shop
+from ftpgate.commands.status import status
+from ftpgate.delivery.tls import Certificates
+from ftpgate.errors import UserError
+from ftpgate.settings import Address, Settings
+
+_FEW_DESCRIPTORS = 4_096
+_RENEW_WITHIN = 7
+"""Days before its end at which a certificate should have been renewed: those who renew by a clock do it weeks before."""
+_BUILT = 1_767_225_600  # 2026-01-01: a clock that is before this was never set
+
+Check = Callable[[], str]
+
+
+def examine() -> dict[str, Any]:
+    """`{"ok", "checks": [{"name", "ok", "found", "mend"}]}`; `mend` is null where all is well."""
+    checks = [_done(name, check) for name, check in _checks()]
+    return {"ok": all(check["ok"] for check in checks), "checks": checks}
+
+
+def _done(name: str, check: Check) -> dict[str, Any]:
+    try:
+        return {"name": name, "ok": True, "found": check(), "mend": None}
+    except UserError as error:
+        return {"name": name, "ok": False, "found": error.cause, "mend": error.mend}
+
+
+def _checks() -> Iterator[tuple[str, Check]]:
+    """One after the other, since what comes first may make the rest pointless."""
+    try:
+        settings = settings_module.load()
+        settings_module.secret_key(settings)
+    except UserError as problem:
+        failed = problem
+
+        def bad() -> str:
+            raise failed
+
+        yield "settings", bad
+        return
+    yield "settings", lambda: f"understood; state in {settings.state_dir}"
+    if settings.tls != "off":
+        yield "certificate", lambda: _certificate(settings)
+    yield "media folder", lambda: _media(settings)
+    yield "file descriptors", _descriptors
+    yield "system clock", _clock
+    shop: Shop | None = None
+
+    def load() -> str:
+        nonlocal shop
+        shop = load_shop(settings)
+        return f"{settings.bridge} is there"
+
+    yield "bridge", load
+    holders: dict[str, str] = {}
+    if shop is not None:
+        yield from shop.checks()
+        with suppress(UserError):  # the checks of the shop have said why
+            holders = _holders(shop, settings)
+    for name, address in _addresses(settings).items():
+        yield f"port of {name}", _port_check(name, address, holders.get(str(address)))
+
+
+def _media(settings: Settings) -> str:
+    root = settings.media_root
+    if not root.is_dir():
+        raise UserError(f"there is no folder {str(root)!r}", f"make it (mkdir -p {root}) or set FTPGATE_MEDIA_ROOT")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise UserError(f"the folder {str(root)!r} cannot be read by this user", "mend its permissions")
+    return f"{root} can be read"
+
+
+def _certificate(settings: Settings) -> str:
+    assert settings.tls_cert is not None
+    assert settings.tls_key is not None
+    left = Certificates(settings.tls_cert, settings.tls_key).expires - datetime.now(UTC)
+    if left < timedelta():
+        raise UserError(f"{settings.tls_cert} has expired {-left.days} days ago", "renew it, then send the gate a SIGHUP")
+    if left < timedelta(days=_RENEW_WITHIN):
+        raise UserError(f"{settings.tls_cert} expires in {left.days} days", "renew it, then send the gate a SIGHUP")
+    return f"{settings.tls_cert} and its key belong together, for {left.days} more days"
+
+
+def _descriptors() -> str:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY:
+        return "no limit"
+    if hard < _FEW_DESCRIPTORS:
+        raise UserError(
+            f"only {hard} files may be open at once: about {hard // 2} downloads", "raise it (ulimit -Hn, LimitNOFILE=)"
+        )
+    return f"{hard} may be open at once"
+
+
+def _clock() -> str:
+    if time.time() < _BUILT:
+        raise UserError(f"the clock says {time.strftime('%Y-%m-%d', time.gmtime())}", "set it, and run a time service (chrony)")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _addresses(settings: Settings) -> dict[str, Address]:
+    named = {
+        "FTP": settings.ftp, "HTTP": settings.http, "FTPS": settings.ftps, "HTTPS": settings.https,
+        "ADMIN": settings.admin, "PORTAL": settings.portal,
+    }  # fmt: skip
+    return {name: address for name, address in named.items() if address is not None}
+
+
+def _holders(shop: Shop, settings: Settings) -> dict[str, str]:
+    """Who of us listens where just now, by address."""
+    started = shop.running_gates()
+    answering = {gate["id"] for gate in status(started)["gates"]}
+    found = {
+        gate[name]: f"the gate {gate['id']}"
+        for gate in started
+        if gate["id"] in answering
+        for name in ("ftp", "http", "ftps", "https", "admin")
+    }
+    return found | ({str(settings.portal): "the portal"} if shop.portal_answers() else {})
+
+
+def _port_check(name: str, address: Address, holder: str | None) -> Check:
+    def check() -> str:
+        if holder is not None:
+            return f"{address} is held by {holder}"
+        try:
+            kind, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            with closing(socket.socket(kind, socket.SOCK_STREAM)) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(where)
+        except OSError as error:
+            raise UserError(f"{address} cannot be listened on ({error.strerror})", f"free it, or set FTPGATE_{name}") from None
+        return f"{address} is free"
+
+    return check

@@ -1,0 +1,90 @@
+"""The commands that need the shop, found by the dotted name of its bridge.
+
+`FTPGATE_BRIDGE=webportal.bridge` means that `webportal.commands` has `make_commands(settings) -> Shop`: the module
+`commands` beside the bridge. A shop that comes without one has its own tools; these commands then say so.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ftpgate.errors import UserError
+from ftpgate.settings import Settings
+
+Document = dict[str, Any]
+"""What a command prints with `--json`."""
+
+
+class Shop(Protocol):
+    """Every method raises `UserError` for whatever the caller can mend, a database that is away included."""
+
+    def user_add(self, name: str, tier: str | None, password: str | None) -> Document: ...
+
+    def tier_set(self, name: str, rate: int, connections: int | None) -> Document: ...
+
+    def item_add(
+        self, folder: Path, title: str | None, artist: str | None, year: int | None, copy: bool
+    ) -> tuple[Document, Sequence[str]]:
+        """The item, and the names of audio files whose tags could not be read."""
+        ...
+
+    def item_verify(self, item: str | None) -> Document: ...
+
+    def grant_issue(self, user: str, items: Sequence[str], expires: int) -> Document: ...
+
+    def grant_show(self, grant: str) -> Document: ...
+
+    def grant_revoke(self, grant: str) -> Document: ...
+
+    def grant_renew(self, grant: str, expires: int) -> Document: ...
+
+    def grant_token(self, grant: str) -> Document: ...
+
+    def running_gates(self) -> Sequence[Document]:
+        """`{"id", "started_at", "ftp", "http", "ftps", "https", "admin"}` of gates that started and have not stopped in order.
+
+        `ftps` and `https` are empty where a gate does not listen for them.
+        """
+        ...
+
+    def checks(self) -> Sequence[tuple[str, Callable[[], str]]]:
+        """What `doctor` looks at in the shop: a name, and a function that says what is well or raises `UserError`."""
+        ...
+
+    def manage(self, arguments: Sequence[str]) -> int: ...
+
+    def portal(self) -> int: ...
+
+    def portal_answers(self) -> bool:
+        """Is it the portal that answers where it is to listen?"""
+        ...
+
+    def demo(self) -> Document:
+        """Prepare the database and make the demo's catalogue and users, once.
+
+        `{"users": [{"name", "password", "tier", "about"}], "items": [{"id", "title"}]}`
+        """
+        ...
+
+
+def load_shop(settings: Settings) -> Shop:
+    """The shop's commands.
+
+    Raises:
+        UserError: the shop that the bridge belongs to has none.
+    """
+    package = settings.bridge.rpartition(".")[0]
+    name = f"{package}.commands" if package else "commands"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, what it needs is not
+        raise UserError(
+            f"FTPGATE_BRIDGE={settings.bridge} comes without commands ({name})", "use the tools of that shop"
+        ) from None
+    shop: Shop = module.make_commands(settings)
+    return shop

@@ -1,0 +1,57 @@
+"""Asking every running gate (`ftpgate status`), and ending connections there; gates that do not answer are left out."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+from ftpgate.settings import parse_address
+
+_log = logging.getLogger(__name__)
+
+_SECONDS = 3.0
+_LARGEST = 64 << 20
+_AT_ONCE = 16
+
+
+def status(gates: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`{"gates": […], "transfers": […]}` of gates, given with their `id` and `admin` address."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        asked = zip(gates, threads.map(lambda gate: _ask(gate, "GET", "/status"), gates), strict=True)
+        # At the address of a gate that is gone another may answer by now, and tell of itself a second time.
+        answers = [answer for gate, answer in asked if answer and answer.get("gate", {}).get("id") == gate["id"]]
+    return {
+        "gates": [answer["gate"] for answer in answers],
+        "transfers": [transfer for answer in answers for transfer in answer["transfers"]],
+    }
+
+
+def end(gates: Sequence[dict[str, Any]], permit: str) -> int:
+    """End the connections that a pass for it names, at all gates; returns how many transfers that were."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        answers = threads.map(lambda gate: _ask(gate, "POST", f"/end/{quote(permit, safe='')}"), gates)
+        return sum(answer["ended"] for answer in answers if answer is not None)
+
+
+def _ask(gate: dict[str, Any], method: str, path: str) -> dict[str, Any] | None:
+    """A gate's answer; None when there is none, or it refuses."""
+    host, port = parse_address(gate["admin"])
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    try:
+        connection.request(method, path, headers={"Accept": "application/json", "Connection": "close"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            return None
+        document: dict[str, Any] = json.loads(answer.read(_LARGEST))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _log.debug("gate %s does not answer: %s", gate["id"], error)
+        return None
+    finally:
+        connection.close()
+    return document

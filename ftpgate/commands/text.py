@@ -1,0 +1,126 @@
+"""What commands print for people; the same documents as with `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Document = dict[str, Any]
+
+
+def text(command: str, document: Document) -> str:
+    """The lines for a command's document."""
+    return "\n".join(_TEXTS[command](document))
+
+
+def _user_add(document: Document) -> Iterator[str]:
+    yield f"user {document['user']} in the tier {document['tier']}"
+
+
+def _tier_set(document: Document) -> Iterator[str]:
+    rate = f"{_bytes(document['rate'])}/s" if document["rate"] else "no rate limit"
+    yield f"tier {document['tier']}: {rate}, {document['connections']} connections"
+
+
+def _item_add(document: Document) -> Iterator[str]:
+    yield f"item {document['id']}: {document['title']}"
+    for file in document["files"]:
+        yield f"  {_bytes(file['bytes']):>9}  {file['path']}"
+
+
+def _item_verify(document: Document) -> Iterator[str]:
+    for item in document["items"]:
+        yield f"item {item['id']}: {item['title']}: {item['files']} files, {_problems(len(item['problems']))}"
+        for problem in item["problems"]:
+            yield f"  {problem['path']} {problem['problem']}"
+    if not document["items"]:
+        yield "there are no items"
+
+
+def _problems(count: int) -> str:
+    return f"{count} not as imported" if count else "all as imported"
+
+
+def _grant_issue(document: Document) -> Iterator[str]:
+    yield f"grant    {document['grant']} until {document['expires_at']}"
+    yield f"token    {document['token']}"
+    for name, link in document["links"].items():
+        yield f"{name:<8} {link}"
+
+
+def _grant_show(document: Document) -> Iterator[str]:
+    yield f"grant {document['grant']} of {document['user']}: {document['state']}"
+    yield f"  issued {document['issued_at']}, expires {document['expires_at']}, complete {document['completed_at'] or 'not yet'}"
+    for item in document["items"]:
+        done = "complete" if item["complete"] else f"{_bytes(item['delivered'])} of {_bytes(item['bytes'])}"
+        yield f"  {item['id']} {item['folder']}: {done}"
+        for file in item["files"]:
+            covered = sum(end - start for start, end in file["covered"])
+            yield f"    {_percent(covered, file['bytes']):>4}  {file['path']}"
+
+
+def _grant_state(document: Document) -> Iterator[str]:
+    until = f" until {document['expires_at']}" if "expires_at" in document else ""
+    yield f"grant {document['grant']} is {document['state']}{until}"
+
+
+def _receipt_verify(document: Document) -> Iterator[str]:
+    receipt = document["receipt"]
+    item = receipt["item"]
+    yield "the receipt is good: signed by this key, and no byte of it was changed"
+    yield f"  key    {document['key']}"
+    yield f"  item   {' - '.join(part for part in (item['artist'], item['title']) if part)}, {_bytes(receipt['bytes'])}"
+    yield f"  to     {receipt['user']['name']}, under the grant {receipt['grant']}"
+    yield f"  whole  {receipt['completed_at']}"
+
+
+def _status(document: Document) -> Iterator[str]:
+    for gate in document["gates"]:
+        yield (
+            f"gate {gate['id']} since {gate['started_at']}: FTP {gate['ftp']}, HTTP {gate['http']}, "
+            f"{gate['connections']} connections, {gate['transfers']} transfers, {_bytes(gate['bytes_per_s'])}/s, "
+            f"{_bytes(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
+        )
+    if not document["gates"]:
+        yield "no gate answers"
+    for transfer in document["transfers"]:
+        yield (
+            f"  {transfer['grant']} {transfer['user']} {transfer['protocol']} {transfer['peer']} {transfer['path']} "
+            f"{transfer['start']}-{transfer['end']}: {_bytes(transfer['delivered'])}, {_bytes(transfer['bytes_per_s'])}/s"
+        )
+
+
+def _doctor(document: Document) -> Iterator[str]:
+    for check in document["checks"]:
+        yield f"{'ok  ' if check['ok'] else 'BAD '} {check['name']}: {check['found']}"
+        if not check["ok"]:
+            yield f"       → {check['mend']}"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _percent(part: int, whole: int) -> str:
+    """Never 100 % before it is."""
+    return f"{100 * part // whole if whole else 100}%"
+
+
+_TEXTS: dict[str, Callable[[Document], Iterator[str]]] = {
+    "user add": _user_add,
+    "tier set": _tier_set,
+    "item add": _item_add,
+    "item verify": _item_verify,
+    "grant issue": _grant_issue,
+    "grant token": _grant_issue,
+    "grant show": _grant_show,
+    "grant revoke": _grant_state,
+    "grant renew": _grant_state,
+    "receipt verify": _receipt_verify,
+    "status": _status,
+    "doctor": _doctor,
+}

@@ -1,0 +1,122 @@
+"""A listening socket: its connections are accepted in bounded bursts, and let be while the process has no descriptor left."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ftpgate.settings import Address
+
+if TYPE_CHECKING:
+    from pyftpdlib.ioloop import IOLoop
+
+_log = logging.getLogger(__name__)
+
+BACKLOG = 4_096
+ACCEPTS = 32
+"""Connections taken in one wake-up: a millisecond's work, so that a burst of them keeps nobody waiting."""
+PAUSE = 0.5
+"""Seconds without accepting after the process had no descriptor left: a poll that reports those who wait would only spin."""
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Acceptor:
+    """Accepts connections at one address until `close`; those that are open then live on.
+
+    Args:
+        accepted: told of every connection, a non-blocking socket that is its own from then on, and of its client's address.
+
+    Attributes:
+        address: where it listens, with the real port. `::` takes IPv4 as well.
+
+    Raises:
+        OSError: nothing can listen there.
+    """
+
+    def __init__(self, loop: IOLoop, address: Address, accepted: Callable[[socket.socket, str], None]) -> None:
+        self._loop = loop
+        self._accepted = accepted
+        self._socket = _bound(address)
+        self._fileno = self._socket.fileno()
+        self._watched = False
+        host, port = self._socket.getsockname()[:2]
+        self.address = Address(host, port)
+        self._watch()
+
+    @property
+    def open(self) -> bool:
+        return self._fileno >= 0
+
+    def close(self) -> None:
+        """Accept no more."""
+        if not self.open:
+            return
+        if self._watched:
+            self._loop.unregister(self._fileno)
+        self._fileno = -1
+        self._socket.close()
+
+    # -- what the loop says
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        for _ in range(ACCEPTS):
+            try:
+                sock, name = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    return self._pause(error)
+                continue  # the client has gone already; accept(2) tells of its network's errors, too
+            try:
+                sock.setblocking(False)
+                self._accepted(sock, str(name[0]))
+            except OSError:
+                sock.close()
+
+    def handle_close(self) -> None:
+        _log.error("the listening socket at %s is broken", self.address)
+        self.close()
+
+    def handle_error(self) -> None:
+        _log.exception("a connection to %s met an error as it was accepted", self.address)
+
+    def _pause(self, error: OSError) -> None:
+        _log.error("no connection can be accepted (%s); raise the limit of open files", error.strerror)
+        self._watched = False
+        self._loop.unregister(self._fileno)
+        self._loop.call_later(PAUSE, self._watch)
+
+    def _watch(self) -> None:
+        if self.open:
+            self._watched = True
+            self._loop.register(self._fileno, self, self._loop.READ)
+
+
+def _bound(address: Address) -> socket.socket:
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it: an answer's last, partial segment goes at once.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(where)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock

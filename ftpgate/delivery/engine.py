@@ -1,0 +1,145 @@
+"""All transfers of one gate, and the one clock that looks after them.
+
+A transfer that is being sent looks after itself. One that is written asks the kernel a few times a second whether the
+client has acknowledged; one that is acknowledged is asked once more after a second. Both wait in queues here, so that
+thousands of connections need no timer of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.delivery.alarm import Alarm, CallLater
+from ftpgate.delivery.credit import HOLD, Phase
+from ftpgate.delivery.files import FileStore
+from ftpgate.delivery.transfer import Carrier, Part, Transfer
+from ftpgate.grants import TransferRecord
+
+SETTLE_EVERY = 0.02
+"""Seconds between two looks at what is written and not yet acknowledged."""
+SWEEP_EVERY = 5.0
+STALLED = 300.0
+"""Seconds without a new acknowledgement after which a transfer is given up."""
+SUSPECT = 30.0
+"""Seconds without one after which a transfer is looked at: slow ones look at themselves every 64 KiB only."""
+CHUNK = 262_144
+"""Bytes per turn of an unlimited transfer: it shares the loop with the others."""
+
+
+class Journal(Protocol):
+    def transfer(self, record: TransferRecord) -> None:
+        """A transfer has ended."""
+        ...
+
+
+class Engine:
+    """Starts transfers and sees each to its end.
+
+    Args:
+        files: where descriptors come from.
+        journal: told of every ended transfer.
+        call_later: the loop's.
+    """
+
+    def __init__(self, files: FileStore, journal: Journal, call_later: CallLater, *, chunk: int = CHUNK) -> None:
+        self.files = files
+        self.chunk = chunk
+        self.transfers: set[Transfer] = set()
+        self.delivered = 0
+        """Bytes acknowledged by all transfers that have ended; for the metrics."""
+        self.outcomes: dict[str, int] = {}
+        self._journal = journal
+        self._call_later = call_later
+        self._settling: set[Transfer] = set()
+        self._holding: deque[tuple[float, Transfer]] = deque()
+        self._clock = Alarm(call_later, self._tick)
+        self._on_idle: Callable[[], None] | None = None
+        call_later(SWEEP_EVERY, self._sweep)
+
+    def start(
+        self, carrier: Carrier, grant: OpenGrant, parts: Sequence[Part], *,
+        item: str, path: str, protocol: str, peer: str, client: str = "",
+    ) -> Transfer:  # fmt: skip
+        """Begin to send `parts` over `carrier`. Everything after that is told to the carrier.
+
+        Args:
+            item: the item's id, and `path` the resource's path in the grant, for the records.
+            protocol: `ftp`, `ftps`, `http` or `https`.
+            peer: the client's address.
+            client: what the client calls itself.
+        """
+        transfer = Transfer(self, carrier, grant, parts, item=item, path=path, protocol=protocol, peer=peer, client=client[:200])
+        self.transfers.add(transfer)
+        grant.transfers.add(transfer)
+        grant.customer.transfers.add(transfer)
+        transfer.begin()
+        return transfer
+
+    def settle(self, transfer: Transfer) -> None:
+        """`transfer` is written: watch for its acknowledgement."""
+        self._settling.add(transfer)
+        self._tick_by(time.monotonic() + SETTLE_EVERY)
+
+    def hold(self, transfer: Transfer) -> None:
+        """`transfer` is acknowledged: look once more when it has been held open for long enough."""
+        self._settling.discard(transfer)
+        until = time.monotonic() + HOLD
+        self._holding.append((until, transfer))
+        self._tick_by(until)
+
+    def ended(self, transfer: Transfer) -> None:
+        """`transfer` has its outcome."""
+        self.transfers.discard(transfer)
+        self._settling.discard(transfer)
+        transfer.grant.transfers.discard(transfer)
+        transfer.grant.customer.transfers.discard(transfer)
+        self.delivered += transfer.credit.acknowledged
+        outcome = transfer.outcome or "error"
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        self._journal.transfer(transfer.record())
+        if self._on_idle is not None and not self.transfers:
+            self._on_idle()
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once no transfer is left, at once if there is none: the way to drain."""
+        self._on_idle = call
+        if not self.transfers:
+            call()
+
+    def abort_all(self) -> None:
+        """End everything that still runs, by reset."""
+        for transfer in tuple(self.transfers):
+            transfer.abort("cut")
+
+    def _tick_by(self, when: float) -> None:
+        self._clock.within(max(when - time.monotonic(), 0.001))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for transfer in tuple(self._settling):
+            transfer.look(now)
+        holding = self._holding
+        while holding and holding[0][0] <= now:
+            _, transfer = holding.popleft()
+            transfer.look(now)
+            if transfer.outcome is None and transfer.credit.phase is Phase.HOLDING:
+                holding.append((now + SETTLE_EVERY, transfer))  # the probe's answer is on its way, or the window is shut
+        if self._settling:
+            self._tick_by(now + SETTLE_EVERY)
+        elif holding:
+            self._tick_by(max(holding[0][0], now + SETTLE_EVERY))
+
+    def _sweep(self) -> None:
+        """Find the stalled ones; a client that takes nothing must not keep its place for ever."""
+        self._call_later(SWEEP_EVERY, self._sweep)
+        self.files.tidy()
+        now = time.monotonic()
+        for transfer in tuple(self.transfers):
+            if now - transfer.moved_at > SUSPECT:
+                transfer.look(now)
+                if now - transfer.moved_at > STALLED:
+                    transfer.abort("stalled")

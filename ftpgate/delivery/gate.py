@@ -1,0 +1,88 @@
+"""What the fronts share: one loop, one engine, one gatekeeper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from ftpgate.delivery.engine import Engine
+from ftpgate.delivery.gatekeeper import Gatekeeper
+from ftpgate.delivery.handshake import Handshakes
+from ftpgate.delivery.lag import LoopLag
+from ftpgate.passes import Passes
+from ftpgate.settings import Settings
+
+if TYPE_CHECKING:
+    from pyftpdlib.ioloop import IOLoop
+
+
+class LedgerState(Protocol):
+    """What the fronts may know of the ledger."""
+
+    @property
+    def backlog(self) -> int: ...
+
+    @property
+    def hangs(self) -> bool: ...
+
+    failing_since: float | None
+    transactions: int
+
+
+@dataclass(slots=True)
+class Gate:
+    """A running gate, as its fronts see it. All of it lives on the loop's thread."""
+
+    id: str
+    settings: Settings
+    loop: IOLoop
+    engine: Engine
+    gatekeeper: Gatekeeper
+    ledger: LedgerState
+    started_at: float
+    """Unix time."""
+    most_connections: int
+    """Client sockets that the limit of open files leaves room for."""
+    tls: Handshakes | None = None
+    """Where TLS connections come from; None when none is spoken."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Where it listens: `ftp`, `http`, `ftps`, `https`, `admin` to `H:P`; filled once the ports are bound."""
+    connections: int = 0
+    """Open client connections: FTP sessions and HTTP connections, idle ones too."""
+    sessions: int = 0
+    """The FTP sessions among them."""
+    draining: bool = False
+    """No new transfers: the process is about to end."""
+    lag: LoopLag = field(default_factory=LoopLag)
+    """How late the loop wakes up."""
+    passes: Passes = field(init=False)
+    """Reads what the portal has allowed."""
+
+    def __post_init__(self) -> None:
+        self.passes = Passes(self.settings)
+
+    @property
+    def tls_required(self) -> bool:
+        """Is nothing to be handed out in the clear?"""
+        return self.settings.tls == "require"
+
+    @property
+    def loop_lag_ms(self) -> float:
+        """The largest of the last ten seconds."""
+        return round(self.lag.worst * 1000, 3)
+
+    def health(self) -> str:
+        """What is wrong with this gate, in one line; '' when nothing is."""
+        if self.draining:
+            return "stopping"
+        if self.ledger.failing_since is not None or self.ledger.hangs:
+            return "the database does not answer"
+        return ""
+
+    def link(self, protocol: str) -> str | None:
+        """`H:P` of a protocol as customers should use it, or None when it does not listen."""
+        address = self.addresses.get(protocol)
+        if address is None or self.settings.public_host is None:
+            return address
+        host = self.settings.public_host
+        return f"{f'[{host}]' if ':' in host else host}:{address.rpartition(':')[2]}"

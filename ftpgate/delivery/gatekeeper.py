@@ -1,0 +1,303 @@
+"""Who may come in: tokens looked up off the loop, grants in use kept fresh, strangers kept out.
+
+A grant that was opened stays in a bounded cache and is asked for anew every second, so that a revocation or another
+tier arrives within two. While the database is away, what is cached goes on; what is not cannot be judged.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+from ftpgate.coverage import Span
+from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant, Throttle
+from ftpgate.delivery.alarm import CallLater
+from ftpgate.delivery.files import OffLoop
+from ftpgate.delivery.strangers import Strangers
+from ftpgate.errors import DeadToken, GateError, TooManyWrongTokens, Unavailable, UnknownToken
+from ftpgate.grants import Bridge, Doubt, Grant, GrantState, GrantStatus
+from ftpgate.tokens import Token
+
+_log = logging.getLogger(__name__)
+
+REFRESH_EVERY = 1.0
+IDLE = 60.0
+"""Seconds that a grant which nobody uses stays in the cache."""
+CACHED = 10_000
+"""Grants in the cache that nobody uses, at the most."""
+
+PATIENCE = 10.0
+"""Seconds that a client waits for its token to be looked up. A database that hangs, or a host that is gone, says nothing."""
+
+Answer = Callable[[OpenGrant | None, GateError | None], None]
+LoginAnswer = Callable[[str, OpenGrant | None, GateError | None], None]
+"""As `Answer`, after the credential that was judged last."""
+
+_NOT_THIS_ONE = (UnknownToken, DeadToken, TooManyWrongTokens)
+
+
+class _Waiting(NamedTuple):
+    """A client whose token is being looked up."""
+
+    peer: str
+    answer: Answer
+    since: float
+
+
+class Gatekeeper:
+    """Opens grants for tokens.
+
+    Args:
+        bridge: the shop; called off the loop only.
+        offloop: where its calls run.
+        ledger: where the coverage of the grants goes.
+        call_later: the loop's.
+        grace: seconds that a complete grant keeps serving.
+        total_rate: bytes a second of all customers together; 0 for no limit.
+    """
+
+    def __init__(
+        self, bridge: Bridge, offloop: OffLoop, ledger: Ledger, call_later: CallLater, *, grace: float, total_rate: int = 0
+    ) -> None:
+        self._bridge = bridge
+        self._offloop = offloop
+        self._ledger = ledger
+        self._call_later = call_later
+        self._grace = grace
+        self._throttle = Throttle(total_rate, call_later) if total_rate else None
+        self._grants: OrderedDict[str, OpenGrant] = OrderedDict()
+        self._used: dict[str, float] = {}
+        self._doubts: OrderedDict[str, Mapping[str, Sequence[Span]]] = OrderedDict()
+        self._customers: dict[str, Customer] = {}
+        self._waiting: dict[bytes | str, list[_Waiting]] = {}
+        """Who waits for a look-up: of a token by its digest, of a grant by its id."""
+        self._strangers = Strangers()
+        self._refreshing = False
+        self._renewing: set[str] = set()
+        """Grants whose items are being looked up anew."""
+        self.look_ups = 0
+        """Tokens and grants that were looked up in the shop; for the metrics."""
+        call_later(REFRESH_EVERY, self._refresh)
+
+    def admit(self, presented: str, peer: str, answer: Answer) -> None:
+        """Find the grant that `presented` opens, then `answer(grant, None)` or `answer(None, error)` on the loop.
+
+        The answer comes at once when the grant is in use, and later otherwise; a front holds back what the client sends
+        meanwhile. Errors: UnknownToken, DeadToken, TooManyWrongTokens, Unavailable.
+        """
+        token = Token.parse(presented)
+        if token is None:
+            return self._wrong(peer, answer)
+        digest = token.digest()
+        held = self._grants.get(token.grant)
+        if held is not None and digest in held.status.live_tokens:
+            return self._admitted(held, digest, answer)
+        self._look_up(digest, lambda: self._bridge.look_up(token), peer, answer)
+
+    def log_in(self, user: str, password: str, peer: str, answer: LoginAnswer) -> None:
+        """Admit whoever gives a token as user name or as password, the same over FTP and HTTP.
+
+        Beside the token anything is allowed, also another one: of an older link that a client has remembered. When none
+        of two opens anything, a dead one says more than an unknown one.
+        """
+        given = [text for text in dict.fromkeys((user, password)) if Token.parse(text) is not None]
+        self._log_in(given or [password], peer, answer, None)
+
+    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, dead: DeadToken | None) -> None:
+        presented, *others = given
+
+        def judged(grant: OpenGrant | None, error: GateError | None) -> None:
+            known = error if isinstance(error, DeadToken) else dead
+            if others and isinstance(error, _NOT_THIS_ONE):
+                self._log_in(others, peer, answer, known)
+            else:
+                answer(presented, grant, known or error if isinstance(error, _NOT_THIS_ONE) else error)
+
+        self.admit(presented, peer, judged)
+
+    def watch(self, name: str, peer: str, answer: Answer) -> None:
+        """Find the grant with this id for somebody who may look on without a token of it; answers as `admit` does.
+
+        Who follows a grant that was renewed a moment ago comes sooner than the next refresh: one that is held and opens
+        nothing is asked for anew. Only the shop's own pages get here, so that costs no stranger's look-ups.
+        """
+        held = self._grants.get(name)
+        if held is not None and held.status.opens(time.time(), self._grace):
+            return self._opened(held, answer)
+        self._look_up(name, lambda: self._bridge.look_up_grant(name), peer, answer)
+
+    def check_open(self, grant: OpenGrant, digest: bytes | None = None) -> None:
+        """Raises `DeadToken` when new transfers under `grant` may not start any more.
+
+        Args:
+            digest: of the token that the client was admitted with, when that was a while ago; it may have been replaced since.
+        """
+        if digest is not None and digest not in grant.status.live_tokens:
+            raise DeadToken()
+        grant.check_open(time.time(), self._grace)
+
+    def grants(self) -> Sequence[OpenGrant]:
+        """The grants in the cache."""
+        return tuple(self._grants.values())
+
+    def changed(self, statuses: Sequence[GrantStatus]) -> None:
+        """The shop has told of these; on the loop."""
+        for status in statuses:
+            held = self._grants.get(status.id)
+            if held is not None:
+                held.change(status)
+                if status.revision != held.grant.status.revision:
+                    self._renew(status.id)
+
+    def doubts(self, grant: str) -> Sequence[Doubt]:
+        """The zones of doubt of a grant, for the ledger to keep in case this gate dies."""
+        held = self._grants.get(grant)
+        return () if held is None else held.doubts(time.monotonic())
+
+    def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], peer: str, answer: Answer) -> None:
+        client = _Waiting(peer, answer, time.monotonic())
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.append(client)
+            return
+        try:
+            self._offloop.submit(ask, lambda grant, error: self._found(key, grant, error))
+        except GateError as error:
+            return answer(None, error)
+        self.look_ups += 1
+        self._waiting[key] = [client]
+
+    def _found(self, key: bytes | str, grant: Grant | None, error: GateError | None) -> None:
+        held = None if grant is None else self._keep(grant)
+        for peer, answer, _ in self._waiting.pop(key, ()):
+            with _alone():
+                if error is not None:
+                    answer(None, error)
+                elif held is None:
+                    self._wrong(peer, answer)
+                elif isinstance(key, bytes):
+                    self._admitted(held, key, answer)
+                else:
+                    self._opened(held, answer)
+
+    def _send_away(self, now: float) -> None:
+        """Ask those to come again who have waited long enough; the look-up stays under way, and is not asked for twice."""
+        for waiting in tuple(self._waiting.values()):
+            tired = [client for client in waiting if now - client.since >= PATIENCE]
+            if tired:
+                waiting[:] = [client for client in waiting if now - client.since < PATIENCE]
+            for client in tired:
+                with _alone():
+                    client.answer(None, Unavailable())
+
+    def _keep(self, grant: Grant) -> OpenGrant:
+        """The grant in use with this id, brought up to date, or a new one."""
+        held = self._grants.get(grant.id)
+        if held is None:
+            customer = self._customers.get(grant.status.user)
+            if customer is None:
+                customer = Customer(grant.status.user, grant.status.tier, self._call_later, self._throttle)
+                self._customers[grant.status.user] = customer
+            doubts = {**grant.doubts, **self._doubts.pop(grant.id, {})}
+            held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger, doubts)
+        elif grant.status.revision != held.grant.status.revision:
+            held.renew(grant)
+        held.change(grant.status)
+        for file, spans in grant.covered.items():
+            held.merge(file, tuple(spans))
+        return held
+
+    def _renew(self, name: str) -> None:
+        """Look up anew what a grant holds. When that fails the next refreshing finds it of old still."""
+        if name in self._renewing:
+            return
+
+        def found(grant: Grant | None, _error: GateError | None) -> None:
+            self._renewing.discard(name)
+            if grant is not None and name in self._grants:
+                self._keep(grant)
+
+        try:
+            self._offloop.submit(lambda: self._bridge.look_up_grant(name), found)
+        except GateError:
+            return
+        self._renewing.add(name)
+
+    def _admitted(self, grant: OpenGrant, digest: bytes, answer: Answer) -> None:
+        def opened(grant: OpenGrant | None, error: GateError | None) -> None:
+            if grant is not None:
+                self._ledger.used(digest)
+            answer(grant, error)
+
+        self._opened(grant, opened, digest)
+
+    def _opened(self, grant: OpenGrant, answer: Answer, digest: bytes | None = None) -> None:
+        self._used[grant.id] = time.monotonic()
+        try:
+            self.check_open(grant, digest)
+        except GateError as error:
+            return answer(None, error)
+        answer(grant, None)
+
+    def _wrong(self, peer: str, answer: Answer) -> None:
+        now = time.monotonic()
+        locked = self._strangers.locked(peer, now)
+        self._strangers.wrong(peer, now)
+        answer(None, TooManyWrongTokens(retry_after=locked) if locked else UnknownToken())
+
+    def _refresh(self) -> None:
+        self._call_later(REFRESH_EVERY, self._refresh)
+        now = time.monotonic()
+        self._send_away(now)
+        for grant in tuple(self._grants.values()):
+            grant.quiet(now)
+            idle = now - self._used.get(grant.id, 0.0)
+            if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED):
+                self._forget(grant)
+        named = {grant.customer.name for grant in self._grants.values()}
+        for customer in tuple(self._customers.values()):
+            if customer.idle and customer.name not in named:
+                del self._customers[customer.name]
+        if not self._grants or self._refreshing:
+            return
+        names = tuple(self._grants)
+        try:
+            self._offloop.submit(lambda: self._bridge.refresh(names), lambda found, error: self._refreshed(names, found, error))
+            self._refreshing = True
+        except GateError:
+            pass  # the queue is full; in a second it is tried again
+
+    def _refreshed(self, names: Sequence[str], found: Sequence[GrantStatus] | None, error: GateError | None) -> None:
+        self._refreshing = False
+        if error is not None or found is None:
+            return
+        self.changed(found)
+        there = {status.id for status in found}
+        for name in names:
+            if name not in there and (gone := self._grants.get(name)) is not None:
+                gone.change(replace(gone.status, state=GrantState.REVOKED))
+                if not gone.in_use:
+                    self._forget(gone)
+
+    def _forget(self, grant: OpenGrant) -> None:
+        """Nobody uses it: keep only what is in doubt, since a customer may come back tomorrow."""
+        del self._grants[grant.id]
+        self._used.pop(grant.id, None)
+        if doubts := grant.open_doubts():
+            self._doubts[grant.id] = doubts
+            if len(self._doubts) > CACHED:
+                self._doubts.popitem(last=False)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One client's error must not leave those waiting for ever that wait with it."""
+    try:
+        yield
+    except Exception:
+        _log.exception("a front met an error when it was told of its token")

@@ -1,0 +1,143 @@
+"""One rate for one customer, over every connection and both protocols. Pure: time is passed in.
+
+A token bucket (RFC 2697 calls it a meter) that starts empty, so that nobody gets a free first second, and holds little:
+a late wake-up is made up for, but what was saved in a quiet time never goes out in one burst, which a client's window
+would hide (`credit.py`). Who wants to send stands in a ring and gets
+one quantum a turn: the connections of a customer share evenly, and what one leaves the others get.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import Protocol
+
+from ftpgate.delivery.credit import PACED_CHUNK, PACED_RATE
+
+FAST_CHUNK = 262_144
+"""Bytes of one turn of a customer faster than PACED_RATE."""
+BURST = 0.02
+"""Seconds of the rate that the bucket holds, where that is more than SAVED."""
+LATE = 0.2
+"""Seconds of the rate that are made up for when the loop comes late to connections that wait for their turn."""
+SAVED = 131_072
+"""Bytes that it holds otherwise, if they are not more than a tenth of a second's."""
+ROUND = 0.2
+"""Seconds in which every connection of a customer should have its turn, where the quantum allows."""
+LEAST = 12_288
+"""Bytes below which a turn is not worth its wake-up, unless a round of such turns would take longer than LONGEST."""
+LONGEST = 1.5
+"""Seconds that a round may take at the most: very slow connections get smaller turns."""
+SEGMENT = 1_460
+"""Bytes of one full TCP segment: less is not worth a turn, unless a round of such turns would take longer than PATIENCE."""
+PATIENCE = 20.0
+"""Seconds in which every connection gets something, however slow the customer: aria2 gives up one that is silent for 60."""
+SOONEST = 0.004
+"""Seconds between two wake-ups of one customer at the least: several turns are given in one."""
+TOGETHER = 0.1
+"""Seconds between two wake-ups of a customer with many slow connections: a wake-up costs more than a turn. It serves an
+eighth of them at the most, so that what comes stays as even as it was."""
+GRID = 0.05
+"""Seconds: those who have time wake on multiples of it, so that a wake-up of the loop, and of the machine, serves many."""
+
+
+class Sender(Protocol):
+    def send(self, budget: int) -> int:
+        """Send up to `budget` bytes now; return how many went. One that can send no more leaves the ring by itself."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Does it want another turn?"""
+        ...
+
+
+class Pacer:
+    """A bucket and a ring. `rate` is in bytes a second; 0 is no limit of its own, only the ring.
+
+    A customer's pacer gives turns to his connections. Under a limit of the whole gate, that limit's pacer gives turns to
+    the customers: so it is shared between customers first, whatever the number of their connections.
+    """
+
+    __slots__ = ("_ring", "_tokens", "_updated", "_waited", "rate")
+
+    def __init__(self, rate: int, now: float) -> None:
+        self.rate = rate
+        self._ring: deque[Sender] = deque()
+        self._tokens = 0.0
+        self._updated = now
+        self._waited = False
+        """Has somebody waited for tokens since the last time? Then what came in is owed, not saved."""
+
+    def change(self, rate: int, now: float) -> None:
+        """Another rate from now on; what has been saved up is worth no more than its burst."""
+        self._refill(now)
+        self.rate = rate
+        self._tokens = min(self._tokens, self._capacity())
+
+    def join(self, sender: Sender) -> None:
+        """`sender` wants to send: it gets its turn behind those who wait already."""
+        self._ring.append(sender)
+
+    def leave(self, sender: Sender) -> None:
+        """`sender` is gone. Not being in the ring is fine."""
+        with contextlib.suppress(ValueError):
+            self._ring.remove(sender)
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def quantum(self) -> int:
+        """Bytes of one turn, as many stand in the ring now."""
+        if not self.rate:
+            return FAST_CHUNK
+        share = self.rate / max(len(self._ring), 1)
+        least = max(min(LEAST, share * LONGEST), min(SEGMENT, share * PATIENCE), 1)
+        most = PACED_CHUNK if self.rate <= PACED_RATE else FAST_CHUNK
+        return int(min(max(share * ROUND, least), most, self._capacity()))
+
+    def give(self, now: float, budget: int) -> int:
+        """Give turns as long as there are tokens and `budget` for one. Returns bytes sent."""
+        self._refill(now)
+        ring, spent, idle = self._ring, 0, 0
+        quantum = self.quantum()
+        while idle < len(ring) and spent < budget:
+            if self.rate and self._tokens < quantum:
+                break
+            sender = ring.popleft()
+            sent = sender.send(min(quantum, budget - spent))
+            spent += sent
+            if self.rate:
+                self._tokens -= sent
+            idle = 0 if sent else idle + 1
+            if sender.ready:
+                ring.append(sender)
+        self._waited = bool(ring)
+        return spent
+
+    def delay(self) -> float | None:
+        """Seconds from the last `give` until the next turn can be given; 0 at once, None when nobody waits."""
+        if not self._ring:
+            return None
+        if not self.rate:
+            return 0.0
+        quantum = self.quantum()
+        lacking = quantum - self._tokens
+        if lacking <= 0:
+            return 0.0
+        part = len(self._ring) * quantum / self.rate / 8
+        return max(lacking / self.rate, SOONEST, min(part, TOGETHER))
+
+    def run(self, now: float) -> float | None:
+        """Give out what has come in since the last time. Returns seconds until the next turn, None when nobody waits."""
+        self.give(now, 1 << 62)
+        delay = self.delay()
+        return delay if delay is None or delay < TOGETHER else delay + -(now + delay) % GRID
+
+    def _refill(self, now: float) -> None:
+        most = self.quantum() + self.rate * LATE if self._waited else self._capacity()
+        self._tokens = min(self._tokens + (now - self._updated) * self.rate, most)
+        self._updated = now
+
+    def _capacity(self) -> float:
+        return max(min(self.rate * 0.1, max(self.rate * BURST, SAVED)), SEGMENT)

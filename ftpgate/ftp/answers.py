@@ -1,0 +1,176 @@
+"""Commands that are answered at once, from what the session knows: the reply's text, and no socket touched.
+
+Each function takes the session and the command's argument and returns the reply, of one line or several, without the
+last line end. A refusal is raised as a `GateError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ftpgate.errors import BadRequest, NotForThisParameter, ReadOnly
+from ftpgate.ftp.commands import ALIASES, COMMANDS, FACTS, WRITES, features
+from ftpgate.ftp.filesystem import GrantFS, fact_list, list_lines, stamp
+
+CLIENT_LIMIT = 200
+"""Characters kept of what a client calls itself."""
+_LARGEST = 1 << 62
+
+
+class Session(Protocol):
+    """What these commands know and change of a session."""
+
+    fs: GrantFS
+    """Only once logged in."""
+    facts: tuple[str, ...]
+    client: str
+    restart: int
+    binary: bool
+    tls_offered: bool
+
+    def status(self) -> Sequence[str]:
+        """Lines for STAT."""
+        ...
+
+
+def size(session: Session, path: str) -> str:
+    return f"213 {session.fs.file(path).resource.size}"
+
+
+def mdtm(session: Session, path: str) -> str:
+    return f"213 {stamp(session.fs.file(path).resource.modified)}"
+
+
+def mlst(session: Session, path: str) -> str:
+    found = session.fs.find(path or session.fs.cwd)
+    return f"250-Listing {found.path}\r\n {fact_list(found, session.facts)} {found.path}\r\n250 End."
+
+
+def file_hash(session: Session, path: str) -> str:
+    """draft-bryan-ftpext-hash section 3.2, of the whole file."""
+    resource = session.fs.file(path).resource
+    if resource.sha256 is None:
+        raise NotForThisParameter("A zip is made on the fly and has no stored hash; its files have.")
+    return f"213 SHA-256 0-{resource.size} {resource.sha256.hex()} {path}"
+
+
+def pwd(session: Session, _argument: str) -> str:
+    return '257 "{}" is the current folder.'.format(session.fs.cwd.replace('"', '""'))
+
+
+def cwd(session: Session, path: str) -> str:
+    session.fs.change(path or "/")
+    return f"250 Now in {session.fs.cwd}"
+
+
+def cdup(session: Session, _argument: str) -> str:
+    return cwd(session, "..")
+
+
+def rest(session: Session, argument: str) -> str:
+    """In any TYPE: files are sent as stored, so that an offset means the same in all of them."""
+    if not (argument.isascii() and argument.isdigit()) or int(argument[:20]) > _LARGEST:
+        raise BadRequest("REST takes a number of bytes.")
+    session.restart = int(argument)
+    return f"350 Restarting at {session.restart}."
+
+
+def representation(session: Session, argument: str) -> str:
+    """TYPE, which changes nothing but what is said of it."""
+    kind = " ".join(argument.upper().split())
+    if kind not in ("A", "A N", "I", "L 8", "L8"):
+        raise NotForThisParameter("Only TYPE A, I and L 8 are possible.")
+    session.binary = not kind.startswith("A")
+    return "200 Type is I." if session.binary else "200 Type is A; files are sent as they are stored."
+
+
+def structure(_session: Session, argument: str) -> str:
+    if argument.upper() != "F":
+        raise NotForThisParameter("Only STRU F is possible.")
+    return "200 Structure is F."
+
+
+def mode(_session: Session, argument: str) -> str:
+    if argument.upper() != "S":
+        raise NotForThisParameter("Only MODE S is possible.")
+    return "200 Mode is S."
+
+
+def opts(session: Session, argument: str) -> str:
+    command, _, options = argument.partition(" ")
+    command = command.upper()
+    if command in ("UTF8", "UTF-8"):
+        if options.upper() not in ("", "ON"):
+            raise NotForThisParameter("Names are always in UTF-8.")
+        return "200 Names are in UTF-8."
+    if command == "MLST":
+        wanted = {fact.lower() for fact in options.split(";")}
+        session.facts = tuple(fact for fact in FACTS if fact in wanted)
+        return "200 MLST OPTS " + "".join(f"{fact};" for fact in session.facts)
+    if command == "HASH":
+        if options.upper() not in ("", "SHA-256"):
+            raise NotForThisParameter("Only SHA-256 is stored.")
+        return "200 SHA-256"
+    raise BadRequest("There are options for HASH, MLST and UTF8.")
+
+
+def feat(session: Session, _argument: str) -> str:
+    return "\r\n ".join(["211-Features:", *features(session.facts, session.tls_offered)]) + "\r\n211 End."
+
+
+def help_text(_session: Session, argument: str) -> str:
+    name = ALIASES.get(argument.upper(), argument.upper())
+    if name in COMMANDS:
+        return f"214 Syntax: {COMMANDS[name].help}"
+    if name in WRITES:
+        return f"214 {name} is refused: nothing can be written here."
+    if name:
+        raise BadRequest("There is no such command.")
+    names = sorted(COMMANDS)
+    rows = [" ".join(f"{name:5}" for name in names[start : start + 8]).rstrip() for start in range(0, len(names), 8)]
+    return "\r\n ".join(["214-These commands are understood:", *rows]) + "\r\n214 HELP and a command tells its syntax."
+
+
+def site(session: Session, argument: str) -> str:
+    name = argument.split(" ")[0].upper()
+    if f"SITE-{name}" in WRITES:
+        raise ReadOnly
+    if name != "HELP":
+        raise NotForThisParameter("There is no such SITE command.")
+    return "214 There are no SITE commands but this one."
+
+
+def stat(session: Session, path: str) -> str:
+    if not path:
+        return "\r\n ".join(["211-Status:", *session.status()]) + "\r\n211 End."
+    lines = [line.decode().removesuffix("\r\n") for line in list_lines(session.fs.listed(path).entries)]
+    return "\r\n ".join([f"213-{path}:", *lines]) + "\r\n213 End."
+
+
+def clnt(session: Session, name: str) -> str:
+    session.client = "".join(c for c in name[:CLIENT_LIMIT] if c.isprintable())
+    return "200 Noted."
+
+
+def syst(_session: Session, _argument: str) -> str:
+    return "215 UNIX Type: L8"
+
+
+def noop(_session: Session, _argument: str) -> str:
+    return "200 OK."
+
+
+def allo(_session: Session, _argument: str) -> str:
+    return "202 Nothing is stored here."
+
+
+def acct(_session: Session, _argument: str) -> str:
+    return "202 No account is needed."
+
+
+ANSWERS: dict[str, Callable[[Session, str], str]] = {
+    "ACCT": acct, "ALLO": allo, "CDUP": cdup, "CLNT": clnt, "CWD": cwd, "FEAT": feat, "HASH": file_hash, "HELP": help_text,
+    "MDTM": mdtm, "MLST": mlst, "MODE": mode, "NOOP": noop, "OPTS": opts, "PWD": pwd, "REST": rest, "SITE": site, "SIZE": size,
+    "STAT": stat, "STRU": structure, "SYST": syst, "TYPE": representation,
+}  # fmt: skip

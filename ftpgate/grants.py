@@ -1,0 +1,215 @@
+"""The shop as the gate sees it: grants, items, files, tiers, and the `Bridge` to whatever keeps them.
+
+The gate knows no Django. Everything that needs the shop's database goes through a `Bridge`, which is loaded by the
+dotted name in `FTPGATE_BRIDGE`; `webportal.bridge` is ours, another shop may bring its own. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from ftpgate.coverage import Span
+from ftpgate.tokens import Token
+
+
+class GrantState(StrEnum):
+    OPEN = "open"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A category of users. `rate` is bytes a second over all of a customer's connections, 0 for no limit."""
+
+    name: str
+    rate: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of an item, as it was at import.
+
+    `path` is what the customer sees, relative to the item's folder, with `/` between its parts. `media` is where the
+    bytes lie, relative to the media root. `sha256` has 32 bytes. `mtime_ns` is the disk's own stamp at import.
+    """
+
+    id: int
+    path: str
+    media: str
+    size: int
+    mtime_ns: int
+    sha256: bytes
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An album: its files in order. `folder` is its name without ` (2)`; `ftpgate.naming` makes it unique in a grant."""
+
+    id: str
+    title: str
+    artist: str
+    year: int | None
+    folder: str
+    files: tuple[File, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantStatus:
+    """What of a grant can change while it is being downloaded; asked anew every second for grants in use."""
+
+    id: str
+    state: GrantState
+    expires_at: float
+    completed_at: float | None
+    user: str
+    tier: Tier
+    live_tokens: frozenset[bytes]
+    """`Token.digest()` of the tokens that still open this grant."""
+    revision: int = 0
+    """Another one as soon as files of the grant have other time stamps than before: a gate that holds it looks it up anew."""
+
+    def opens(self, now: float, grace: float) -> bool:
+        """May new transfers start? `complete` keeps serving for `grace` seconds; expiry counts at once."""
+        if self.state is GrantState.COMPLETE:
+            return self.completed_at is not None and now < self.completed_at + grace
+        return self.state is GrantState.OPEN and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The right of one user to fetch the items of one cart, with what has been recorded of it so far."""
+
+    status: GrantStatus
+    issued_at: float
+    items: tuple[Item, ...]
+    covered: Mapping[int, Sequence[Span]] = field(default_factory=dict)
+    """Recorded coverage by `File.id`; a file without coverage is left out."""
+    doubts: Mapping[str, Sequence[Span]] = field(default_factory=dict)
+    """Zones of doubt that a stopped gate left behind, by `Resource.key`, in that resource's bytes."""
+
+    @property
+    def id(self) -> str:
+        return self.status.id
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Ranges of one file that one grant's client has taken. Merged in the database; repeats are harmless."""
+
+    grant: str
+    file: int
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The zones of doubt of one resource under one grant on this gate; replaces what this gate said before."""
+
+    grant: str
+    resource: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRecord:
+    """One ended transfer, for history and receipts. `start` and `end` are bytes of `path`; `delivered` its credited bytes.
+
+    `outcome` is one of `done`, `cut`, `stalled`, `revoked`, `error`. `client` is the User-Agent (HTTP) or the argument of
+    CLNT (FTP), at most 200 characters, empty when unknown.
+    """
+
+    grant: str
+    item: str
+    path: str
+    protocol: str
+    peer: str
+    client: str
+    start: int
+    end: int
+    delivered: int
+    started_at: float
+    ended_at: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the ledger writes in one transaction."""
+
+    delivered: tuple[Delivered, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    transfers: tuple[TransferRecord, ...] = ()
+    uses: Mapping[bytes, float] = field(default_factory=dict)
+    """When tokens, by `Token.digest()`, last let a client in; Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateAddress:
+    """How a gate is reached: `H:P` each; `admin` answers `/status`, `/metrics` and `/health`."""
+
+    id: str
+    pid: int
+    started_at: float
+    ftp: str
+    http: str
+    admin: str
+    ftps: str | None = None
+    https: str | None = None
+
+
+class Bridge(Protocol):
+    """The gate's only way to the shop.
+
+    Every method may block and is called off the loop, from one of at most three threads; each thread may hold one
+    database connection of its own. A database that does not answer raises `errors.Unavailable`, after the broken
+    connection was given back; the caller tries again.
+    """
+
+    def look_up(self, token: Token) -> Grant | None:
+        """The grant whose token this is or once was; None when there never was such a token.
+
+        Takes the same time whether the grant id exists or not. Whether the token still opens anything is said by
+        `GrantStatus.live_tokens` and `GrantStatus.opens`.
+        """
+        ...
+
+    def look_up_grant(self, grant: str) -> Grant | None:
+        """The grant with this id, for somebody who looks on with a pass of the portal (`ftpgate.passes`) instead of a token."""
+        ...
+
+    def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:
+        """The present status of these grants; one that is gone is left out."""
+        ...
+
+    def record(self, gate: str, batch: Batch) -> Sequence[GrantStatus]:
+        """Merge coverage, complete what is whole exactly once (completion, history, cart: one transaction), log transfers
+        and the uses of tokens.
+
+        Returns the statuses of the grants whose state changed. All or nothing: after an error nothing was written.
+        """
+        ...
+
+    def report_changed(self, files: Mapping[int, str]) -> None:
+        """Tell staff that files (by id, with the reason) are not as imported and are refused. Repeats are harmless."""
+        ...
+
+    def gate_started(self, gate: GateAddress) -> None:
+        """Enter the gate in the list of running ones; one that was entered at the same address has stopped."""
+        ...
+
+    def gate_stopped(self, gate: str) -> None: ...
+
+    def release(self) -> None:
+        """Give the calling thread's database connection back."""
+        ...

@@ -1,0 +1,91 @@
+"""The addresses under which a grant can be reached, and the Metalink (RFC 5854) that lists them all. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import quote
+from xml.sax.saxutils import escape, quoteattr
+
+from ftpgate.delivery.gate import Gate
+from ftpgate.http.messages import Headers
+from ftpgate.tokens import Token
+from ftpgate.tree import Folder, GrantTree, Leaf
+
+METALINK_NAME = "downloads.meta4"
+METALINK_TYPE = "application/metalink4+xml"
+
+_EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
+
+
+class Links(NamedTuple):
+    """Where the root of a grant is, each with a slash at its end; None for a protocol that does not listen."""
+
+    http: str
+    ftp: str | None
+
+
+def links(gate: Gate, token: Token, host: str, secure: bool) -> Links:
+    """The addresses to hand to the client that asked for `host` (its `Host` header, or '').
+
+    `FTPGATE_PUBLIC_HOST` decides when it is set. Otherwise the way by which the client has come is known to be good.
+    """
+    http = host if host and gate.settings.public_host is None else (gate.link("https" if secure else "http") or host)
+    scheme = "ftps" if gate.tls_required and "ftps" in gate.addresses else "ftp"
+    ftp = gate.link(scheme)
+    if ftp is not None and host and ftp.rpartition(":")[0] in _EVERYWHERE:
+        ftp = _at(host, ftp)
+    secret = token.reveal()
+    return Links(
+        f"{'https' if secure else 'http'}://{http}/d/{secret}/",
+        None if ftp is None else f"{scheme}://{secret}:x@{ftp}/",
+    )
+
+
+def over_tls(gate: Gate, host: str) -> str | None:
+    """`H:P` where the client that asked for `host` is served over TLS, or None when nothing listens there."""
+    found = gate.link("https")
+    return _at(host, found) if found is not None and host and gate.settings.public_host is None else found
+
+
+def _at(host: str, address: str) -> str:
+    """The name in `host`, which may have a port, with the port of `address`."""
+    name = host if host.endswith("]") else host.partition(":")[0] if host[0] != "[" else host.rpartition(":")[0]
+    return f"{name}:{address.rpartition(':')[2]}"
+
+
+def hints(found: Links) -> Headers:
+    """What to do with them, for the page."""
+    made = [("Any download manager", found.http + METALINK_NAME), ("aria2", f"aria2c {found.http}{METALINK_NAME}")]
+    # wget does not know rel=nofollow: without the pattern it would fetch the zips too, and everything twice.
+    zips = r"--reject-regex '/d/[^/]+/[^/]+\.zip$'"
+    made.append(("wget", f"wget -c -r -np -nH --cut-dirs=2 -e robots=off -R 'index.html*' {zips} {found.http}"))
+    if found.ftp is not None:
+        made += (("FTP", found.ftp), ("lftp", f"lftp -c 'mirror -c {found.ftp} .'"))
+    return made
+
+
+def metalink(tree: GrantTree, found: Links) -> Iterator[str]:
+    """The Metalink of every file, as text in pieces. Zips are left out: nobody wants everything twice."""
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink">\n'
+    for folder, _ in tree.folders():
+        for leaf in leaves(folder):
+            digest = leaf.resource.sha256
+            encoded = quote(leaf.path[1:], safe="/")
+            yield f"<file name={quoteattr(leaf.path[1:])}><size>{leaf.resource.size}</size>"
+            if digest is not None:
+                yield f'<hash type="sha-256">{digest.hex()}</hash>'
+            yield f'<url priority="1">{escape(found.http + encoded)}</url>'
+            if found.ftp is not None:
+                yield f'<url priority="2">{escape(found.ftp + encoded)}</url>'
+            yield "</file>\n"
+    yield "</metalink>\n"
+
+
+def leaves(folder: Folder) -> Iterator[Leaf]:
+    """Every file below `folder`, in order."""
+    for entry in folder.entries:
+        if isinstance(entry, Leaf):
+            yield entry
+        else:
+            yield from leaves(entry)

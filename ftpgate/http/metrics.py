@@ -1,0 +1,60 @@
+"""The gate's figures in the format of Prometheus, read off the gate when they are asked for: counting costs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.lag import EDGES, LoopLag
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+class GateMetrics(Collector):
+    """A registry of one gate's own."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """The answer to a scrape."""
+        return bytes(generate_latest(self._registry))
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: names need not be known before the first scrape."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        gate, engine = self._gate, self._gate.engine
+        yield GaugeMetricFamily("ftpgate_connections", "Open client connections, idle ones too.", gate.connections)
+        yield GaugeMetricFamily("ftpgate_transfers", "Transfers that are running or not yet settled.", len(engine.transfers))
+        running = sum(transfer.credit.acknowledged for transfer in engine.transfers)
+        yield CounterMetricFamily(
+            "ftpgate_acknowledged_bytes", "Bytes that clients have acknowledged.", engine.delivered + running
+        )
+        outcomes = CounterMetricFamily("ftpgate_transfers_ended", "Transfers that have ended, by outcome.", labels=["outcome"])
+        for outcome in ("done", "cut", "stalled", "revoked", "error"):
+            outcomes.add_metric([outcome], engine.outcomes.get(outcome, 0))
+        yield outcomes
+        yield GaugeMetricFamily("ftpgate_grants", "Grants held in memory.", len(gate.gatekeeper.grants()))
+        yield CounterMetricFamily("ftpgate_look_ups", "Tokens that the shop was asked about.", gate.gatekeeper.look_ups)
+        yield _histogram(gate.lag)
+        yield GaugeMetricFamily("ftpgate_loop_lag_worst_seconds", "The loop's worst delay within ten seconds.", gate.lag.worst)
+        yield GaugeMetricFamily("ftpgate_ledger_backlog", "Rows that are not recorded yet.", gate.ledger.backlog)
+        yield CounterMetricFamily(
+            "ftpgate_ledger_transactions", "Transactions that have recorded something.", gate.ledger.transactions
+        )
+        yield GaugeMetricFamily("ftpgate_healthy", "1 when nothing is wrong.", 0 if gate.health() else 1)
+
+
+def _histogram(lag: LoopLag) -> Metric:
+    edges = (*map(str, EDGES), "+Inf")
+    buckets = list(zip(edges, lag.cumulative(), strict=True))
+    return HistogramMetricFamily("ftpgate_loop_lag_seconds", "How late the loop has woken up.", buckets, lag.total)

@@ -1,0 +1,238 @@
+"""What customers may ask for: the folders and files of a grant, its Metalink and its progress.
+
+/d/TOKEN/PATH       /files/PATH with HTTP Basic       /d/TOKEN/downloads.meta4       /d/TOKEN/progress
+
+The progress opens for a pass of the portal too (`ftpgate.passes`), in the token's place.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from urllib.parse import quote
+
+from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.delivery.gate import Gate
+from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
+from ftpgate.http.answers import content_disposition, resource_answer
+from ftpgate.http.connection import HttpConnection
+from ftpgate.http.links import METALINK_NAME, METALINK_TYPE, Links, hints, links, metalink, over_tls
+from ftpgate.http.messages import TEXT, Answer, Draining, Request, body_answer, text_answer
+from ftpgate.http.pages import CACHING, NOT_STORED, folder_answer, href
+from ftpgate.http.progress import ProgressBoard
+from ftpgate.passes import Purpose
+from ftpgate.tokens import Token
+from ftpgate.tree import Leaf
+
+_log = logging.getLogger(__name__)
+
+BASIC = "files"
+TOKEN = "d"  # noqa: S105
+PROGRESS = "progress"
+
+
+class Unauthorized(GateError):
+    """HTTP Basic is missing, or holds no known token."""
+
+    http, ftp = 401, 530
+    text = "A token is needed."
+
+
+class CustomerRoutes:
+    """The routes of the public listener."""
+
+    counted = True
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.progress = ProgressBoard(gate)
+
+    def visit(self, connection: HttpConnection, request: Request) -> CustomerVisit | None:
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed()
+        if self.gate.draining:
+            raise Draining()
+        if self.gate.tls_required and connection.protocol == "http":
+            connection.respond(self._over_tls(request))
+            return None
+        first, *rest = request.parts
+        if first == TOKEN and rest:
+            return self._with_token(connection, request, *rest)
+        if first == BASIC:
+            user, password = _basic(request)
+            visit = CustomerVisit(self, connection, request, rest, basic=True)
+            self.gate.gatekeeper.log_in(user, password, connection.peer, visit.admitted)
+            return visit
+        if rest or first not in _FIXED:
+            raise NotFound()
+        connection.respond(_FIXED[first])
+        return None
+
+    def _with_token(self, connection: HttpConnection, request: Request, presented: str, *path: str) -> CustomerVisit:
+        visit = CustomerVisit(self, connection, request, path, basic=False)
+        admitted = partial(visit.admitted, presented)
+        watched = self._watched(presented, path)
+        if watched is not None:
+            self.gate.gatekeeper.watch(watched, connection.peer, admitted)
+        else:
+            self.gate.gatekeeper.admit(presented, connection.peer, admitted)
+        return visit
+
+    def _watched(self, presented: str, path: Sequence[str]) -> str | None:
+        """The id of the grant that a pass lets look at; None when this is no pass, or a forged one: a wrong token as any other.
+
+        Raises:
+            DeadToken: it was one.
+        """
+        if tuple(path) != (PROGRESS,) or "." not in presented:
+            return None
+        try:
+            return self.gate.passes.read(Purpose.WATCH, presented)
+        except UnknownToken:
+            return None
+
+    def _over_tls(self, request: Request) -> Answer:
+        where = over_tls(self.gate, request.host)
+        if where is None:
+            raise Unavailable("Nothing is served in the clear here, and there is no address for TLS.")
+        path = "/".join(quote(part, safe="") for part in request.parts)
+        return Answer(308, [("Location", f"https://{where}/{path}"), NOT_STORED])
+
+
+_FIXED = {
+    # Everything may be visited: `wget -r` obeys this file. It is X-Robots-Tag that keeps addresses out of search engines.
+    "robots.txt": body_answer(200, TEXT, b"User-agent: *\nDisallow:\n", [("Cache-Control", "max-age=86400")]),
+    "favicon.ico": Answer(204, [("Cache-Control", "max-age=86400")]),
+}
+
+
+def _basic(request: Request) -> tuple[str, str]:
+    """User name and password in the `Authorization` header (RFC 7617).
+
+    Raises:
+        Unauthorized: there are no credentials of this kind.
+    """
+    scheme, _, credentials = (request.header("authorization") or "").partition(" ")
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        decoded = ""
+    user, colon, password = decoded.partition(":")
+    if scheme.lower() != "basic" or not colon:
+        raise Unauthorized()
+    return user, password
+
+
+class CustomerVisit:
+    """One request from its token to its answer; what it waits for calls it back."""
+
+    __slots__ = ("_answer", "_basic", "_connection", "_grant", "_leaf", "_presented", "_request", "_rest", "_routes")
+
+    def __init__(
+        self, routes: CustomerRoutes, connection: HttpConnection, request: Request, rest: Sequence[str], *, basic: bool
+    ) -> None:
+        self._routes = routes
+        self._connection = connection
+        self._request = request
+        self._rest = list(rest)
+        self._basic = basic
+        self._grant: OpenGrant | None = None
+        self._leaf: Leaf | None = None
+        self._answer: Answer | None = None
+        self._presented = ""
+
+    def admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
+        """The gatekeeper has decided; by what was presented to it."""
+        if not self._connection.serves(self):
+            return
+        self._presented = presented
+        try:
+            if grant is None:
+                raise Unauthorized() if self._basic and isinstance(error, UnknownToken) else error or GateError()
+            self._serve(grant)
+        except GateError as refused:
+            self._connection.fail(refused)
+        except Exception:
+            self._failed()
+
+    def prepared(self, error: GateError | None) -> None:
+        """The file has been compared with what was imported."""
+        if not self._connection.serves(self):
+            return
+        grant, leaf, answer = self._grant, self._leaf, self._answer
+        assert grant is not None
+        assert leaf is not None
+        assert answer is not None
+        try:
+            if error is not None:
+                raise error
+            self._routes.gate.gatekeeper.check_open(grant)  # it may have been revoked meanwhile
+            if "via" in self._request.headers:
+                _log.warning(
+                    "a proxy (Via: %s) stands before the gate and acknowledges in the client's place: not supported",
+                    self._request.headers["via"][:200],
+                )
+            if answer.carries:
+                self._connection.deliver(grant, leaf, answer)
+            else:
+                self._connection.respond(answer)
+        except GateError as refused:
+            self._connection.fail(refused)
+        except Exception:
+            self._failed()
+
+    def closed(self) -> None:
+        pass
+
+    def _serve(self, grant: OpenGrant) -> None:
+        connection, request = self._connection, self._request
+        path = self._rest
+        if path == [PROGRESS]:
+            token = Token.parse(self._presented)  # or a pass
+            return self._routes.progress.answer(connection, request, grant, None if token is None else token.digest())
+        connection.occupy(grant.customer)
+        base = f"/{BASIC}/" if self._basic else f"/{TOKEN}/{self._token().reveal()}/"
+        if not path:
+            return connection.respond(_moved(base))
+        if path == [METALINK_NAME]:
+            return connection.respond(self._metalink(grant))
+        if any("/" in part for part in path):
+            raise NotFound()  # a slash that was written as %2F: no name holds one
+        found = grant.tree.find("/".join(path))
+        if isinstance(found, Leaf):
+            self._fetch(grant, found)
+        elif path[-1]:
+            connection.respond(_moved(href(base, found.path, folder=True)))
+        else:
+            shown = hints(self._links()) if found.item is None else ()
+            connection.respond(folder_answer(grant, found, base, request.header("accept"), shown))
+
+    def _fetch(self, grant: OpenGrant, leaf: Leaf) -> None:
+        self._grant, self._leaf = grant, leaf
+        self._answer = resource_answer(self._request, leaf.resource, time.time())
+        self._routes.gate.engine.files.prepare(leaf.resource.files, self.prepared)
+
+    def _metalink(self, grant: OpenGrant) -> Answer:
+        headers = [CACHING, ("Content-Disposition", content_disposition(METALINK_NAME))]
+        return text_answer(METALINK_TYPE, metalink(grant.tree, self._links()), headers)
+
+    def _links(self) -> Links:
+        return links(self._routes.gate, self._token(), self._request.host, self._connection.protocol == "https")
+
+    def _token(self) -> Token:
+        token = Token.parse(self._presented)
+        assert token is not None, "it was admitted"
+        return token
+
+    def _failed(self) -> None:
+        _log.exception("a request met an error")
+        if self._connection.serves(self):
+            self._connection.fail(GateError())
+
+
+def _moved(to: str) -> Answer:
+    return Answer(301, [("Location", to), CACHING])

@@ -1,0 +1,72 @@
+"""Passes: what the portal allows for a few minutes, signed, so that a gate need not ask anybody whether it holds.
+
+A pass is `SUBJECT.EXPIRES.SIGNATURE`: what it is about, Unix seconds, and 144 bits of an HMAC-SHA-256 (RFC 2104) in base64url.
+Its key comes from the secret key that portal and gates share. A pass opens no file; whoever finds one in a log an hour later
+has nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from ftpgate.errors import DeadToken, UnknownToken
+from ftpgate.settings import Settings, secret_key
+
+LIFE = 600
+"""Seconds. A page that stays open longer asks the portal for the next one when its stream breaks."""
+_SIGNATURE = 18  # bytes: enough for ever, and 24 letters without padding
+
+
+class Purpose(StrEnum):
+    """What a pass is for; one for another purpose is none."""
+
+    WATCH = "watch"
+    """The progress of a grant; the subject is the grant's id."""
+    END = "end"
+    """Ending what one client fetches; the subject is its `connection_key`."""
+
+
+def connection_key(transfer: Mapping[str, Any]) -> str:
+    """What the transfers of one client have in common, out of what a gate tells of one in its `/status`."""
+    return "{grant} {protocol} {peer}".format_map(transfer)
+
+
+class Passes:
+    """Makes and reads the passes of an installation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def make(self, purpose: Purpose, subject: str) -> str:
+        """A pass that holds for `LIFE` seconds; to be percent-encoded in addresses unless `subject` is safe there."""
+        signed = f"{subject}.{int(time.time()) + LIFE}"
+        return f"{signed}.{self._signature(purpose, signed)}"
+
+    def read(self, purpose: Purpose, text: str) -> str:
+        """The subject of a pass.
+
+        Raises:
+            UnknownToken: it is none of ours for this purpose.
+            DeadToken: its time is over.
+        """
+        signed, _, signature = text.rpartition(".")
+        subject, _, expires = signed.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(purpose, signed).encode()):
+            raise UnknownToken()
+        if int(expires) <= time.time():
+            raise DeadToken()
+        return subject
+
+    def _signature(self, purpose: Purpose, signed: str) -> str:
+        made = hmac.digest(self._key, f"{purpose}\0{signed}".encode(), "sha256")
+        return base64.urlsafe_b64encode(made[:_SIGNATURE]).decode()
+
+    @cached_property
+    def _key(self) -> bytes:
+        return hmac.digest(secret_key(self._settings).encode(), b"ftpgate passes", "sha256")

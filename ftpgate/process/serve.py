@@ -1,0 +1,296 @@
+"""`ftpgate serve`: build a gate, say when it accepts, and end it in order."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import logging
+import os
+import resource
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from pyftpdlib.ioloop import IOLoop
+
+from ftpgate import ftp, http
+from ftpgate.delivery.acknowledgement import TRUTHFUL
+from ftpgate.delivery.engine import Engine
+from ftpgate.delivery.files import FileStore
+from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.gatekeeper import Gatekeeper
+from ftpgate.delivery.handshake import Handshakes
+from ftpgate.delivery.tls import Certificates, Loaded
+from ftpgate.errors import GateError, UserError
+from ftpgate.grants import Bridge, GateAddress
+from ftpgate.process import logs
+from ftpgate.process.ledger import LedgerWriter
+from ftpgate.process.offloop import OffLoopThreads, Waker
+from ftpgate.settings import Address, Settings
+
+_log = logging.getLogger("ftpgate.gate")
+
+SHOP_THREADS = 2
+"""Threads that look tokens up; with the ledger's one, the gate holds at most three database connections."""
+FILE_THREADS = 2
+WAITING = 2_000
+"""Jobs that may wait for a thread; further clients are asked to come again."""
+ERROR_PAUSE = 0.05
+"""Seconds to wait for events after an error of the loop itself, so that one that repeats does not fill the log."""
+FULL_COLLECTIONS = 1_000
+"""Collections of the second generation before one of all: it stops the loop for some 10 ms per 100,000 objects, and what ends
+here is freed by its count."""
+GIL_EVERY = 0.0002
+"""Seconds after which a busy thread has to let the loop's go on, which asks for that after every call to the kernel. With
+Python's own 5 ms, a turn of ten connections waits for 50 while the ledger or a look-up is at work."""
+EXPIRES_SOON = 14 * 86_400.0
+"""Seconds before the end of a certificate from which on each start and reload warns of it."""
+RESERVED = 64
+"""Descriptors for the process itself: database, log, listeners, spare files."""
+
+
+class Listener(Protocol):
+    address: Address
+
+    def close(self) -> None: ...
+
+
+def load_bridge(settings: Settings) -> Bridge:
+    """The bridge named by `FTPGATE_BRIDGE`: a module with `make_bridge(settings)`.
+
+    Raises:
+        UserError: there is no such module, or it is no bridge.
+    """
+    try:
+        module = importlib.import_module(settings.bridge)
+    except ModuleNotFoundError as error:
+        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} cannot be imported ({error})", "name an installed module") from error
+    if not hasattr(module, "make_bridge"):
+        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} has no make_bridge(settings)", "name a module that offers a bridge")
+    bridge: Bridge = module.make_bridge(settings)
+    return bridge
+
+
+def _tell_expiry(expires: datetime) -> None:
+    soon = expires.timestamp() - time.time() < EXPIRES_SOON
+    _log.log(logging.WARNING if soon else logging.INFO, "the certificate is valid until %s", expires.isoformat())
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files as far as the hard one; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):
+        hard = soft  # some systems name a hard limit that they do not grant
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def serve(settings: Settings, *, ftp: Address | None = None, http: Address | None = None) -> int:
+    """Run a gate until SIGTERM or SIGINT. Returns the exit code.
+
+    Args:
+        settings: all settings; `ftp` and `http`, where given, take the place of theirs.
+
+    Raises:
+        UserError: an address cannot be listened on, or the bridge cannot be loaded.
+    """
+    settings = replace(settings, ftp=ftp or settings.ftp, http=http or settings.http)
+    logs.configure(settings.log)
+    return _Process(settings).run()
+
+
+class _Process:
+    """One gate: its parts, from start to end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        limit = raise_descriptor_limit()
+        self.bridge = load_bridge(settings)
+        self.loop = loop = IOLoop.factory()
+        self.id = secrets.token_hex(4)
+        self.shop = OffLoopThreads(loop, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
+        self.disk = OffLoopThreads(loop, "disk", threads=FILE_THREADS, most=WAITING)
+        self.scribe = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
+        self.ledger = LedgerWriter(self.bridge, self.id, self.scribe, loop.call_later)
+        files = FileStore(settings.media_root, self.disk, self._report_changed)
+        self.engine = Engine(files, self.ledger, loop.call_later)
+        keeper = Gatekeeper(
+            self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
+        )
+        self.ledger.changed = keeper.changed
+        self.ledger.doubts = keeper.doubts
+        self.gate = Gate(
+            id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
+            most_connections=max(limit - RESERVED, 16), ledger=self.ledger,
+        )  # fmt: skip
+        self._secure()
+        self.listeners: list[Listener] = []
+        self.stopping = False
+        self.stopped = False
+        _log.info(
+            "carries %d HTTP downloads, or %d over FTP (limit of open files: %d)",
+            limit - RESERVED,
+            (limit - RESERVED) // 2,
+            limit,
+        )
+        if not TRUTHFUL:
+            _log.warning("this system does not tell what a client has acknowledged: only an orderly end counts as delivery")
+
+    def _secure(self) -> None:
+        """Take the certificate, if there is one to be used."""
+        settings = self.settings
+        if settings.tls == "off" or settings.tls_cert is None or settings.tls_key is None:
+            return
+        certificates = Certificates(settings.tls_cert, settings.tls_key)
+        self.gate.tls = Handshakes(certificates, self.loop)
+        _tell_expiry(certificates.expires)
+
+    def run(self) -> int:
+        try:
+            self._listen()
+            self._register()
+            self._watch_signals()
+            self._measure_lag()
+            sys.setswitchinterval(GIL_EVERY)
+            gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTIONS)
+            gc.collect()
+            gc.freeze()  # what is loaded by now stays: later collections need not look at it
+            sys.stdout.write(json.dumps({"ready": True, "pid": os.getpid(), **self.gate.addresses}) + "\n")
+            sys.stdout.flush()
+            timeout: float | None = 0.0
+            while not self.stopped:
+                try:
+                    timeout = self.loop.loop(timeout, blocking=False)
+                except Exception:
+                    # A connection's own errors end that connection. What gets past that must not end all the others; the
+                    # poll is level-triggered, so nothing of this round is lost.
+                    _log.exception("the loop met an error and goes on")
+                    timeout = ERROR_PAUSE
+        finally:
+            self._close()
+        return 0
+
+    def _listen(self) -> None:
+        settings = self.settings
+        for name, address, listen in (
+            ("ftp", settings.ftp, ftp.listen),
+            ("http", settings.http, http.listen),
+            ("ftps", settings.ftps, ftp.listen_tls),
+            ("https", settings.https, http.listen_tls),
+            ("admin", settings.admin, http.listen_admin),
+        ):
+            if address is None:
+                continue
+            try:
+                listener = listen(self.gate, address)
+            except OSError as error:
+                setting = f"FTPGATE_{name.upper()}"
+                raise UserError(
+                    f"{setting}={address} cannot be listened on ({error.strerror})", "free the port or choose another"
+                ) from error
+            self.listeners.append(listener)
+            self.gate.addresses[name] = str(listener.address)
+
+    def _register(self) -> None:
+        """Enter this gate in the shop's list, off the loop, as often as it takes."""
+        where = self.gate.addresses
+        me = GateAddress(
+            id=self.id, pid=os.getpid(), started_at=self.gate.started_at, ftp=where["ftp"], http=where["http"],
+            admin=where["admin"], ftps=where.get("ftps"), https=where.get("https"),
+        )  # fmt: skip
+
+        def done(_result: None, error: GateError | None) -> None:
+            if error is not None and not self.stopping:
+                _log.warning("the shop's database does not answer yet (%s); tried again in 2 s", error)
+                self.loop.call_later(2.0, self._register)
+
+        self.scribe.submit(lambda: self.bridge.gate_started(me), done)
+
+    def _report_changed(self, files: Mapping[int, str]) -> None:
+        _log.error("files are not as they were imported and are refused: %s", files)
+        with contextlib.suppress(GateError):  # the next client that asks for the file reports it again
+            self.shop.submit(lambda: self.bridge.report_changed(files), lambda _result, _error: None)
+
+    def _watch_signals(self) -> None:
+        """A Python signal handler does not wake a poll: the signal's number goes through a socket pair."""
+        self._signals = Waker(self.loop, self._signalled)
+        self._pending: list[int] = []
+        signal.set_wakeup_fd(self._signals.writer_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _frame: self._pending.append(number))
+
+    def _signalled(self) -> None:
+        while self._pending:
+            if self._pending.pop() == signal.SIGHUP:
+                self._reload()
+            elif self.stopping:
+                _log.info("told again to stop: not waiting any longer")
+                self.engine.abort_all()
+            else:
+                self._stop()
+
+    def _reload(self) -> None:
+        """Read the certificate again, for new connections; a broken one changes nothing."""
+        tls = self.gate.tls
+        if tls is None:
+            return _log.info("told to reload, but there is no certificate")
+
+        def load() -> Loaded:
+            try:
+                return certificates.load()
+            except UserError as error:
+                raise GateError(str(error)) from error
+
+        def done(loaded: Loaded | None, error: GateError | None) -> None:
+            if loaded is None:
+                return _log.error("the certificate in use stays: %s", error)
+            certificates.use(loaded)
+            _log.info("the certificate was read again; it is for new connections")
+            _tell_expiry(loaded.expires)
+
+        certificates = tls.certificates
+        try:
+            self.disk.submit(load, done)
+        except GateError as error:
+            done(None, error)
+
+    def _stop(self) -> None:
+        """Stop accepting, let transfers finish for a while, write everything down, end."""
+        self.stopping = self.gate.draining = True
+        _log.info("stopping: %d transfers may go on for %d s", len(self.engine.transfers), self.settings.drain)
+        for listener in self.listeners:
+            listener.close()
+        self.loop.call_later(self.settings.drain, self.engine.abort_all)
+        self.engine.when_idle(lambda: self._flush(time.monotonic() + 5.0))
+
+    def _flush(self, deadline: float) -> None:
+        if self.ledger.backlog and time.monotonic() < deadline:
+            self.ledger.flush()
+            self.loop.call_later(0.02, lambda: self._flush(deadline))
+            return
+        if self.ledger.backlog:
+            _log.error("ended with %d rows that the database did not take", self.ledger.backlog)
+        self.stopped = True
+        self.loop.call_later(0.0, lambda: None)
+
+    def _measure_lag(self) -> None:
+        """How late the loop wakes up: scheduled against actual."""
+        self.loop.call_later(self.gate.lag.woke(time.monotonic()), self._measure_lag)
+
+    def _close(self) -> None:
+        for listener in self.listeners:
+            listener.close()
+        with contextlib.suppress(GateError):
+            self.scribe.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
+        for threads in (self.scribe, self.shop, self.disk):
+            threads.stop(2.0)
+        self.engine.files.close()
+        self.loop.close()

@@ -1,0 +1,101 @@
+"""Receipts of deliveries: signed JSON that anyone who has the shop's public key can check without the shop.
+
+A receipt is `{"receipt": {…}, "signature": {"algorithm", "key", "value"}}` in one fixed spelling (sorted keys, two spaces
+of indentation, UTF-8, a line end behind it). The signature, Ed25519 (RFC 8032), is over the same spelling of what
+`receipt` holds. A file in any other spelling is refused, so that no byte of one can be changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from ftpgate.errors import UserError
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes of the largest file that is looked at."""
+_ALGORITHM = "Ed25519"
+_CONTEXT = b"ftpgate receipt 1\n"
+_MEND = "ask the shop for the receipt again"
+
+Receipt = dict[str, Any]
+
+
+def signing_key(secret_key: str) -> Ed25519PrivateKey:
+    """The key of an installation, from its secret key: every host of a shop signs alike."""
+    seed = HKDF(SHA256(), 32, salt=None, info=b"ftpgate receipts").derive(secret_key.encode())
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """A public key as shops publish it and `--key` takes it: 44 characters of base64."""
+    return base64.b64encode(key.public_bytes_raw()).decode()
+
+
+def parse_public(text: str) -> Ed25519PublicKey:
+    """The key that `public_text` wrote.
+
+    Raises:
+        UserError: it is none.
+    """
+    raw = _exact_base64(text.strip())
+    if raw is None or len(raw) != 32:
+        raise UserError(f"{text[:80]!r} is no public key of a shop", "copy the 44 characters from a receipt's page")
+    return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def sign(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
+    """The file of a receipt."""
+    value = base64.b64encode(key.sign(_signed(receipt))).decode()
+    signature = {"algorithm": _ALGORITHM, "key": public_text(key.public_key()), "value": value}
+    return _spelled({"receipt": receipt, "signature": signature})
+
+
+def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
+    """What a receipt says, when it is the shop's own and unchanged.
+
+    Raises:
+        UserError: it is not, or not a receipt at all.
+    """
+    try:
+        document = json.loads(file)
+        receipt, signature = document["receipt"], document["signature"]
+        value = _exact_base64(signature["value"])
+        given = str(signature["key"])
+        spelled = _spelled(document) == file
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise UserError("the file is no receipt", _MEND) from None
+    if value is None or not spelled or signature.get("algorithm") != _ALGORITHM or not isinstance(receipt, dict):
+        raise UserError("the receipt is not spelled as it was signed", _MEND)
+    if given != public_text(key):
+        mend = "give the key of the shop that made it with --key, copied from the shop's own page"
+        raise UserError(f"the receipt names another key ({given[:44]!r}) than {public_text(key)}", mend)
+    try:
+        key.verify(value, _signed(receipt))
+    except InvalidSignature:
+        raise UserError("the signature does not fit: the receipt was changed", _MEND) from None
+    return receipt
+
+
+def _signed(receipt: Receipt) -> bytes:
+    return _CONTEXT + _spelled(receipt)
+
+
+def _spelled(document: object) -> bytes:
+    return (json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _exact_base64(text: object) -> bytes | None:
+    """Decoded, if it is the one right spelling of its bytes."""
+    try:
+        raw = base64.b64decode(str(text), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return raw if base64.b64encode(raw).decode() == text else None

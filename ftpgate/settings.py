@@ -1,0 +1,298 @@
+"""Settings: read once, at the edge, from the environment and `.env`; frozen afterwards.
+
+The environment beats `.env`. An unknown `FTPGATE_*` name or a bad value raises `UserError` with a line that names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ftpgate.errors import UserError
+
+_DECIMAL = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "t": 1_000_000_000_000}
+_BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_LARGEST = 1 << 62  # fits the database's bigint
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0 is any free port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+def bracketed(host: str) -> str:
+    """A host as addresses and `Host` headers have it: an IPv6 one in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def parse_rate(text: str) -> int:
+    """`512k`, `2M`, `512Ki` or a bare number, to bytes (a second), rounded down. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,6}))?\s*([kmgt]?i?)b?(?:/s)?", text.strip().lower())
+    if not match or match[3] == "i":
+        raise ValueError("not a number of bytes such as 512k, 2M, 512Ki or 0")
+    unit, fraction = (_DECIMAL | _BINARY)[match[3]], match[2] or ""
+    value: int = int(match[1]) * unit + int(fraction or 0) * unit // 10 ** len(fraction)  # a float ends at 2^53
+    if value > _LARGEST:
+        raise ValueError("larger than 2^62 bytes")
+    return value
+
+
+def parse_duration(text: str) -> int:
+    """`90s`, `15m`, `24h`, `7d` or a bare number, to seconds. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,9})\s*([smhdw]?)", text.strip().lower())
+    if not match:
+        raise ValueError("not a duration such as 90s, 15m, 24h or 7d")
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    if seconds > 100 * 365 * 86_400:
+        raise ValueError("longer than a hundred years")
+    return seconds
+
+
+def parse_address(text: str) -> Address:
+    """`127.0.0.1:2121` or `[::1]:2121`. Raises ValueError."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]/]+)):([0-9]{1,5})", text.strip())
+    if not match or int(match[3]) > 65_535:
+        raise ValueError("not an address such as 127.0.0.1:2121 or [::1]:2121")
+    return Address(match[1] or match[2], int(match[3]))
+
+
+def _ports(text: str) -> range:
+    match = re.fullmatch(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})", text.strip())
+    if not match or not 1 <= int(match[1]) <= int(match[2]) <= 65_535:
+        raise ValueError("not a range of ports such as 50000-50999")
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+def _choice(*names: str):  # type: ignore[no-untyped-def]
+    def parse(text: str) -> str:
+        if text.strip().lower() not in names:
+            raise ValueError("not one of " + ", ".join(names))
+        return text.strip().lower()
+
+    return parse
+
+
+def parse_lasting(text: str) -> int:
+    """As `parse_duration`, but of something that has to last. Raises ValueError."""
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError("no time at all")
+    return seconds
+
+
+def _host(text: str) -> str:
+    """A name or an IP address, an IPv6 one with or without brackets; never a port, which has settings of its own."""
+    host = text.strip()
+    if ":" in host:
+        try:
+            return str(ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]")))
+        except ValueError:
+            pass
+    elif re.fullmatch(r"[\w.-]{1,253}", host):
+        return host
+    raise ValueError("not a host such as shop.example.org or 2001:db8::1")
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    """As Django's ALLOWED_HOSTS: a leading dot stands for all names below, `*` for every host."""
+    found = tuple(host.strip() for host in text.split(",") if host.strip())
+    for host in found:
+        if not re.fullmatch(r"\*|[\w.-]{1,253}|\[[0-9A-Fa-f:.]+\]", host):
+            raise ValueError("not a list of hosts such as shop.example.org, .example.org")
+    return found
+
+
+def _dotted(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", text.strip()):
+        raise ValueError("not a dotted module name such as webportal.bridge")
+    return text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, parsed. Rates in bytes a second (0: none), durations in seconds, paths absolute."""
+
+    state_dir: Path
+    database_url: str
+    media_root: Path
+    ftp: Address
+    http: Address
+    ftps: Address | None
+    https: Address | None
+    portal: Address
+    admin: Address
+    public_host: str | None
+    passive_ports: range
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls: Literal["off", "allow", "require"]
+    expires: int
+    grace: int
+    drain: int
+    total_rate: int
+    secret_key: str
+    allowed_hosts: tuple[str, ...]
+    email_url: str
+    bridge: str
+    log: Literal["text", "json"]
+
+    def __repr__(self) -> str:
+        """Without what is secret: the key, and the database's address, which may hold a password."""
+        return f"Settings(state_dir={str(self.state_dir)!r}, ftp={self.ftp}, http={self.http}, admin={self.admin})"
+
+
+_PARSERS = {
+    "STATE_DIR": Path, "DATABASE_URL": str.strip, "MEDIA_ROOT": Path, "FTP": parse_address, "HTTP": parse_address,
+    "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "ADMIN": parse_address, "PUBLIC_HOST": _host,
+    "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
+    "EXPIRES": parse_lasting, "GRACE": parse_duration, "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
+    "SECRET_KEY": str.strip, "ALLOWED_HOSTS": _hosts, "EMAIL_URL": str.strip, "BRIDGE": _dotted, "LOG": _choice("text", "json"),
+}  # fmt: skip
+NAMES = frozenset(f"FTPGATE_{name}" for name in _PARSERS)
+
+
+def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = None) -> Settings:
+    """The settings of this process.
+
+    Args:
+        environ: the environment; the process's own when None.
+        directory: where `.env` is looked for and relative paths start; the working directory when None.
+
+    Raises:
+        UserError: a name is unknown or a value is bad.
+    """
+    environ = os.environ if environ is None else environ
+    directory = Path.cwd() if directory is None else directory
+    given = {**read_env_file(directory / ".env"), **environ}
+    values: dict[str, object] = {}
+    for name, text in given.items():
+        if not name.startswith("FTPGATE_"):
+            continue
+        if name not in NAMES:
+            raise UserError(f"{name} is not a setting of ftpgate", "correct the name or remove it (README lists them all)")
+        if not text.strip():
+            continue  # an empty value is the default, as in a shell's NAME= or a unit file
+        try:
+            values[name.removeprefix("FTPGATE_")] = _PARSERS[name.removeprefix("FTPGATE_")](text)
+        except ValueError as error:
+            raise UserError(f"{name}={_shown(name, text)} is {error}", "correct the value") from None
+
+    def path(name: str, default: Path | None) -> Path | None:
+        value = values.get(name, default)
+        return None if value is None else Path(os.path.abspath(directory / str(value)))
+
+    def get(name: str, default: object) -> object:
+        return values.get(name, default)
+
+    state_dir = path("STATE_DIR", Path("var"))
+    assert state_dir is not None
+    tls, certificate, key = get("TLS", None), path("TLS_CERT", None), path("TLS_KEY", None)
+    if (certificate is None) != (key is None):
+        raise UserError("only one of FTPGATE_TLS_CERT and FTPGATE_TLS_KEY is given", "give both, or none")
+    if certificate is None and (tls in ("allow", "require") or "FTPS" in values or "HTTPS" in values):
+        cause = "TLS is asked for, but FTPGATE_TLS_CERT and FTPGATE_TLS_KEY are not given"
+        raise UserError(cause, "give both, or set FTPGATE_TLS=off")
+    implicit = next((name for name in ("FTPS", "HTTPS") if name in values), None)
+    if tls == "off" and implicit is not None:
+        raise UserError(f"FTPGATE_{implicit} is given, but FTPGATE_TLS=off", "remove one of the two")
+    if tls == "require" and "HTTPS" not in values:
+        raise UserError("FTPGATE_TLS=require, but FTPGATE_HTTPS is not given", "give it: plain HTTP is redirected there")
+    return Settings(
+        state_dir=state_dir,
+        database_url=str(get("DATABASE_URL", f"sqlite:///{state_dir / 'ftpgate.sqlite3'}")),
+        media_root=path("MEDIA_ROOT", state_dir / "media"),  # type: ignore[arg-type]
+        ftp=get("FTP", Address("127.0.0.1", 2121)),  # type: ignore[arg-type]
+        http=get("HTTP", Address("127.0.0.1", 8080)),  # type: ignore[arg-type]
+        ftps=get("FTPS", None),  # type: ignore[arg-type]
+        https=get("HTTPS", None),  # type: ignore[arg-type]
+        portal=get("PORTAL", Address("127.0.0.1", 8000)),  # type: ignore[arg-type]
+        admin=get("ADMIN", Address("127.0.0.1", 9121)),  # type: ignore[arg-type]
+        public_host=get("PUBLIC_HOST", None),  # type: ignore[arg-type]
+        passive_ports=get("PASSIVE_PORTS", range(50_000, 51_000)),  # type: ignore[arg-type]
+        tls_cert=certificate,
+        tls_key=key,
+        tls=tls or ("allow" if certificate else "off"),  # type: ignore[arg-type]
+        expires=get("EXPIRES", 7 * 86_400),  # type: ignore[arg-type]
+        grace=get("GRACE", 900),  # type: ignore[arg-type]
+        drain=get("DRAIN", 30),  # type: ignore[arg-type]
+        total_rate=get("TOTAL_RATE", 0),  # type: ignore[arg-type]
+        secret_key=str(get("SECRET_KEY", "")),
+        allowed_hosts=get("ALLOWED_HOSTS", ()),  # type: ignore[arg-type]
+        email_url=str(get("EMAIL_URL", "console:")),
+        bridge=str(get("BRIDGE", "webportal.bridge")),
+        log=get("LOG", "text"),  # type: ignore[arg-type]
+    )
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines of a `.env` file; `#` comments, `export` and quotes are understood. {} when there is none.
+
+    Raises:
+        UserError: the file cannot be read, or a line is not of that form.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error})", "mend the file or its permissions") from None
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|(.*?))", line)
+        if not match:
+            raise UserError(f"line {number} of {path} is not NAME=value", "mend the line")
+        found[match[1]] = next(group for group in match.groups()[1:] if group is not None)
+    return found
+
+
+def secret_key(settings: Settings) -> str:
+    """`FTPGATE_SECRET_KEY`, or the key kept in the state folder (made on first use, mode 600).
+
+    Raises:
+        UserError: the state folder cannot be written or the kept key is readable for others.
+    """
+    if settings.secret_key:
+        return settings.secret_key
+    path = settings.state_dir / "secret_key"
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        made = secrets.token_urlsafe(48)
+        temporary = path.with_name(f".secret_key.{os.getpid()}.{secrets.token_hex(4)}")
+        if not path.exists():
+            # Written aside and linked: two processes that start together agree on one key, and none reads half of it.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(made)
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise UserError(f"{path} is readable for others", f"chmod 600 {path}")
+        return path.read_text().strip()
+    except OSError as error:
+        cause = f"the secret key cannot be kept in {path} ({error.strerror})"
+        raise UserError(cause, "mend the folder or set FTPGATE_SECRET_KEY") from None
+
+
+def _shown(name: str, text: str) -> str:
+    """A value for an error line: bounded, and hidden where it may be secret."""
+    return "…" if name in ("FTPGATE_SECRET_KEY", "FTPGATE_DATABASE_URL", "FTPGATE_EMAIL_URL") else repr(text[:80])

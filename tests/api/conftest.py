@@ -1,0 +1,4 @@
+"""Django's tests, set up as those of the portal are."""
+
+from tests.portal.conftest import _static_files_as_they_are, django_db_setup, portal_database  # noqa: F401
+from tests.portal.staff import browser, staff  # noqa: F401

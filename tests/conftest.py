@@ -1,0 +1,102 @@
+"""Fixtures for all tests; tests/README.md tells which to use for what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Literal
+
+import hypothesis
+import pytest
+
+from tests.support.databases import KINDS, Databases
+from tests.support.postgres import PostgresServer
+from tests.support.site import Site
+from tests.support.tools import CACHE, PATH, missing
+
+os.environ["PATH"] = PATH
+hypothesis.settings.register_profile("ftpgate", deadline=None)  # how long an example takes is for `make bench` to say
+hypothesis.settings.load_profile("ftpgate")
+
+_sites = pytest.StashKey[list[Site]]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that use a database on every kind, or on those that `@pytest.mark.databases(…)` names."""
+    marker = metafunc.definition.get_closest_marker("databases")
+    scopes: dict[str, Literal["function", "session"]] = {"database_kind": "function", "portal_database": "session"}
+    for name, scope in scopes.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, marker.args if marker else KINDS, indirect=True, scope=scope)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the gates' logs with a failure."""
+    report = yield
+    if report.failed:
+        for site in item.stash.get(_sites, []):
+            report.sections.append((f"gate log of {site.root.name}", site.gate_log()[-20_000:]))
+    return report
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL server that the tests of this process share; never stop it (that is what `own_postgres` is for)."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for this test alone, to be stopped and started."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """Fresh databases; `databases.migrated(kind)`, `databases.empty(kind)`."""
+    return Databases(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """`sqlite`, then `postgres`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(databases: Databases, database_kind: str) -> str:
+    """The address of a fresh, migrated database of each kind."""
+    return databases.migrated(database_kind)
+
+
+@pytest.fixture
+def make_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """`make_site(database_url, {"FTPGATE_…": …})`: an installation of ftpgate, its gate not yet started, ended with the test."""
+    made: list[Site] = request.node.stash.setdefault(_sites, [])
+
+    def make(database_url: str, environ: dict[str, str] | None = None) -> Site:
+        made.append(Site(tmp_path / f"site{len(made) + 1}", database_url, environ))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.close()
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site], database_url: str) -> Site:
+    """An installation with a migrated, empty shop on each kind of database; `site.start()` starts its gate."""
+    return make_site(database_url)
+
+
+@pytest.fixture(scope="session")
+def real_album() -> Path:
+    """A folder with an album of 41 real Ogg files, one of them untagged; not to be written to (`item add --copy`)."""
+    found = sorted((CACHE / "music").rglob("*.ogg"))
+    return found[0].parent if found else missing("the music of wesnoth-1.16-music")

@@ -1,0 +1,192 @@
+"""What an FTP client can make grow, and how long it may wait: all of it is bounded."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftpgate import ftp
+from ftpgate.ftp import control, dialogue, moving, server
+from ftpgate.ftp import data as data_channel
+from tests.support.inprocess import InProcessGate
+from tests.support.media import write_album
+from tests.support.rawftp import RawFtp, read_all, read_exactly
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SWEEP_EVERY", 0.1)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[InProcessGate]:
+    write_album(tmp_path / "media" / "Album", {"big.bin": 30_000_000, "small.bin": 5_000})
+    with InProcessGate(tmp_path / "media", {"ftp": ftp.listen}, most_connections=16) as gate:
+        yield gate
+
+
+@pytest.fixture
+def session(gate: InProcessGate) -> Iterator[RawFtp]:
+    with RawFtp(gate.address("ftp")) as session:
+        yield session.login(gate.shop.issue([gate.item("Album")]).reveal())
+
+
+def test_an_idle_session_ends(session: RawFtp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "IDLE", 0.3)
+    session.expect("421")
+    assert session.closed()
+
+
+def test_a_session_with_a_transfer_is_not_idle(session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    with session.data(buffer=65_536) as data:
+        session.do("RETR Album/big.bin", "150")
+        monkeypatch.setattr(control, "IDLE", 0.3)
+        session.socket.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            session.reply()
+        session.socket.settimeout(20)
+        monkeypatch.setattr(control, "IDLE", 300.0)
+        assert len(read_all(data)) == 30_000_000
+        session.expect("226")
+
+
+def test_a_stranger_is_not_kept_by_what_he_says(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "LOGIN_WITHIN", 0.5)
+    with RawFtp(gate.address("ftp")) as stranger:
+
+        def ended() -> bool:
+            stranger.send("NOOP")
+            return stranger.reply().startswith("421")
+
+        wait_until(ended, 10, "the end")
+
+
+def test_a_data_connection_that_does_not_come(session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    sockets = len(gate.loop.socket_map)
+    address = session.passive()
+    session.do("RETR Album/small.bin", "150")
+    monkeypatch.setattr(moving, "CONNECT_WITHIN", 0.2)
+    session.expect("425")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)
+    address = session.passive()
+    wait_until(lambda: len(gate.loop.socket_map) == sockets, 10, "a closed port")
+    session.do("NLST", "425")
+    monkeypatch.setattr(moving, "CONNECT_WITHIN", 30.0)
+    assert len(session.retrieve("Album/small.bin")) == 5_000
+
+
+def test_a_listing_that_nobody_reads_ends(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_channel, "STALLED", 0.5)
+    album = gate.item("Album")
+    items = [replace(album, id=str(number), folder=f"{number} " + "x" * 200) for number in range(8_000)]
+    with RawFtp(gate.address("ftp")) as session, session.login(gate.shop.issue(items).reveal()).data(buffer=4_096) as data:
+        session.do("LIST", "150")
+        session.expect("426 Nothing was taken")
+        with pytest.raises(ConnectionResetError):
+            read_all(data)
+        session.do("NOOP", "200")
+
+
+def test_sessions_leave_room_for_their_data(gate: InProcessGate, session: RawFtp) -> None:
+    others = [RawFtp(gate.address("ftp")) for _ in range(7)]
+    with RawFtp(gate.address("ftp"), greeting="421") as refused:
+        assert refused.closed()
+    assert len(session.retrieve("Album/small.bin")) == 5_000
+    for other in others:
+        other.close()
+    wait_until(lambda: gate.call(lambda: gate.gate.connections) == 1, 10, "room")
+    with RawFtp(gate.address("ftp")) as late:
+        late.do("NOOP", "200")
+
+
+def test_replies_that_nobody_reads_stop_the_commands(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogue, "OWED", 4_096)
+    with RawFtp(gate.address("ftp")) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.socket.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            client.socket.sendall(b"HELP\r\n" * 5_000_000)
+        held = gate.call(lambda: [(len(s._input), len(s._output)) for s in gate.listeners["ftp"].sessions])  # type: ignore[attr-defined]
+        assert held[0][0] < 25_000
+        assert held[0][1] < 10_000
+        client.socket.settimeout(20)
+        assert client.reply().startswith("214")
+        read_exactly(client.socket, 50_000)
+
+
+def test_pipelined_commands_leave_the_loop_to_others(
+    gate: InProcessGate, session: RawFtp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogue, "BUDGET", 0.0)
+    turn, ran = [0], Counter[int]()
+    run, poll = control.GateFTPHandler.run, gate.loop.poll
+
+    def counted(self: control.GateFTPHandler, *arguments: Any) -> None:
+        ran[turn[0]] += 1
+        run(self, *arguments)
+
+    def polled(timeout: float | None) -> None:
+        turn[0] += 1
+        poll(timeout)
+
+    monkeypatch.setattr(control.GateFTPHandler, "run", counted)
+    gate.loop.poll = polled
+    session.send("NOOP\r\nPWD\r\n" * 100)
+    assert [session.reply()[:3] for _ in range(200)] == ["200", "257"] * 100
+    assert ran.total() == 200
+    assert max(ran.values()) <= 2  # what has just arrived, and what has waited
+
+
+def test_a_reply_reaches_a_client_that_has_sent_more(gate: InProcessGate) -> None:
+    """A plain close would reset the connection, and the client would never see why."""
+    gate.shop.away = True
+    with RawFtp(gate.address("ftp")) as client:
+        token = gate.shop.issue([]).reveal()
+        client.send(f"USER me\r\nPASS {token}\r\n" + "NOOP\r\n" * 10_000)
+        client.expect("331")
+        client.expect("421")
+        assert client.reply() == ""
+
+
+def test_a_client_that_does_not_go_is_gone_in_a_moment(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "GOODBYE", 0.2)
+    with RawFtp(gate.address("ftp")) as client:
+        client.do("QUIT", "221")
+        wait_until(lambda: gate.call(lambda: gate.gate.connections) == 0, 10, "the end")
+
+
+def test_an_idle_gate_does_not_spin(gate: InProcessGate, session: RawFtp) -> None:
+    """Half-closed and hung-up sockets are levels that a poll reports for ever."""
+    halves = []
+    for _ in range(2):
+        data = session.data(buffer=65_536)
+        data.shutdown(socket.SHUT_WR)
+        session.do("RETR Album/small.bin", "150")
+        session.expect("226")
+        halves.append(data)
+    stuck = session.data(buffer=65_536)
+    session.do("RETR Album/big.bin", "150")
+    stuck.shutdown(socket.SHUT_WR)
+    polls = 0
+    poll = gate.loop.poll
+
+    def counted(timeout: float | None) -> None:
+        nonlocal polls
+        polls += 1
+        poll(timeout)
+
+    gate.loop.poll = counted
+    session.socket.settimeout(1.0)
+    with pytest.raises(TimeoutError):
+        session.reply()
+    assert polls < 300
+    for data in (*halves, stuck):
+        data.close()

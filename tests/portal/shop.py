@@ -1,0 +1,71 @@
+"""Rows for tests of the shop, made by its own services where they exist."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import count
+
+from django.utils import timezone
+
+from ftpgate.grants import Delivered
+from ftpgate.tokens import Token
+from webportal.accounts.models import User
+from webportal.accounts.services import add_user
+from webportal.catalogue.models import File, Item
+from webportal.grants.models import Grant
+from webportal.grants.services import issue_grant
+
+_numbers = count(1)
+
+
+def make_user(name: str = "") -> User:
+    return add_user(name or f"user{next(_numbers)}")
+
+
+def make_staff() -> User:
+    """Somebody who may do everything."""
+    user = make_user("staff")
+    user.is_staff = user.is_superuser = True
+    user.save()
+    return user
+
+
+def make_item(*sizes: int, title: str = "") -> Item:
+    """An item with files of these sizes; no bytes of it are on any disk."""
+    number = next(_numbers)
+    item = Item.objects.create(title=title or f"Item {number}", folder=title or f"Item {number}", source=f"item{number}")
+    File.objects.bulk_create(
+        File(
+            item=item,
+            position=position,
+            path=f"{position:02}.ogg",
+            media=f"{item.source}/{position:02}.ogg",
+            size=size,
+            mtime_ns=position,
+            sha256=hashlib.sha256(f"{number}/{position}".encode()).digest(),
+            crc32=position,
+        )
+        for position, size in enumerate(sizes, 1)
+    )
+    return item
+
+
+def make_grant(user: User, *items: Item, days: float = 1) -> tuple[Grant, Token]:
+    return issue_grant(user, items, expires_at=timezone.now() + timedelta(days=days))
+
+
+def let_expire(grant: Grant) -> None:
+    """As if the grant had been issued so long ago that it has expired just now; nothing is written down of that."""
+    now = timezone.now()
+    Grant.objects.filter(pk=grant.pk).update(issued_at=now - timedelta(days=1), expires_at=now)
+
+
+def whole(grant: Grant, item: Item, *, but: Sequence[int] = ()) -> tuple[Delivered, ...]:
+    """Every file of an item delivered whole, but those at these positions."""
+    return tuple(
+        Delivered(grant.public_id, file.pk, ((0, file.size),))
+        for file in item.files.order_by("position")
+        if file.size and file.position not in but
+    )

@@ -1,0 +1,240 @@
+"""The admin: every page opens, and staff's actions do what they say."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import OperationalError
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from ftpgate.grants import Batch
+from ftpgate.tokens import Token
+from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
+from tests.portal.visiting import text, tokens_in, visitor
+from webportal.accounts.models import Tier, User
+from webportal.bridge import make_bridge
+from webportal.catalogue.services import report_changed
+from webportal.config import environment
+from webportal.grants.models import Grant, GrantToken, State
+from webportal.grants.services import revoke_grant
+
+pytestmark = pytest.mark.django_db
+
+
+def act(browser: Client, action: str, *grants: Grant) -> HttpResponse:
+    chosen = {"action": action, "_selected_action": [grant.pk for grant in grants]}
+    return browser.post(reverse("admin:grants_grant_changelist"), chosen, follow=True)
+
+
+def state(grant: Grant) -> State:
+    return Grant.objects.get(pk=grant.pk).present_state
+
+
+def test_every_list_and_every_row_opens(browser: Client, staff: User) -> None:
+    item = make_item(10, 20)
+    grant, _ = make_grant(staff, item)
+    make_bridge(environment.current()).record("gate", Batch(delivered=whole(grant, item)))
+    report_changed({item.files.all()[0].pk: "shorter than imported"})
+    opened = set()
+    for model in admin.site._registry:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        answer = browser.get(reverse(f"{name}_changelist"), {"q": "salt"} if admin.site._registry[model].search_fields else {})
+        assert answer.status_code == 200, name
+        assert "unsafe" not in answer["Content-Security-Policy"]
+        assert browser.get(reverse(f"{name}_changelist")).status_code == 200, name
+        row = model._default_manager.first()
+        if row is not None:
+            opened.add(model.__name__)
+            assert browser.get(reverse(f"{name}_change", args=[row.pk])).status_code == 200, name
+    assert opened >= {"Item", "Grant", "Tier", "User", "Completion", "FileReport"}
+
+
+def test_customers_have_no_business_there(staff: User) -> None:
+    customer = visitor(make_user("alice"))
+    assert customer.get("/admin/", follow=True).redirect_chain
+    grant, _ = make_grant(staff, make_item(1))
+    act(customer, "revoke", grant)
+    assert state(grant) is State.OPEN
+
+
+def test_staff_who_may_only_look_may_not_act(staff: User) -> None:
+    looker = make_user("looker")
+    looker.is_staff = True
+    looker.save()
+    looker.user_permissions.add(Permission.objects.get(codename="view_grant"))
+    grant, _ = make_grant(staff, make_item(1))
+    browser = visitor(looker)
+    assert "New token" not in text(browser.get(reverse("admin:grants_grant_change", args=[grant.pk])))
+    for action in ("revoke", "renew", "new_token", "issue_again"):
+        act(browser, action, grant)
+    assert state(grant) is State.OPEN
+    assert (Grant.objects.count(), GrantToken.objects.count()) == (1, 1)
+
+
+def test_revoke_and_renew(browser: Client, staff: User) -> None:
+    grants = [make_grant(staff, make_item(1))[0] for _ in range(3)]
+    let_expire(grants[2])
+    act(browser, "renew", *grants)
+    assert {state(grant) for grant in grants} == {State.OPEN}
+    assert Grant.objects.get(pk=grants[2].pk).expires_at > timezone.now() + timedelta(days=6)
+    answer = act(browser, "revoke", grants[0], grants[1])
+    assert "2 grants were changed" in text(answer)
+    assert [state(grant) for grant in grants] == [State.REVOKED, State.REVOKED, State.OPEN]
+    assert "was left as it is: it is revoked" in text(act(browser, "renew", grants[0]))
+    assert LogEntry.objects.filter(user=staff, change_message="revoked").count() == 2
+
+
+def test_a_grants_page_offers_what_its_state_allows(browser: Client, staff: User) -> None:
+    item = make_item(1)
+    grants = {state: make_grant(staff, item)[0] for state in State}
+    make_bridge(environment.current()).record("gate", Batch(delivered=whole(grants[State.COMPLETE], item)))
+    let_expire(grants[State.EXPIRED])
+    revoke_grant(grants[State.REVOKED])
+    offered = {
+        State.OPEN: {"renew", "new_token", "issue_again", "revoke"},
+        State.COMPLETE: {"new_token", "issue_again"},
+        State.EXPIRED: {"renew", "issue_again"},
+        State.REVOKED: {"issue_again"},
+    }
+    for wanted, grant in grants.items():
+        page = text(browser.get(reverse("admin:grants_grant_change", args=[grant.pk])))
+        assert set(re.findall(r'name="action" value="(\w+)"', page)) == offered[wanted], wanted
+
+
+def test_a_new_token_is_shown_once(browser: Client, staff: User) -> None:
+    grant, first = make_grant(staff, make_item(1))
+    answer = act(browser, "new_token", grant)
+    (shown,) = tokens_in(answer)
+    assert shown != first.reveal()
+    assert "no-store" in answer["Cache-Control"]
+    parsed = Token.parse(shown)
+    assert parsed is not None
+    assert GrantToken.objects.filter(digest=parsed.digest(), dead_at=None).exists()
+    assert tokens_in(browser.get(reverse("admin:grants_grant_change", args=[grant.pk]))) == set()
+    assert not LogEntry.objects.filter(change_message__contains=parsed.secret).exists()
+
+
+def test_issued_again_it_is_a_new_grant(browser: Client, staff: User) -> None:
+    alice, item = make_user("alice"), make_item(10)
+    grant, _ = make_grant(alice, item)
+    make_bridge(environment.current()).record("gate", Batch(delivered=whole(grant, item)))
+    answer = act(browser, "issue_again", grant)
+    assert len(tokens_in(answer)) == 1
+    assert state(grant) is State.COMPLETE
+    again = Grant.objects.exclude(pk=grant.pk).get()
+    assert (again.user, list(again.items.all()), again.present_state) == (alice, [item], State.OPEN)
+    assert "Choose one grant" in text(act(browser, "issue_again", grant, again))
+
+
+def test_a_tiers_rate_is_written_as_people_write_rates(browser: Client) -> None:
+    tier = Tier.objects.get()
+    address = reverse("admin:accounts_tier_change", args=[tier.pk])
+    for written, rate, shown in (("512k", 512_000, "512k"), ("2M", 2_000_000, "2M"), ("512Ki", 524_288, "524288"), ("0", 0, "0")):
+        browser.post(address, {"name": tier.name, "rate": written, "connections": 64})
+        tier.refresh_from_db()
+        assert tier.rate == rate
+        assert f'value="{shown}"' in text(browser.get(address))
+    refused = browser.post(address, {"name": tier.name, "rate": "fast", "connections": 64})
+    assert "Write a rate such as 512k" in text(refused)
+
+
+def test_users_are_made_with_a_tier_and_moved_together(browser: Client) -> None:
+    slow = Tier.objects.create(name="slow", rate=1_000)
+    made = {
+        "username": "bob",
+        "tier": slow.pk,
+        "usable_password": "true",
+        "password1": "bright yellow kite 4",
+        "password2": "bright yellow kite 4",
+    }
+    browser.post(reverse("admin:accounts_user_add"), made)
+    assert User.objects.get(username="bob").tier == slow
+    users = [make_user(), make_user()]
+    address = reverse("admin:accounts_user_changelist")
+    chosen = {"action": "change_tier", "_selected_action": [user.pk for user in users]}
+    assert "2 users are moved" in text(browser.post(address, chosen))
+    browser.post(address, {**chosen, "tier": slow.pk})
+    assert {User.objects.get(pk=user.pk).tier for user in users} == {slow}
+
+
+def test_everybody_who_was_filtered_is_moved_however_many_they_are(browser: Client, staff: User) -> None:
+    tier, slow = staff.tier, Tier.objects.create(name="slow", rate=1_000)
+    User.objects.bulk_create(User(username=f"moved{number}", tier=tier) for number in range(1_100))
+    make_user("stays")
+    address = reverse("admin:accounts_user_changelist") + "?q=moved"
+    first = User.objects.get(username="moved0")
+    asked = browser.post(address, {"action": "change_tier", "_selected_action": [first.pk], "select_across": "1"})
+    assert "1100 users are moved" in text(asked)
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="(\w+)">', text(asked)))
+    assert len(re.findall("<input", text(asked))) < 20
+    moved = browser.post(address, form | {"tier": slow.pk}, follow=True)
+    assert "1100 users are in the tier slow now" in text(moved)
+    assert User.objects.filter(tier=slow).count() == 1_100
+    assert User.objects.get(username="stays").tier == tier
+    assert LogEntry.objects.filter(user=staff, object_repr__startswith="moved").count() == 1_100
+
+
+def test_an_items_words_can_be_corrected_but_not_what_customers_fetch(browser: Client) -> None:
+    item = make_item(10, title="Slat")
+    browser.post(
+        reverse("admin:catalogue_item_change", args=[item.pk]),
+        {"title": "Salt", "artist": "Low Coast", "year": "2020", "folder": "x", "files-TOTAL_FORMS": 0, "files-INITIAL_FORMS": 0},
+    )
+    item.refresh_from_db()
+    assert (item.title, item.artist, item.folder) == ("Salt", "Low Coast", "Slat")
+    assert "salt" in item.search
+
+
+# ------------------------------------------------------------------------------------------------ the audit log
+def written_down(browser: Client) -> list[str]:
+    """What the audit log shows of each deed, newest first."""
+    page = text(browser.get(reverse("admin:admin_logentry_changelist")))
+    return [unescape(said) for said in re.findall(r'field-said">(.*?)</td>', page)]
+
+
+def test_what_staff_do_by_actions_is_written_down_in_their_language(browser: Client, staff: User) -> None:
+    grant, _ = make_grant(staff, make_item(1))
+    for action in ("renew", "new_token", "issue_again", "revoke"):
+        act(browser, action, grant)
+    again = Grant.objects.exclude(pk=grant.pk).get()
+    said = ["revoked", "issued again", f"Added grant “{again}”.", "new token", "renewed"]
+    assert written_down(browser) == said
+    page = text(browser.get(reverse("admin:admin_logentry_changelist")))
+    assert reverse("admin:grants_grant_change", args=[again.pk]) in page
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    translated = written_down(browser)
+    assert translated[0] == "отозвана"
+    assert str(again) in translated[2]
+    assert translated[2] != said[2]
+
+
+@pytest.mark.parametrize("action", ["renew", "new_token", "issue_again", "revoke"])
+def test_what_cannot_be_written_down_is_not_done(
+    browser: Client, staff: User, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("the disk is full")
+
+    grant, _ = make_grant(staff, make_item(1))
+    before = Grant.objects.values_list("state", "expires_at").get(), GrantToken.objects.count()
+    monkeypatch.setattr(type(LogEntry.objects), "log_actions", away)
+    with pytest.raises(OperationalError):
+        act(browser, action, grant)
+    assert (Grant.objects.values_list("state", "expires_at").get(), GrantToken.objects.count()) == before
+
+
+def test_only_what_staff_have_touched_is_offered_as_a_filter(browser: Client, staff: User) -> None:
+    grant, _ = make_grant(staff, make_item(1))
+    act(browser, "renew", grant)
+    page = text(browser.get(reverse("admin:admin_logentry_changelist")))
+    assert re.findall(r"content_type__id__exact=(\d+)", page) == [str(ContentType.objects.get_for_model(Grant).pk)]

@@ -1,0 +1,398 @@
+"""From folders to items: order, tags, names, what is refused, and that nothing is left half-done."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from PIL import Image
+
+from ftpgate.errors import UserError
+from tests.support.media import write_album, write_file
+from tests.support.waiting import wait_until
+from webportal.catalogue.importing import Wishes, hashing, import_item
+from webportal.catalogue.importing.verifying import verify_item
+from webportal.catalogue.models import FileReport, Item
+from webportal.demo.music import tagged_wave
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    return folder
+
+
+def write_wave(path: Path, **tags: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tagged_wave(path.name.encode().ljust(400, b"\0"), tags))
+    return path
+
+
+def paths(item: Item) -> list[str]:
+    return list(item.files.order_by("position").values_list("path", flat=True))
+
+
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".") and not path.name.endswith(".lock")]
+
+
+def test_every_regular_file_is_imported_as_it_is(media: Path) -> None:
+    folder = write_album(media / "Album", {"b.ogg": 5, "a.pdf": 70_000, "sub/c.txt": 0})
+    os.utime(folder / "b.ogg", ns=(5, 1_234_567_890_123_456_789))
+    write_album(folder, {".hidden": 1, "Thumbs.db": 1, ".DS_Store": 1, "desktop.ini": 1, ".git/x": 1})
+    os.mkfifo(folder / "pipe")
+    item = import_item(folder, media).item
+    assert paths(item) == ["a.pdf", "b.ogg", "sub/c.txt"]
+    assert (item.title, item.artist, item.year, item.folder, item.source) == ("Album", "", None, "Album", "Album")
+    file = item.files.get(path="b.ogg")
+    content = (folder / "b.ogg").read_bytes()
+    assert bytes(file.sha256) == hashlib.sha256(content).digest()
+    assert (file.crc32, file.size, file.mtime_ns, file.media) == (
+        zlib.crc32(content),
+        5,
+        1_234_567_890_123_456_789,
+        "Album/b.ogg",
+    )
+
+
+def test_tags_name_and_order_the_album(media: Path) -> None:
+    folder = media / "whatever"
+    common = {"TALB": "Ёлка: live", "TPE2": "Хор", "TDRC": "2021-05-01"}
+    write_wave(folder / "z.wav", TRCK="2/3", TPOS="1/2", TIT2="Вторая", **common)
+    write_wave(folder / "y.wav", TRCK="10", TPOS="1/2", **common)
+    write_wave(folder / "x.wav", TRCK="1", TPOS="2/2", **common)
+    write_wave(folder / "a.wav")
+    write_file(folder / "booklet 10.pdf", 3)
+    write_file(folder / "booklet 2.pdf", 3)
+    item = import_item(folder, media).item
+    assert paths(item) == ["z.wav", "y.wav", "x.wav", "a.wav", "booklet 2.pdf", "booklet 10.pdf"]
+    assert (item.title, item.artist, item.year, item.folder) == ("Ёлка: live", "Хор", 2021, "Хор - Ёлка_ live (2021)")
+    first = item.files.get(position=1)
+    assert (first.title, first.track, first.disc) == ("Вторая", 2, 1)
+    assert "вторая" in item.search
+
+
+def test_discs_in_folders_of_their_own_stay_together(media: Path) -> None:
+    folder = media / "Box"
+    for disc in (1, 2, 10):
+        for track in (1, 2):
+            write_wave(folder / f"CD{disc}" / f"{track}.wav", TRCK=str(track))
+    assert paths(import_item(folder, media).item) == [f"CD{disc}/{track}.wav" for disc in (1, 2, 10) for track in (1, 2)]
+
+
+def test_an_artist_only_when_all_agree(media: Path) -> None:
+    write_wave(media / "One" / "1.wav", TPE1="Anna")
+    write_wave(media / "Two" / "1.wav", TPE1="Anna")
+    write_wave(media / "Two" / "2.wav", TPE1="Boris")
+    assert import_item(media / "One", media).item.artist == "Anna"
+    assert import_item(media / "Two", media).item.artist == ""
+
+
+def test_wishes_come_before_tags(media: Path) -> None:
+    write_wave(media / "A" / "1.wav", TALB="Tagged", TPE1="Tagged", TDRC="1999")
+    item = import_item(media / "A", media, wishes=Wishes("Title", "Artist", 2001)).item
+    assert (item.title, item.artist, item.year, item.folder) == ("Title", "Artist", 2001, "Artist - Title (2001)")
+    for wishes in (Wishes(title=" "), Wishes(year=0), Wishes(artist="x" * 501)):
+        with pytest.raises(UserError, match="correct"):
+            import_item(media / "A", media, wishes=wishes)
+
+
+def test_broken_audio_is_imported_and_named(media: Path) -> None:
+    write_album(media / "A", {"1.ogg": 1000, "2.mp3": 1000, "3.flac": 10, "4.m4a": 500, "5.wav": 1, "6.txt": 4})
+    imported = import_item(media / "A", media)
+    assert len(paths(imported.item)) == 6
+    assert "1.ogg" in imported.broken
+    assert "6.txt" not in imported.broken
+
+
+def test_the_same_folder_again_changes_nothing(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10, "2.ogg": 10})
+    first = import_item(folder, media)
+    again = import_item(folder, media, wishes=Wishes("Another"))
+    assert (first.new, again.new) == (True, False)
+    assert again.item == first.item
+    assert again.item.title == "A"
+    assert Item.objects.count() == 1
+
+
+def test_a_restored_file_is_the_same_file(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10})
+    item = import_item(folder, media).item
+    os.utime(folder / "1.ogg", ns=(7, 7))
+    assert import_item(folder, media).item == item
+    assert item.files.get().mtime_ns == 7
+    assert Item.objects.get().revision == 1
+
+
+@pytest.mark.parametrize("change", ["changed", "longer", "missing", "more"])
+def test_a_folder_that_is_not_as_imported_is_refused(media: Path, change: str) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10, "2.ogg": 10})
+    item = import_item(folder, media).item
+    before = list(item.files.values())
+    match change:
+        case "changed":
+            write_file(folder / "1.ogg", 10, seed="other")
+        case "longer":
+            write_file(folder / "1.ogg", 11)
+        case "missing":
+            (folder / "1.ogg").unlink()
+        case "more":
+            write_file(folder / "3.ogg", 1)
+    with pytest.raises(UserError, match=item.public_id) as caught:
+        import_item(folder, media)
+    assert ("3.ogg" if change == "more" else "1.ogg") in str(caught.value)
+    assert list(item.files.values()) == before
+
+
+def test_what_cannot_be_an_item(media: Path, tmp_path: Path) -> None:
+    outside = write_album(tmp_path / "elsewhere", {"1.ogg": 1})
+    empty = media / "empty"
+    empty.mkdir()
+    for folder, why in (
+        (media, "media folder itself"),
+        (tmp_path, "holds the media folder"),
+        (media / "nothing", "is no folder"),
+        (empty, "no file"),
+        (outside, "--copy"),
+        (outside / "1.ogg", "is no folder"),
+    ):
+        with pytest.raises(UserError, match=why):
+            import_item(folder, media)
+    assert not Item.objects.exists()
+
+
+def test_links_within_are_followed_and_links_out_refused(media: Path, tmp_path: Path) -> None:
+    secret = write_file(tmp_path / "secret", 3)
+    folder = write_album(media / "A", {"1.ogg": 3, "sub/2.ogg": 3})
+    (folder / "3.ogg").symlink_to("sub/2.ogg")
+    item = import_item(folder, media).item
+    assert paths(item) == ["1.ogg", "3.ogg", "sub/2.ogg"]
+    assert item.files.get(path="3.ogg").media == "A/sub/2.ogg"
+    for target, why in (
+        (secret, "leads out"),
+        (tmp_path, "leads out"),
+        ("gone", "leads nowhere"),
+        (".", "leads back"),
+        ("loop", "leads nowhere"),
+    ):
+        link = folder / "loop"
+        link.symlink_to(target)
+        with pytest.raises(UserError, match=f"'loop' {why}"):
+            import_item(folder, media)
+        link.unlink()
+
+
+def test_names_become_legal_and_unique(media: Path) -> None:
+    folder = write_album(media / "A", {"what?.ogg": 1, "what_.ogg": 2, "CON.txt": 3, "a.ogg": 4, "A.ogg": 5})
+    item = import_item(folder, media).item
+    assert len({path.casefold() for path in paths(item)}) == 5
+    assert {"_CON.txt", "what_.ogg", "what_ (2).ogg"} < set(paths(item))
+    assert all((media / file.media).stat().st_size == file.size for file in item.files.all())
+
+
+def test_a_name_that_is_no_text_is_named(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 1})
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.ogg")).write_bytes(b"x")
+    with pytest.raises(UserError, match=r"udcff.*not UTF-8"):
+        import_item(folder, media)
+
+
+def test_an_unreadable_file_is_named() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        media = Path(name)
+        media.chmod(0o755)
+        folder = write_album(media / "A", {"1.ogg": 1, "2.ogg": 1})
+        (folder / "2.ogg").chmod(0)
+        Item.objects.count()  # opens the database, which nobody else may do
+        user = os.geteuid()
+        os.seteuid(user or 65_534)  # root may read everything
+        try:
+            with pytest.raises(UserError, match=r"'2.ogg' cannot be read"):
+                import_item(folder, media)
+        finally:
+            os.seteuid(user)
+    assert not Item.objects.exists()
+
+
+def test_a_file_that_is_written_to_meanwhile_is_named(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_album(media / "A", {"1.ogg": 1, "2.ogg": 8_000})
+    monkeypatch.setattr(hashing, "_CHUNK", 16)  # so many reads that a write falls between them
+    stop = threading.Event()
+
+    def write() -> None:
+        with (folder / "2.ogg").open("ab") as file:
+            while not stop.is_set():
+                os.write(file.fileno(), b"x")
+                time.sleep(0.0002)
+
+    writer = threading.Thread(target=write)
+    size = (folder / "2.ogg").stat().st_size
+    writer.start()
+    try:
+        wait_until(lambda: (folder / "2.ogg").stat().st_size > size, 10, "the writer's first byte")
+        with pytest.raises(UserError, match=r"'2.ogg' changed while"):
+            import_item(folder, media)
+    finally:
+        stop.set()
+        writer.join()
+    assert not Item.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["01 one.ogg", "02 two.ogg", "CD2/a b.ogg"],
+        ["a.ogg", "booklet.pdf", "CD1/1.ogg", "cover.jpg"],
+        ["b.ogg", "Disc 2/a.ogg", "Disc 10/a.ogg", "a.pdf", "booklet/1.jpg"],
+    ],
+    ids=["the first disc lies outside", "one disc", "what belongs to all discs"],
+)
+def test_untagged_files_are_ordered_by_disc_and_path(media: Path, ordered: list[str]) -> None:
+    folder = write_album(media / "Album", dict.fromkeys(reversed(ordered), 10))
+    assert paths(import_item(folder, media).item) == ordered
+
+
+# ------------------------------------------------------------------------------------------ --copy
+
+
+def test_a_copy_is_made_once(media: Path, tmp_path: Path) -> None:
+    outside = write_album(tmp_path / "else" / "Album", {"1.ogg": 10, "sub/2.ogg": 20, ".hidden": 1})
+    first = import_item(outside, media, copy=True)
+    again = import_item(outside, media, copy=True)
+    assert (first.new, again.new, first.item) == (True, False, again.item)
+    assert first.item.source == "Album"
+    assert sorted(path.name for path in media.rglob("*") if path.is_file() and path.name[0] != ".") == ["1.ogg", "2.ogg"]
+    assert (media / "Album" / "1.ogg").stat().st_mtime_ns == (outside / "1.ogg").stat().st_mtime_ns
+    assert not hidden(media)
+
+
+def test_a_copy_takes_nobodys_place(media: Path, tmp_path: Path) -> None:
+    write_album(media / "Album", {"other": 1})
+    one = write_album(tmp_path / "one" / "Album", {"1.ogg": 10})
+    two = write_album(tmp_path / "two" / "Album", {"1.ogg": 11})
+    assert import_item(one, media, copy=True).item.source == "Album (2)"
+    assert import_item(two, media, copy=True).item.source == "Album (3)"
+    assert not import_item(one, media, copy=True).new
+    assert (media / "Album" / "other").exists()
+
+
+@pytest.mark.parametrize("gone", ["", "1.ogg", "sub", "."])
+def test_a_withdrawn_item_comes_back_by_a_copy_of_its_files(media: Path, tmp_path: Path, gone: str) -> None:
+    """A purge takes off the disk what it can, and whoever has the album elsewhere brings it back the way it came."""
+    outside = write_album(tmp_path / "else" / "Album", {"1.ogg": 10, "sub/2.ogg": 20})
+    item = import_item(outside, media, copy=True).item
+    Item.objects.filter(pk=item.pk).update(withdrawn_at=timezone.now())
+    if gone == "1.ogg":
+        (media / "Album" / gone).unlink()
+    elif gone:
+        shutil.rmtree(media / "Album" / gone)
+    os.utime(outside / "1.ogg", ns=(1, 1))  # a restored backup has times of its own
+    again = import_item(outside, media, copy=True)
+    assert (again.item, again.new) == (item, False)
+    item.refresh_from_db()
+    assert item.withdrawn_at is None
+    for file in item.files.all():
+        found = (media / file.media).stat()
+        assert (found.st_size, found.st_mtime_ns) == (file.size, file.mtime_ns)
+    assert not hidden(media)
+
+
+def test_a_copy_overwrites_nothing(media: Path, tmp_path: Path) -> None:
+    outside = write_album(tmp_path / "else" / "Album", {"1.ogg": 10, "2.ogg": 20})
+    import_item(outside, media, copy=True)
+    (media / "Album" / "1.ogg").write_bytes(b"somebody's own")
+    (media / "Album" / "2.ogg").unlink()
+    with pytest.raises(UserError, match="has 14 bytes, 10 were imported"):
+        import_item(outside, media, copy=True)
+    assert (media / "Album" / "1.ogg").read_bytes() == b"somebody's own"
+
+
+def test_nothing_of_a_failed_copy_stays(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = write_album(tmp_path / "else" / "Album", {"1.ogg": 10})
+    leftover = write_album(media / ".ftpgate-import", {"of a killed import": 1})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("webportal.catalogue.importing.find_cover", full)
+    with pytest.raises(UserError, match="No space left"):
+        import_item(outside, media, copy=True)
+    monkeypatch.undo()
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(UserError, match=r"'1.ogg' cannot be copied \(No space left"):
+        import_item(outside, media, copy=True)
+    assert not leftover.exists()
+    assert [path.name for path in media.iterdir()] == [".ftpgate-import.lock"]
+    assert not Item.objects.exists()
+
+
+# ------------------------------------------------------------------------------------------ covers
+
+
+def test_the_cover_is_made_small(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 1})
+    Image.new("RGBA", (3000, 1500), (255, 0, 0, 128)).save(folder / "Cover.PNG", "PNG")
+    item = import_item(folder, media).item
+    assert "Cover.PNG" in paths(item)
+    with Image.open(item.cover) as cover:
+        assert (cover.format, cover.size) == ("JPEG", (1000, 500))
+    assert Path(item.cover.path).is_relative_to(settings.MEDIA_ROOT)
+
+
+def test_a_broken_cover_is_only_a_file(media: Path) -> None:
+    item = import_item(write_album(media / "A", {"1.ogg": 1, "cover.jpg": 3000}), media).item
+    assert not item.cover
+
+
+# ------------------------------------------------------------------------------------------ verifying
+
+
+def test_verifying_names_what_changed_and_tells_staff(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10, "2.ogg": 10, "3.ogg": 10, "4.ogg": 10})
+    item = import_item(folder, media).item
+    assert verify_item(item, media) == []
+    write_file(folder / "1.ogg", 10, seed="other")
+    write_file(folder / "2.ogg", 12)
+    (folder / "3.ogg").unlink()
+    os.utime(folder / "4.ogg", ns=(9, 9))
+    problems = {problem.path: problem.problem for problem in verify_item(item, media)}
+    assert problems == {"1.ogg": "has changed", "2.ogg": "has 12 bytes, 10 were imported,", "3.ogg": "is missing"}
+    assert set(FileReport.objects.values_list("file__path", flat=True)) == set(problems)
+    write_album(folder, {"1.ogg": 10, "2.ogg": 10, "3.ogg": 10})
+    assert verify_item(item, media) == []
+    assert not FileReport.objects.exists()
+
+
+def test_a_same_sized_change_with_the_old_time_stamp_is_found(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10})
+    item = import_item(folder, media).item
+    stamp = (folder / "1.ogg").stat().st_mtime_ns
+    write_file(folder / "1.ogg", 10, seed="other")
+    os.utime(folder / "1.ogg", ns=(stamp, stamp))
+    assert [problem.path for problem in verify_item(item, media)] == ["1.ogg"]
+
+
+def test_a_real_album_comes_in_the_order_of_its_tags(real_album: Path, media: Path) -> None:
+    imported = import_item(real_album, media, copy=True)
+    files = list(imported.item.files.order_by("position"))
+    assert len(files) == 41
+    assert not imported.broken
+    assert [file.path for file in files if not file.title] == ["silence.ogg"]
+    numbers = [(file.disc or 1, file.track) for file in files if file.track is not None]
+    assert numbers == sorted(numbers)
+    unnumbered = [file.path for file in files if file.track is None and file.disc is None]
+    assert len(unnumbered) > 3
+    assert [file.path for file in files[-len(unnumbered) :]] == sorted(unnumbered)
+    assert all(file.duration for file in files)

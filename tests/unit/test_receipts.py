@@ -1,0 +1,66 @@
+"""Receipts: signed once, refused after the slightest change."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from ftpgate.errors import UserError
+from ftpgate.receipts import parse_public, public_text, sign, signing_key, verify
+
+KEY = signing_key("a secret")
+PUBLIC = KEY.public_key()
+RECEIPT = {"grant": "abcdefghjk", "item": {"title": "Ёлка «1»", "year": None}, "files": [{"bytes": 10**15, "covered": [[0, 3]]}]}
+FILE = sign(RECEIPT, KEY)
+
+
+def test_it_says_what_was_signed() -> None:
+    assert verify(FILE, PUBLIC) == RECEIPT
+    assert FILE == sign(json.loads(json.dumps(RECEIPT)), KEY), "the same receipt is the same file"
+    assert "Ёлка".encode() in FILE
+
+
+def test_no_byte_of_it_can_be_changed() -> None:
+    for at in range(len(FILE)):
+        for other in {FILE[at] ^ 1, FILE[at] ^ 0x20, ord(" "), ord("0")} - {FILE[at]}:
+            with pytest.raises(UserError):
+                verify(FILE[:at] + bytes([other]) + FILE[at + 1 :], PUBLIC)
+
+
+OTHERS = (
+    *(b"", b"{}", b"[]", b"null", b"1", b"\xff", b"[" * 100_000),
+    *(FILE[:-1], FILE + b"\n", b" " + FILE, b"\xef\xbb\xbf" + FILE, FILE.replace(b"\n", b"\r\n")),
+    json.dumps(json.loads(FILE)).encode(),
+    b'{"receipt": {}, "signature": []}',
+    b'{"receipt": 1, "signature": {"value": 1}}',
+)
+
+
+@pytest.mark.parametrize("file", OTHERS)
+def test_anything_else_is_none(file: bytes) -> None:
+    with pytest.raises(UserError):
+        verify(file, PUBLIC)
+
+
+def test_a_name_given_twice_does_not_smuggle_anything() -> None:
+    forged = FILE.replace(b'  "receipt": {\n', b'  "receipt": {\n    "grant": "forged",\n', 1)
+    with pytest.raises(UserError):
+        verify(forged, PUBLIC)
+
+
+def test_another_shops_receipt_is_told_from_a_changed_one() -> None:
+    other = signing_key("another secret")
+    with pytest.raises(UserError, match="another key"):
+        verify(sign(RECEIPT, other), PUBLIC)
+    renamed = sign(RECEIPT, other).replace(public_text(other.public_key()).encode(), public_text(PUBLIC).encode())
+    with pytest.raises(UserError, match="signature does not fit"):
+        verify(renamed, PUBLIC)
+
+
+def test_public_keys_are_read_in_one_spelling() -> None:
+    assert public_text(parse_public(f" {public_text(PUBLIC)}\n")) == public_text(PUBLIC)
+    for text in ("", "x", base64.b64encode(b"short").decode(), public_text(PUBLIC)[:-1], public_text(PUBLIC)[:-2] + "B="):
+        with pytest.raises(UserError):
+            parse_public(text)

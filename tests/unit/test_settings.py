@@ -1,0 +1,402 @@
+"""Settings: what they default to, what is refused and in which words, and that secrets stay where they belong."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpgate import settings
+from ftpgate.errors import UserError
+from ftpgate.settings import Address, Settings, load, parse_address, parse_duration, parse_rate, read_env_file, secret_key
+
+
+def refusal(environ: dict[str, str], directory: Path) -> str:
+    with pytest.raises(UserError) as refused:
+        load(environ, directory=directory)
+    return str(refused.value)
+
+
+# ---- values
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("0", 0),
+        ("1", 1),
+        ("512k", 512_000),
+        ("512K", 512_000),
+        ("2M", 2_000_000),
+        ("512Ki", 524_288),
+        ("1.5M", 1_500_000),
+        ("1.5Mi", 1_572_864),
+        ("2G", 2_000_000_000),
+        ("1Ti", 1 << 40),
+        (" 20 MB/s ", 20_000_000),
+        ("9007199254740993", 9_007_199_254_740_993),  # not a float's 9007199254740992
+    ],
+)
+def test_rates(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fast", "-1", "1e6", "1i", "k", "1kk", "1,5M", "0x10", "٣", "1_000", "nan", "inf", "5000000T", "9" * 40]
+)
+def test_bad_rates(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a number of bytes|larger than"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600), ("30", 30), ("0", 0), (" 7 D ", 604_800)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "1.5h", "1h30m", "7days", "1y", "٣d", "999999999w"])
+def test_bad_durations(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a duration|longer than"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:2121", Address("127.0.0.1", 2121)),
+        ("[::1]:2121", Address("::1", 2121)),
+        ("[fe80::1%eth0]:21", Address("fe80::1%eth0", 21)),
+        ("localhost:0", Address("localhost", 0)),
+        ("0.0.0.0:65535", Address("0.0.0.0", 65_535)),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert parse_address(str(address)) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "127.0.0.1", ":2121", "::1:2121", "[::1]", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:٣", "http://a:1", "a b:1"],
+)
+def test_bad_addresses(text: str) -> None:
+    with pytest.raises(ValueError, match="not an address"):
+        parse_address(text)
+
+
+@given(st.integers(0, 4 * 10**12), st.sampled_from(["", "k", "M"]))
+def test_rates_are_exact(number: int, unit: str) -> None:
+    assert parse_rate(f"{number}{unit}") == number * {"": 1, "k": 1000, "M": 1_000_000}[unit]
+
+
+# ---- the whole
+
+
+def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
+    found = load({}, directory=tmp_path)
+    assert dataclasses.asdict(found) == {
+        "state_dir": tmp_path / "var",
+        "database_url": f"sqlite:///{tmp_path}/var/ftpgate.sqlite3",
+        "media_root": tmp_path / "var" / "media",
+        "ftp": ("127.0.0.1", 2121),
+        "http": ("127.0.0.1", 8080),
+        "ftps": None,
+        "https": None,
+        "portal": ("127.0.0.1", 8000),
+        "admin": ("127.0.0.1", 9121),
+        "public_host": None,
+        "passive_ports": range(50_000, 51_000),
+        "tls_cert": None,
+        "tls_key": None,
+        "tls": "off",
+        "expires": 604_800,
+        "grace": 900,
+        "drain": 30,
+        "total_rate": 0,
+        "secret_key": "",
+        "allowed_hosts": (),
+        "email_url": "console:",
+        "bridge": "webportal.bridge",
+        "log": "text",
+    }
+
+
+def test_every_setting_can_be_given(tmp_path: Path) -> None:
+    given_settings = {
+        "FTPGATE_STATE_DIR": "/srv/state",
+        "FTPGATE_DATABASE_URL": "postgres://shop@db/shop",
+        "FTPGATE_MEDIA_ROOT": "music",
+        "FTPGATE_FTP": "0.0.0.0:21",
+        "FTPGATE_HTTP": "[::]:80",
+        "FTPGATE_FTPS": "0.0.0.0:990",
+        "FTPGATE_HTTPS": "0.0.0.0:443",
+        "FTPGATE_PORTAL": "127.0.0.1:1",
+        "FTPGATE_ADMIN": "127.0.0.1:2",
+        "FTPGATE_PUBLIC_HOST": "gate.example.org",
+        "FTPGATE_PASSIVE_PORTS": "40000 - 40001",
+        "FTPGATE_TLS_CERT": "cert.pem",
+        "FTPGATE_TLS_KEY": "/etc/key.pem",
+        "FTPGATE_TLS": "Require",
+        "FTPGATE_EXPIRES": "30d",
+        "FTPGATE_GRACE": "0",
+        "FTPGATE_DRAIN": "5m",
+        "FTPGATE_TOTAL_RATE": "100M",
+        "FTPGATE_SECRET_KEY": "a key",
+        "FTPGATE_ALLOWED_HOSTS": "shop.example.org, www.example.org,",
+        "FTPGATE_EMAIL_URL": "smtp://mail",
+        "FTPGATE_BRIDGE": "other.shop",
+        "FTPGATE_LOG": "json",
+    }
+    assert set(given_settings) == settings.NAMES
+    assert load(given_settings, directory=tmp_path) == Settings(
+        state_dir=Path("/srv/state"),
+        database_url="postgres://shop@db/shop",
+        media_root=tmp_path / "music",
+        ftp=Address("0.0.0.0", 21),
+        http=Address("::", 80),
+        ftps=Address("0.0.0.0", 990),
+        https=Address("0.0.0.0", 443),
+        portal=Address("127.0.0.1", 1),
+        admin=Address("127.0.0.1", 2),
+        public_host="gate.example.org",
+        passive_ports=range(40_000, 40_002),
+        tls_cert=tmp_path / "cert.pem",
+        tls_key=Path("/etc/key.pem"),
+        tls="require",
+        expires=30 * 86_400,
+        grace=0,
+        drain=300,
+        total_rate=100_000_000,
+        secret_key="a key",
+        allowed_hosts=("shop.example.org", "www.example.org"),
+        email_url="smtp://mail",
+        bridge="other.shop",
+        log="json",
+    )
+
+
+def test_the_environment_beats_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("FTPGATE_GRACE=1\nFTPGATE_DRAIN=2\nOTHER=x\n")
+    found = load({"FTPGATE_GRACE": "3", "PATH": "/bin"}, directory=tmp_path)
+    assert (found.grace, found.drain) == (3, 2)
+
+
+def test_the_process_s_own_environment_and_folder_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in settings.NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FTPGATE_GRACE", "7")
+    monkeypatch.chdir(tmp_path)
+    assert (load().grace, load().state_dir) == (7, tmp_path / "var")
+
+
+def test_the_media_folder_follows_the_state_folder(tmp_path: Path) -> None:
+    found = load({"FTPGATE_STATE_DIR": "elsewhere"}, directory=tmp_path)
+    assert found.media_root == tmp_path / "elsewhere" / "media"
+    assert str(tmp_path / "elsewhere") in found.database_url
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_value_is_the_default(value: str, tmp_path: Path) -> None:
+    assert load({"FTPGATE_GRACE": value}, directory=tmp_path).grace == 900
+
+
+def test_nothing_can_be_changed(tmp_path: Path) -> None:
+    found = load({}, directory=tmp_path)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.grace = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FTPGATE_FTP", "2121"),
+        ("FTPGATE_PASSIVE_PORTS", "50999-50000"),
+        ("FTPGATE_PASSIVE_PORTS", "0-10"),
+        ("FTPGATE_PASSIVE_PORTS", "60000-70000"),
+        ("FTPGATE_TLS", "yes"),
+        ("FTPGATE_EXPIRES", "soon"),
+        ("FTPGATE_PUBLIC_HOST", "http://shop.example.org/"),
+        ("FTPGATE_PUBLIC_HOST", "shop.example.org:8080"),
+        ("FTPGATE_PUBLIC_HOST", "shop example"),
+        ("FTPGATE_ALLOWED_HOSTS", "shop.example.org,http://www.example.org"),
+        ("FTPGATE_ALLOWED_HOSTS", "shop.example.org:8000"),
+        ("FTPGATE_TOTAL_RATE", "fast"),
+        ("FTPGATE_BRIDGE", "webportal/bridge.py"),
+        ("FTPGATE_LOG", "xml"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_cause_in_one_line(name: str, value: str, tmp_path: Path) -> None:
+    line = refusal({name: value}, tmp_path)
+    assert f"{name}={value!r} is not" in line
+    assert "\n" not in line
+
+
+def test_grants_that_would_expire_at_once_are_no_choice(tmp_path: Path) -> None:
+    assert "FTPGATE_EXPIRES='0' is no time at all" in refusal({"FTPGATE_EXPIRES": "0"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [("gate.example.org", "gate.example.org"), ("192.0.2.1", "192.0.2.1"), ("2001:DB8::1", "2001:db8::1"), ("[::1]", "::1")],
+)
+def test_the_public_host_may_be_a_name_or_an_address(text: str, host: str, tmp_path: Path) -> None:
+    assert load({"FTPGATE_PUBLIC_HOST": text}, directory=tmp_path).public_host == host
+
+
+def test_hosts_are_those_that_django_knows(tmp_path: Path) -> None:
+    found = load({"FTPGATE_ALLOWED_HOSTS": "a.example, .b.example, *, [::1]"}, directory=tmp_path)
+    assert found.allowed_hosts == ("a.example", ".b.example", "*", "[::1]")
+
+
+def test_an_unknown_name_is_named(tmp_path: Path) -> None:
+    assert "FTPGATE_GRASE is not a setting" in refusal({"FTPGATE_GRASE": "1"}, tmp_path)
+    (tmp_path / ".env").write_text("FTPGATE_PROT=1")
+    assert "FTPGATE_PROT" in refusal({}, tmp_path)
+
+
+def test_a_bad_value_of_any_length_is_one_short_line(tmp_path: Path) -> None:
+    assert len(refusal({"FTPGATE_GRACE": "x\n" * 10_000}, tmp_path)) < 400
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"FTPGATE_TLS_CERT": "c"},
+        {"FTPGATE_TLS_KEY": "k"},
+        {"FTPGATE_TLS": "allow"},
+        {"FTPGATE_TLS": "require"},
+        {"FTPGATE_FTPS": "127.0.0.1:990"},
+        {"FTPGATE_HTTPS": "127.0.0.1:443"},
+    ],
+)
+def test_tls_needs_certificate_and_key(environ: dict[str, str], tmp_path: Path) -> None:
+    line = refusal(environ, tmp_path)
+    assert "FTPGATE_TLS_CERT" in line
+    assert "FTPGATE_TLS_KEY" in line
+
+
+def test_with_a_certificate_tls_is_allowed(tmp_path: Path) -> None:
+    both = {"FTPGATE_TLS_CERT": "c", "FTPGATE_TLS_KEY": "k"}
+    assert load(both, directory=tmp_path).tls == "allow"
+    assert load({**both, "FTPGATE_TLS": "off"}, directory=tmp_path).tls == "off"
+
+
+@pytest.mark.parametrize("show", [repr, str])
+def test_what_is_printed_hides_what_is_secret(show: Callable[[object], str], tmp_path: Path) -> None:
+    secret = {
+        "FTPGATE_SECRET_KEY": "hush1",
+        "FTPGATE_DATABASE_URL": "postgres://u:hush2@h/d",
+        "FTPGATE_EMAIL_URL": "smtp://u:hush3@h",
+    }
+    assert "hush" not in show(load(secret, directory=tmp_path))
+
+
+# ---- the .env file
+
+
+def test_lines_of_an_env_file(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(
+        "# a comment\n\n"
+        "PLAIN=value\n"
+        "export EXPORTED = spaced \n"
+        'DOUBLE="two words # no comment"\n'
+        "SINGLE='it is \"quoted\"'\n"
+        "EMPTY=\n"
+        "URL=postgres://u:p@h/d?a=b#c\n"
+        "WORD=Музыка\r\n",
+        encoding="utf-8",
+    )
+    assert read_env_file(path) == {
+        "PLAIN": "value",
+        "EXPORTED": "spaced",
+        "DOUBLE": "two words # no comment",
+        "SINGLE": 'it is "quoted"',
+        "EMPTY": "",
+        "URL": "postgres://u:p@h/d?a=b#c",
+        "WORD": "Музыка",
+    }
+
+
+def test_no_env_file_is_no_settings(tmp_path: Path) -> None:
+    assert read_env_file(tmp_path / ".env") == {}
+
+
+@pytest.mark.parametrize("line", ["NOT A LINE", "=value", "1NAME=x", "A-B=x"])
+def test_a_bad_line_is_named_by_its_number(line: str, tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"A=1\n# B\n{line}\n")
+    with pytest.raises(UserError, match=r"line 3 of .*\.env"):
+        read_env_file(path)
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / ".env"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"\.env cannot be read"):
+        read_env_file(folder)
+    latin = tmp_path / "latin"
+    latin.write_bytes("A=é".encode("latin-1"))
+    with pytest.raises(UserError, match="latin cannot be read"):
+        read_env_file(latin)
+
+
+# ---- the secret key
+
+
+def test_a_given_key_is_used_and_nothing_is_written(tmp_path: Path) -> None:
+    assert secret_key(load({"FTPGATE_SECRET_KEY": "given"}, directory=tmp_path)) == "given"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_key_is_made_once_and_kept_for_its_owner_only(tmp_path: Path) -> None:
+    found = load({}, directory=tmp_path)
+    key = secret_key(found)
+    assert len(key) >= 50
+    assert secret_key(found) == key
+    path = found.state_dir / "secret_key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in found.state_dir.iterdir()] == ["secret_key"]
+
+
+def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
+    found = load({}, directory=tmp_path)
+    together, keys = threading.Barrier(16), []
+
+    def start() -> None:
+        together.wait(10)
+        keys.append(secret_key(found))
+
+    threads = [threading.Thread(target=start) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(keys) == 16
+    assert len(set(keys)) == 1
+    assert [entry.name for entry in found.state_dir.iterdir()] == ["secret_key"]
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    found = load({}, directory=tmp_path)
+    secret_key(found)
+    os.chmod(found.state_dir / "secret_key", 0o640)
+    with pytest.raises(UserError, match="readable for others: chmod 600"):
+        secret_key(found)
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="secret key cannot be kept"):
+        secret_key(load({"FTPGATE_STATE_DIR": "file"}, directory=tmp_path))

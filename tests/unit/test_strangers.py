@@ -1,0 +1,43 @@
+"""Wrong tokens by address."""
+
+from __future__ import annotations
+
+from ftpgate.delivery.strangers import ADDRESSES, TRIES, WINDOW, Strangers, network
+
+
+def test_ten_within_the_window_lock_out() -> None:
+    strangers = Strangers()
+    for n in range(TRIES):
+        assert strangers.locked("192.0.2.1", float(n)) == 0
+        strangers.wrong("192.0.2.1", float(n))
+    assert 0 < strangers.locked("192.0.2.1", 10.0) <= WINDOW + 1
+    assert strangers.locked("192.0.2.2", 10.0) == 0
+    assert strangers.locked("192.0.2.1", TRIES - 1 + WINDOW) == 0
+
+
+def test_tries_while_locked_out_do_not_prolong() -> None:
+    strangers = Strangers()
+    for _ in range(TRIES):
+        strangers.wrong("192.0.2.1", 0.0)
+    strangers.wrong("192.0.2.1", WINDOW - 1)
+    assert strangers.locked("192.0.2.1", WINDOW) == 0
+
+
+def test_slow_tries_do_not_lock_out() -> None:
+    strangers = Strangers()
+    for n in range(100):
+        strangers.wrong("192.0.2.1", n * (WINDOW / (TRIES - 1) + 1))
+        assert strangers.locked("192.0.2.1", n * (WINDOW / (TRIES - 1) + 1)) == 0
+
+
+def test_a_network_is_one_stranger() -> None:
+    assert network("2001:db8:1:2::3") == network("2001:db8:1:2:ffff::4") != network("2001:db8:1:3::3")
+    assert network("::ffff:192.0.2.1") == network("192.0.2.1") != network("192.0.2.2")
+    assert network("fe80::1%eth0") == network("fe80::2")
+
+
+def test_bounded() -> None:
+    strangers = Strangers()
+    for n in range(ADDRESSES + 100):
+        strangers.wrong(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 0.0)
+    assert len(strangers._tries) == ADDRESSES

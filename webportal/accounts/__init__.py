@@ -1,0 +1,1 @@
+"""Users and the tiers they belong to."""

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from ftpgate import grants as gate_grants
+from ftpgate.coverage import Span, SpanSet
+from ftpgate.grants import Batch, GateAddress, GrantStatus
+from ftpgate.tokens import Token
+from webportal.bridge import connection, recording
+from webportal.bridge.items import Items, Row
+from webportal.bridge.prepared import Prepared
+from webportal.bridge.statuses import status_by_token, statuses
+from webportal.catalogue.services import report_changed
+from webportal.grants.models import Coverage, Doubt, Gate, Grant, GrantItem
+from webportal.processes import is_running
+
+_GRANT = Grant._meta.pk
+_ITEM_FIELDS = ("item_id", "item__public_id", "item__title", "item__artist", "item__year", "item__folder", "item__revision")
+_ITEMS = Prepared(
+    _GRANT, lambda grant: GrantItem.objects.filter(grant_id=grant).order_by("position").values_list(*_ITEM_FIELDS), 0
+)
+_COVERAGE = Prepared(_GRANT, lambda grant: Coverage.objects.filter(grant_id=grant).values_list("file_id", "spans"), 0)
+_DOUBTS = Prepared(_GRANT, lambda grant: Doubt.objects.filter(grant_id=grant).values_list("gate", "resource", "spans"), 0)
+
+
+class OrmBridge:
+    """`ftpgate.grants.Bridge` over Django's ORM."""
+
+    def __init__(self) -> None:
+        self._items = Items()
+
+    def look_up(self, token: Token) -> gate_grants.Grant | None:
+        now = timezone.now()
+        with connection.database():
+            # By the hash of the whole token, in one index: the grant id alone is never looked for.
+            row = status_by_token(token.digest(), now)
+            if row is None:
+                return None
+            key, issued_at, status = row
+            return self._grant(key, issued_at, status)
+
+    def look_up_grant(self, grant: str) -> gate_grants.Grant | None:
+        with connection.database():
+            row = Grant.objects.filter(public_id=grant).values_list("pk", "issued_at").first()
+            status = next(iter(statuses([grant], timezone.now())), None)
+            return None if row is None or status is None else self._grant(*row, status)
+
+    def _grant(self, key: int, issued_at: datetime, status: GrantStatus) -> gate_grants.Grant:
+        rows = [Row(*row) for row in _ITEMS.rows(key)]
+        return gate_grants.Grant(
+            status=replace(status, revision=sum(row.revision for row in rows)),
+            issued_at=issued_at.timestamp(),
+            items=self._items.get(rows),
+            covered={file: tuple((start, end) for start, end in spans) for file, spans in _COVERAGE.rows(key)},
+            doubts=_doubts(key),
+        )
+
+    def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:
+        with connection.database():
+            return statuses(grants, timezone.now())
+
+    def record(self, gate: str, batch: Batch) -> Sequence[GrantStatus]:
+        with connection.database(), transaction.atomic():
+            now = timezone.now()
+            changed = recording.record(gate, batch, now)
+            return statuses(changed, now) if changed else []
+
+    def report_changed(self, files: Mapping[int, str]) -> None:
+        with connection.database():
+            report_changed(files)
+
+    def gate_started(self, gate: GateAddress) -> None:
+        """As `Bridge` says; addresses count as the same on one host only, and a gate whose process is gone has stopped too."""
+        host = socket.gethostname()
+        with connection.database(), transaction.atomic():
+            now = timezone.now()
+            others = Gate.objects.filter(host=host, stopped_at=None).exclude(public_id=gate.id)
+            gone = [key for key, pid in others.values_list("pk", "pid") if pid == gate.pid or not is_running(pid)]
+            same = Q(ftp=gate.ftp) | Q(http=gate.http) | Q(admin=gate.admin)
+            others.filter(same | Q(pk__in=gone)).update(stopped_at=now)
+            Gate.objects.update_or_create(
+                public_id=gate.id,
+                defaults={
+                    "host": host,
+                    "pid": gate.pid,
+                    "started_at": max(now, datetime.fromtimestamp(gate.started_at, UTC)),
+                    "stopped_at": None,
+                    "ftp": gate.ftp,
+                    "http": gate.http,
+                    "ftps": gate.ftps or "",
+                    "https": gate.https or "",
+                    "admin": gate.admin,
+                },
+            )
+
+    def gate_stopped(self, gate: str) -> None:
+        with connection.database():
+            Gate.objects.filter(public_id=gate, stopped_at=None).update(stopped_at=timezone.now())
+
+    def release(self) -> None:
+        connection.release()
+
+
+def _doubts(grant: int) -> dict[str, tuple[Span, ...]]:
+    """What gates that run no longer have left, those too that were killed and that no other gate has found gone yet."""
+    left = list(_DOUBTS.rows(grant))
+    if not left:
+        return {}
+    host = socket.gethostname()
+    unstopped = Gate.objects.filter(public_id__in={gate for gate, _, _ in left}, stopped_at=None)
+    running = {gate for gate, where, pid in unstopped.values_list("public_id", "host", "pid") if where != host or is_running(pid)}
+    merged: dict[str, SpanSet] = {}
+    for gate, resource, spans in left:
+        if gate not in running:
+            merged.setdefault(resource, SpanSet()).update((start, end) for start, end in spans)
+    return {resource: tuple(spans) for resource, spans in merged.items()}

@@ -1,0 +1,1 @@
+"""What the shop offers: items, their files, and how they are imported."""

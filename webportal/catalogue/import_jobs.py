@@ -1,0 +1,164 @@
+"""Importing folders for staff who sit at a browser: each in a thread of the portal, its progress in the database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from ftpgate.errors import UserError
+from ftpgate.settings import Settings
+from webportal.accounts.models import User
+from webportal.catalogue.importing import import_item
+from webportal.catalogue.importing.tags import disc_folder
+from webportal.catalogue.importing.walking import find_files
+from webportal.catalogue.models import ImportJob, Item
+
+_log = logging.getLogger(__name__)
+
+MOST_FOLDERS = 500
+"""Folders that are offered; others can be named."""
+DEAD_AFTER = timedelta(seconds=60)
+"""A running job that gave no sign of life for so long went down with its process."""
+_DEEPEST = 2
+_TELL_EVERY = 0.5
+
+
+def folders_to_import() -> list[str]:
+    """Folders under the media folder that hold files and are no item yet, relative to it, in order; `MOST_FOLDERS` at most.
+
+    Those at the top, and those in folders at the top that hold no files themselves (an artist's, a kind's). Discs of an album
+    in folders of their own are not albums.
+    """
+    root = _media_root()
+    known = set(Item.objects.filter(withdrawn_at=None).values_list("source", flat=True))
+    albums = (album for folder in _folders(root) for album in _albums(folder, root, known))
+    return list(islice(albums, MOST_FOLDERS))
+
+
+def start_import(folder: str, user: User) -> ImportJob:
+    """Begin to import a folder, named relative to the media folder.
+
+    Raises:
+        UserError: it is no folder there, or is just being imported.
+    """
+    root = _media_root()
+    path = (root / folder).resolve()
+    if not folder or not path.is_dir() or not path.is_relative_to(root) or path == root:
+        raise UserError(f"{folder!r} is no folder under the media folder", "name one that is")
+    now = timezone.now()
+    end_dead_jobs()
+    try:
+        with transaction.atomic():
+            job = ImportJob.objects.create(folder=path.relative_to(root).as_posix(), user=user, started_at=now, heard_at=now)
+    except IntegrityError:
+        raise UserError(f"{folder!r} is just being imported", "wait for it") from None
+    transaction.on_commit(lambda: threading.Thread(target=_work, args=(job.pk, path), name="import", daemon=True).start())
+    return job
+
+
+def end_dead_jobs() -> None:
+    """Write down that jobs ended which nobody works on any more."""
+    dead = ImportJob.objects.filter(state=ImportJob.State.RUNNING, heard_at__lt=timezone.now() - DEAD_AFTER)
+    dead.update(state=ImportJob.State.FAILED, message="the portal was stopped meanwhile: start it again")
+
+
+def _work(job: int, folder: Path) -> None:
+    count = _Count()
+    over = threading.Event()
+    teller = threading.Thread(target=_tell, args=(job, count, over), name="import progress", daemon=True)
+    teller.start()
+    try:
+        outcome = _import(folder, count)
+        over.set()
+        teller.join()
+        ImportJob.objects.filter(pk=job).update(read=count.bytes, total=count.total, heard_at=timezone.now(), **outcome)
+    except Exception:
+        _log.exception("how the import of %s ended cannot be written down", folder)
+    finally:
+        over.set()
+        connection.close()
+
+
+def _import(folder: Path, count: _Count) -> dict[str, Any]:
+    """What is to be written down of the job in the end."""
+    failed = ImportJob.State.FAILED
+    try:
+        count.total = sum(found.real.stat().st_size for found in find_files(folder))
+        imported = import_item(folder, _media_root(), read=count.add)
+    except UserError as error:
+        return {"state": failed, "message": str(error)}
+    except Exception:
+        _log.exception("the import of %s met an error", folder)
+        return {"state": failed, "message": "an error of our own; it has been logged"}
+    broken = ", ".join(imported.broken[:20])
+    message = f"tags could not be read: {broken}" if broken else ""
+    return {"state": ImportJob.State.DONE, "item": imported.item, "message": message}
+
+
+class _Count:
+    """Bytes read so far, of all; written by the threads that read, one after the other."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        self.bytes += count
+
+
+def _tell(job: int, count: _Count, over: threading.Event) -> None:
+    """Write down how far it has got, on a thread of its own: those that read must not wait for a database."""
+    while not over.wait(_TELL_EVERY):
+        try:
+            ImportJob.objects.filter(pk=job).update(read=count.bytes, total=count.total, heard_at=timezone.now())
+        except DatabaseError as error:
+            _log.warning("the progress of an import cannot be written down: %s", error)
+            connection.close()
+    connection.close()
+
+
+def _media_root() -> Path:
+    of: Settings = settings.FTPGATE
+    return of.media_root.resolve()
+
+
+def _albums(folder: Path, root: Path, known: Collection[str], *, depth: int = 0) -> Iterator[str]:
+    """This folder, when it is an album and not known, or else those in it."""
+    name = folder.relative_to(root).as_posix()
+    if name in known:
+        return
+    inner = list(_folders(folder))
+    discs = any(disc_folder(path.name) for path in inner)
+    if _holds_files(folder) or (discs and not any(f"{name}/{path.name}" in known for path in inner)) or not (inner or depth):
+        yield name
+    elif depth < _DEEPEST:
+        for path in inner:
+            yield from _albums(path, root, known, depth=depth + 1)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name.casefold())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield Path(entry.path)
+
+
+def _holds_files(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.is_file() and not entry.name.startswith(".") for entry in entries)
+    except OSError:
+        return False

@@ -1,0 +1,256 @@
+"""From a folder to an item: found, hashed, tagged, ordered, and stored in one transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from django.core.files.base import ContentFile
+from django.db import IntegrityError, transaction
+
+from ftpgate.errors import UserError
+from ftpgate.naming import FOLDER_LIMIT, folder_name, legal_name, shown_paths
+from webportal.catalogue.importing.copying import copied
+from webportal.catalogue.importing.covers import find_cover
+from webportal.catalogue.importing.hashing import Digest, hash_files, stamp
+from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_audio, read_tags
+from webportal.catalogue.importing.verifying import refresh_stamps
+from webportal.catalogue.importing.walking import LONGEST_PATH, Found, find_files, natural
+from webportal.catalogue.models import File, Item
+
+
+class Wishes(NamedTuple):
+    """What is to be said of an item instead of what its tags say."""
+
+    title: str | None = None
+    artist: str | None = None
+    year: int | None = None
+
+
+_NONE = Wishes()
+_LAST = 100_000
+"""After every disc and track."""
+
+
+class Imported(NamedTuple):
+    """`new` is False for an item that was there before. `broken` names audio files whose tags could not be read."""
+
+    item: Item
+    new: bool
+    broken: Sequence[str] = ()
+
+
+def import_item(
+    folder: Path,
+    media_root: Path,
+    *,
+    wishes: Wishes = _NONE,
+    copy: bool = False,
+    read: Callable[[int], None] | None = None,
+) -> Imported:
+    """Import a folder under the media root as an item; with `copy` one from elsewhere, which is copied there first.
+
+    The same folder again, with the same files, changes nothing, but that a withdrawn item is on offer again. Nothing
+    half-imported stays after an error.
+
+    Args:
+        read: told of every number of bytes that was read.
+
+    Raises:
+        UserError: the folder or a file in it cannot be imported, or is not as it was when it was imported before.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is no folder", "name the folder that holds the album")
+    wishes = _checked(wishes)
+    folder, media_root = folder.resolve(), media_root.resolve()
+    if folder == media_root:
+        raise UserError(f"{str(folder)!r} is the media folder itself", "name a folder in it")
+    if media_root.is_relative_to(folder):
+        raise UserError(f"{str(folder)!r} holds the media folder", "name the folder of one album")
+    if folder.is_relative_to(media_root):
+        return _import_in_place(folder, media_root, wishes, read)
+    if not copy:
+        raise UserError(
+            f"{str(folder)!r} is not under the media folder {str(media_root)!r}", "move it there, or bring it there with --copy"
+        )
+    return _import_copy(folder, media_root, wishes, read)
+
+
+def _import_in_place(folder: Path, media_root: Path, wishes: Wishes, read: Callable[[int], None] | None) -> Imported:
+    files = find_files(folder)
+    source = _source(folder, media_root)
+    before = Item.objects.filter(source=source).first()
+    if before is not None:
+        _check_same(before, [file.real.relative_to(media_root).as_posix() for file in files], media_root)
+        Item.objects.filter(pk=before.pk).update(withdrawn_at=None)
+        return Imported(before, new=False)
+    digests = dict(zip((file.path for file in files), hash_files(files, read), strict=True))
+    return _store(files, digests, folder, media_root, wishes, folder.name)
+
+
+def _import_copy(folder: Path, media_root: Path, wishes: Wishes, read: Callable[[int], None] | None) -> Imported:
+    files = find_files(folder)
+    with copied(files, media_root) as unfinished:
+        # Hashed from the copy: what was written is what will be served.
+        inside = [Found(file.path, unfinished / file.path) for file in files]
+        digests = dict(zip((file.path for file in files), hash_files(inside, read), strict=True))
+        target, before = _place(folder.name, media_root, digests)
+        if before is not None:
+            _put_back(inside, unfinished, target)
+            return _import_in_place(target, media_root, wishes, read)
+        unfinished.rename(target)
+        try:
+            return _store(find_files(target), digests, target, media_root, wishes, folder.name)
+        except BaseException:
+            target.rename(unfinished)  # whence it is removed
+            raise
+
+
+def _put_back(files: Sequence[Found], copy: Path, folder: Path) -> None:
+    """Move from a copy what its folder lacks: after a purge all, or what could be removed. Nothing is overwritten."""
+    for file in files:
+        place = folder / file.path
+        if not os.path.lexists(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (copy / file.path).rename(place)
+
+
+def _place(name: str, media_root: Path, digests: Mapping[str, Digest]) -> tuple[Path, Item | None]:
+    """Where a copy of a folder goes: to the item that is made of exactly these files, or to a place that nobody has.
+
+    A purged item keeps the place that it had on the disk.
+    """
+    name, number = legal_name(name, limit=FOLDER_LIMIT), 1
+    target = media_root / name
+    while True:
+        item = Item.objects.filter(source=_source(target, media_root)).first()
+        if item is not None and _holds(item, digests):
+            return target, item
+        if item is None and not os.path.lexists(target):
+            return target, None
+        number += 1
+        target = media_root / legal_name(f"{name} ({number})")
+
+
+def _store(
+    files: Sequence[Found], digests: Mapping[str, Digest], folder: Path, media_root: Path, wishes: Wishes, name: str
+) -> Imported:
+    tags = {file.path: read_tags(file.real) for file in files}
+    files = _ordered(files, tags)
+    album = album_tags([tags[file.path] for file in files], name)
+    title = wishes.title or album.title
+    artist = album.artist if wishes.artist is None else wishes.artist
+    year = album.year if wishes.year is None else wishes.year
+    item = Item(
+        title=title, artist=artist, year=year, folder=folder_name(title, artist, year), source=_source(folder, media_root)
+    )
+    rows = [
+        _row(item, position, file.real.relative_to(media_root).as_posix(), shown, digests[file.path], tags[file.path])
+        for position, (file, shown) in enumerate(zip(files, shown_paths(file.path for file in files), strict=True), 1)
+    ]
+    cover = find_cover(files)
+    stored = None
+    try:
+        with transaction.atomic():
+            if cover:
+                stored = f"{item.public_id}-{sha256(cover).hexdigest()[:12]}.jpg"
+                item.cover.save(stored, ContentFile(cover), save=False)
+            item.save(force_insert=True)
+            File.objects.bulk_create(rows, batch_size=500)
+            item.save(update_fields=["search"])  # with the tracks' titles
+            for file in files:
+                if stamp(file.real) != (digests[file.path].size, digests[file.path].mtime_ns):
+                    raise UserError(f"{file.path!r} changed while it was imported", "import it again when nothing writes to it")
+    except BaseException as error:
+        if stored:
+            item.cover.delete(save=False)
+        if isinstance(error, IntegrityError):
+            raise UserError(f"{str(folder)!r} is just being imported by someone else", "try again") from None
+        if isinstance(error, OSError):
+            raise UserError(f"{str(folder)!r} cannot be imported ({error.strerror})", "mend permissions or space") from None
+        raise
+    return Imported(item, new=True, broken=[file.path for file in files if tags[file.path].unreadable])
+
+
+def _row(item: Item, position: int, media: str, shown: str, digest: Digest, tags: Tags) -> File:
+    return File(
+        item=item,
+        position=position,
+        path=shown,
+        media=media,
+        size=digest.size,
+        mtime_ns=digest.mtime_ns,
+        sha256=digest.sha256,
+        crc32=digest.crc32,
+        title=tags.title,
+        artist=tags.artist,
+        disc=tags.disc,
+        track=tags.track,
+        duration=tags.duration,
+    )
+
+
+def _ordered(files: Sequence[Found], tags: Mapping[str, Tags]) -> Sequence[Found]:
+    """Disc, track, then path. What has no track (a booklet, an untagged file) comes last of its disc.
+
+    What is on no disc either comes last of all, when others have numbers. Where no file is tagged, audio beside a folder
+    `CD2` is the first disc, and beside no such folder all are one disc.
+    """
+    discs = {file.path: disc_of(file.path, tags[file.path]) for file in files}
+    numbered = any(tags[file.path].track is not None or tags[file.path].disc is not None for file in files)
+    several = any(disc is not None and disc > 1 for disc in discs.values())
+
+    def order(file: Found) -> tuple[object, ...]:
+        disc, track = discs[file.path], tags[file.path].track
+        if disc is None:
+            apart = numbered or (several and not is_audio(file.path))
+            disc = _LAST if track is None and apart else 1
+        return disc, _LAST if track is None else track, natural(file.path)
+
+    return sorted(files, key=order)
+
+
+def _checked(wishes: Wishes) -> Wishes:
+    if wishes.title is not None and not 0 < len(wishes.title.strip()) <= 500:
+        raise UserError("the title is empty or has more than 500 characters", "correct --title")
+    if wishes.artist is not None and len(wishes.artist) > 500:
+        raise UserError("the artist has more than 500 characters", "correct --artist")
+    if wishes.year is not None and not 1 <= wishes.year <= 9999:
+        raise UserError(f"the year {wishes.year} is out of range", "correct --year")
+    return wishes
+
+
+def _source(folder: Path, media_root: Path) -> str:
+    source = folder.relative_to(media_root).as_posix()
+    try:
+        size = len(source.encode())
+    except UnicodeEncodeError:
+        raise UserError(f"the name {source!r} is not UTF-8", "rename the folder") from None
+    if size > LONGEST_PATH:
+        raise UserError(f"the path {source[:80]!r}… has more than {LONGEST_PATH} bytes", "shorten it")
+    return source
+
+
+def _holds(item: Item, digests: Mapping[str, Digest]) -> bool:
+    """Is an item made of exactly these files?"""
+    kept = sorted((bytes(digest), size) for digest, size in item.files.values_list("sha256", "size"))
+    names = {media.removeprefix(item.source + "/") for media in item.files.values_list("media", flat=True)}
+    return names == set(digests) and kept == sorted((digest.sha256, digest.size) for digest in digests.values())
+
+
+def _check_same(item: Item, media: Sequence[str], media_root: Path) -> None:
+    """Raises UserError when the files on disk are not those that were imported."""
+    known = set(item.files.values_list("media", flat=True))
+    added = sorted(set(media) - known)
+    again = f"import what is new as another folder; {item.public_id} keeps its files"
+    if added:
+        raise UserError(f"{added[0]!r} is not in the item {item.public_id} that was imported from this folder", again)
+    problems = refresh_stamps(item, media_root)
+    if problems:
+        raise UserError(
+            f"{problems[0].path!r} of the item {item.public_id} {problems[0].problem} since it was imported",
+            f"put the file back (ftpgate item verify {item.public_id} names all), or {again}",
+        )

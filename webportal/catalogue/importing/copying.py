@@ -1,0 +1,60 @@
+"""Bringing a folder under the media root, whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ftpgate.errors import UserError
+from webportal.catalogue.importing.walking import Found
+
+_UNFINISHED = ".ftpgate-import"
+_LOCK = ".ftpgate-import.lock"
+
+
+@contextmanager
+def copied(files: Sequence[Found], media_root: Path) -> Iterator[Path]:
+    """A hidden folder under the media root with copies of files; removed afterwards, unless it was renamed by then.
+
+    One at a time: what an import that was killed left behind is removed by the next.
+
+    Raises:
+        UserError: something cannot be read or written.
+    """
+    unfinished = media_root / _UNFINISHED
+    try:
+        media_root.mkdir(parents=True, exist_ok=True)
+        with (media_root / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            try:
+                for file in files:
+                    _copy(file, unfinished)
+                yield unfinished
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder cannot be copied to {str(media_root)!r} ({error.strerror})", "mend permissions or space"
+        ) from None
+
+
+def _copy(file: Found, folder: Path) -> None:
+    target = folder / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    before = file.real.stat()
+    try:
+        shutil.copyfile(file.real, target)
+    except OSError as error:
+        raise UserError(
+            f"{file.path!r} cannot be copied ({error.strerror})", "mend permissions, the disk, or its space"
+        ) from None
+    after = file.real.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise UserError(f"{file.path!r} changed while it was copied", "import it again when nothing writes to it")
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -1,0 +1,54 @@
+"""The beginning of a track, to listen to before choosing. Nothing that is heard here counts as delivered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from django.conf import settings
+
+from ftpgate.settings import Settings
+from webportal.catalogue.models import File
+
+SECONDS = 30
+LARGEST = 4_000_000
+"""Bytes: half a minute of what is not compressed. Of a file with a rate that changes it may be more or less."""
+_TYPES = {
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".mp3": "audio/mpeg",
+    ".flac": "audio/flac",
+    ".wav": "audio/wav",
+}
+"""Formats that play without their end."""
+_HEAD = 64 * 1024
+"""Tags and covers stand before the sound."""
+
+
+class Preview(NamedTuple):
+    content: bytes
+    content_type: str
+
+
+def has_preview(file: File) -> bool:
+    """Can a beginning of this file be played?"""
+    return bool(file.duration) and Path(file.path).suffix.lower() in _TYPES
+
+
+def preview(file: File) -> Preview:
+    """The beginning of a track.
+
+    Raises:
+        FileNotFoundError: it cannot be played, is gone, or is not as it was when it was imported.
+    """
+    if not has_preview(file):
+        raise FileNotFoundError(file.path)
+    of: Settings = settings.FTPGATE
+    path = (of.media_root / file.media).resolve()
+    if not path.is_relative_to(of.media_root.resolve()) or path.stat().st_size != file.size:
+        raise FileNotFoundError(file.path)
+    assert file.duration
+    wanted = min(file.size, LARGEST, _HEAD + round(file.size * min(1.0, SECONDS / file.duration)))
+    with path.open("rb") as opened:
+        return Preview(opened.read(wanted), _TYPES[path.suffix.lower()])

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from django.utils import timezone
+
+from webportal.catalogue.models import File, FileReport
+
+
+def report_changed(files: Mapping[int, str]) -> None:
+    """Tell staff that these files (by primary key, with the reason) are refused. The first report's time is kept."""
+    known = set(File.objects.filter(pk__in=files).values_list("pk", flat=True))
+    FileReport.objects.bulk_create(
+        [FileReport(file_id=key, reason=files[key][:500], reported_at=timezone.now()) for key in sorted(known)],
+        update_conflicts=True,
+        unique_fields=["file"],
+        update_fields=["reason"],
+    )
+
+
+def withdraw_reports(files: Collection[int]) -> None:
+    """These files (by primary key) are as imported again."""
+    FileReport.objects.filter(file__in=files).delete()

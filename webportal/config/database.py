@@ -1,0 +1,64 @@
+"""`DATABASES["default"]` from a database address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from ftpgate.errors import UserError
+
+_CONNECT_SECONDS = 5
+_SQLITE_BUSY_SECONDS = 15
+_LOCK_SECONDS = 15
+_KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+"""A host that is gone while we wait for its answer is found out in 30 s; with Linux's own values it would be 11 minutes."""
+
+
+def configuration(url: str, *, statement_seconds: int = 0) -> dict[str, Any]:
+    """Django's configuration of the database at `url`.
+
+    Args:
+        url: `sqlite:///PATH` (three slashes, then the path as it is) or `postgres://…`.
+        statement_seconds: end a statement that takes longer; 0 for never (migrations, reports).
+
+    Raises:
+        UserError: the address is not of that form, or the folder of a SQLite file cannot be made.
+    """
+    common = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"FTPGATE_DATABASE_URL: the folder {str(path.parent)!r} cannot be made ({error.strerror})",
+                "make it, or correct the value",
+            ) from None
+        return common | {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(path),
+            # IMMEDIATE: a transaction that reads and then writes would otherwise fail at once, without waiting, when another
+            # one wrote in between. WAL: pages are read while coverage is written.
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": _SQLITE_BUSY_SECONDS,
+                "init_command": "PRAGMA journal_mode=WAL",
+            },
+        }
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise UserError("FTPGATE_DATABASE_URL is neither sqlite:///PATH nor postgres://…", "correct the value")
+    try:
+        parsed: dict[str, Any] = {**dj_database_url.parse(url)}
+    except (ValueError, KeyError) as error:
+        raise UserError(f"FTPGATE_DATABASE_URL cannot be understood ({type(error).__name__})", "correct the value") from None
+    # A server that is gone without a word must not hang a thread: connecting, waiting for a lock, a statement and an
+    # unacknowledged packet all have an end.
+    timeouts = f"-c statement_timeout={statement_seconds}s -c lock_timeout={_LOCK_SECONDS}s"
+    if statement_seconds:
+        timeouts += f" -c idle_in_transaction_session_timeout={2 * statement_seconds}s"
+    given: dict[str, Any] = parsed.get("OPTIONS") or {}
+    options = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 15_000} | _KEEPALIVE | given
+    options["options"] = f"{timeouts} {given.get('options', '')}".strip()
+    return {**parsed, **common, "OPTIONS": options}

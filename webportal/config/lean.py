@@ -1,0 +1,27 @@
+"""Django's settings without a web site, for gates and commands: the ORM and the shop's tables, half the memory and start."""
+
+from ftpgate.settings import secret_key
+from webportal.config import database, email, environment
+
+FTPGATE = environment.current()
+SECRET_KEY = secret_key(FTPGATE)
+email.configuration(FTPGATE.email_url)  # nothing is sent from here, but a bad value stops every start, not the portal's alone
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "webportal.accounts",
+    "webportal.catalogue",
+    "webportal.cart",
+    "webportal.grants",
+    "webportal.history",
+    "webportal.api",
+    "webportal.webhooks",
+]
+DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_seconds=15)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+MEDIA_ROOT = FTPGATE.state_dir / "covers"
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False  # nothing here is translated; loading the catalogues costs time and memory
+LOGGING_CONFIG = None  # whoever runs this has set up its own

@@ -1,0 +1,23 @@
+"""Django's logging: one line an event on stderr, in the gate's form."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+
+def configuration(form: Literal["text", "json"]) -> dict[str, Any]:
+    """Django's `LOGGING` in this form."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"()": "ftpgate.process.logs.TextFormatter"},
+            "json": {"()": "ftpgate.process.logs.JsonFormatter"},
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+        "loggers": {
+            "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},  # anyone can send a wrong Host; it is answered 400
+        },
+    }

@@ -1,0 +1,158 @@
+"""Django's settings, from the settings of ftpgate; nothing here reads the environment by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONE, SELF
+from django.utils.translation import gettext_lazy as _
+
+from ftpgate.settings import bracketed, secret_key
+from webportal.config import database, email, environment, logs
+
+FTPGATE = environment.current()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = secret_key(FTPGATE)
+DEBUG = False
+_https = FTPGATE.tls == "require"
+
+# ------------------------------------------------------------------------------------------------ hosts
+_loopback = ["localhost", "127.0.0.1", "[::1]"]
+_host = FTPGATE.portal.host
+_listening = [] if _host in ("0.0.0.0", "::") else [bracketed(_host)]  # noqa: S104
+_public = [bracketed(FTPGATE.public_host)] if FTPGATE.public_host else []
+ALLOWED_HOSTS = list(dict.fromkeys([*FTPGATE.allowed_hosts, *_public, *_listening, *_loopback]))
+# Behind a proxy that ends TLS a browser's Origin says https, and the request that arrives here does not.
+CSRF_TRUSTED_ORIGINS = [
+    f"https://*{host}" if host.startswith(".") else f"https://{host}"
+    for host in (*FTPGATE.allowed_hosts, *_public)
+    if host != "*"
+]
+
+# ------------------------------------------------------------------------------------------------ applications
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "csp",
+    "ninja",  # or its documentation would be loaded from elsewhere
+    "webportal.pages",
+    "webportal.accounts",
+    "webportal.catalogue",
+    "webportal.cart",
+    "webportal.grants",
+    "webportal.history",
+    "webportal.notices",
+    "webportal.api",
+    "webportal.webhooks",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "webportal.accounts.middleware.PreferencesMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "webportal.config.urls"
+WSGI_APPLICATION = "webportal.config.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "webportal.pages.context.header",
+            ],
+        },
+    },
+]
+
+# ------------------------------------------------------------------------------------------------ database
+DATABASES = {"default": database.configuration(FTPGATE.database_url)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ------------------------------------------------------------------------------------------------ people
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
+    for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+# Name and address together: a stranger cannot lock a customer out from elsewhere, nor a whole office by one bad guess.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
+AXES_ENABLE_ADMIN = False
+AXES_IPWARE_META_PRECEDENCE_ORDER = ["REMOTE_ADDR"]
+AXES_VERBOSE = False
+
+# ------------------------------------------------------------------------------------------------ browser's safety
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_AGE = 30 * 86_400
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = False  # the portal itself speaks plain HTTP; whatever ends TLS before it redirects
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    },
+}
+
+# ------------------------------------------------------------------------------------------------ language and time
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = True
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+
+# ------------------------------------------------------------------------------------------------ files
+STATIC_URL = "static/"
+STATIC_ROOT = FTPGATE.state_dir / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Covers alone: what customers fetch lies in FTPGATE_MEDIA_ROOT and is never reached through Django.
+MEDIA_ROOT = FTPGATE.state_dir / "covers"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+# Nothing is uploaded but what staff enter in the admin.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+
+# ------------------------------------------------------------------------------------------------ mail and logs
+globals().update(email.configuration(FTPGATE.email_url))
+LOGGING = logs.configuration(FTPGATE.log)

@@ -1,0 +1,1 @@
+"""How the shop is doing, for staff: figures, plots, gates."""

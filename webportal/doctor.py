@@ -1,0 +1,87 @@
+"""What `ftpgate doctor` looks at in the shop. Each check says what is well, or raises `UserError`."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ftpgate.errors import UserError
+from ftpgate.settings import Address, Settings
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_CLOCK_SECONDS = 2.0
+_PORTAL_SECONDS = 3.0
+
+
+def check_database(settings: Settings) -> str:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    version = ".".join(map(str, _version(connection)))
+    return f"{connection.display_name} {version} answers"
+
+
+def check_migrations(settings: Settings) -> str:
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        raise UserError(f"{len(missing)} migrations are not applied", "run: ftpgate manage migrate")
+    return "the tables are up to date"
+
+
+def check_clock(settings: Settings) -> str:
+    """Grants expire by the clock of whoever asks: gate, portal and database should agree."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return f"it is {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        difference = abs((datetime.now(UTC) - cursor.fetchone()[0]).total_seconds())
+    if difference > _CLOCK_SECONDS:
+        raise UserError(f"this clock and the database's differ by {difference:.1f} s", "run a time service (chrony) on both")
+    return f"it agrees with the database's to {difference:.1f} s"
+
+
+def check_files(settings: Settings) -> str:
+    from webportal.catalogue.models import File
+    from webportal.catalogue.selectors import changed_files
+
+    changed = changed_files().count()
+    if changed:
+        raise UserError(f"{changed} files are not as they were imported", "run: ftpgate item verify")
+    return f"{File.objects.count()} files, none reported as changed"
+
+
+def portal_answers(address: Address) -> bool:
+    """Is there a portal at `address`? It sends strangers to its page for signing in."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, address.port, timeout=_PORTAL_SECONDS)
+    try:
+        connection.request("HEAD", "/", headers={"Connection": "close"})
+        answer = connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return answer.status == 302 and (answer.getheader("Location") or "").startswith("/sign-in/")
+
+
+def _version(connection: BaseDatabaseWrapper) -> tuple[int, ...]:
+    return connection.get_database_version()
+
+
+CHECKS: dict[str, Callable[[Settings], str]] = {
+    "database": check_database,
+    "tables": check_migrations,
+    "files": check_files,
+    "clock": check_clock,
+}

@@ -1,0 +1,57 @@
+"""The map of an item's bytes: its files side by side, each as wide as it is large, with what has arrived. Pure.
+
+`static/portal/live.js` draws the same map from the gate's live state; keep the two alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ftpgate.coverage import Span
+
+WIDTH = 1000
+HEIGHT = 10
+_GAP = 3.0
+_GAPS = 150.0  # all of them together, however many files there are
+_FINEST = 0.25  # what is nearer to its neighbour is drawn with it: an eye sees no finer, and paths stay short
+
+
+def columns(sizes: Sequence[int]) -> list[tuple[float, float]]:
+    """Where each file lies: its left edge and its width, of `WIDTH`."""
+    gap = min(_GAP, _GAPS / len(sizes)) if len(sizes) > 1 else 0.0
+    scale = (WIDTH - gap * (len(sizes) - 1)) / (sum(sizes) or 1)
+    found, x = [], 0.0
+    for size in sizes:
+        found.append((x, size * scale))
+        x += size * scale + gap
+    return found
+
+
+def ground(sizes: Sequence[int]) -> str:
+    """The path of all files, as if nothing had arrived."""
+    return "".join(_box(x, width) for x, width in columns(sizes))
+
+
+def arrived(sizes: Sequence[int], spans: Iterable[Sequence[Span]]) -> str:
+    """The path of what has arrived of each file."""
+    return "".join(
+        _box(x + left, right - left)
+        for (x, width), size, covered in zip(columns(sizes), sizes, spans, strict=True)
+        if size
+        for left, right in _drawn(covered, width / size)
+    )
+
+
+def _drawn(spans: Sequence[Span], scale: float) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for start, end in spans:
+        left, right = start * scale, end * scale
+        if joined and left - joined[-1][1] < _FINEST:
+            joined[-1] = (joined[-1][0], right)
+        else:
+            joined.append((left, right))
+    return joined
+
+
+def _box(x: float, width: float) -> str:
+    return f"M{x:.2f} 0h{width:.2f}v{HEIGHT}h-{width:.2f}z"

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ftpgate.grants import GrantState
+from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
+from webportal.catalogue.models import File, Item
+
+
+class State(models.TextChoices):
+    OPEN = GrantState.OPEN.value, _("open")
+    COMPLETE = GrantState.COMPLETE.value, _("complete")
+    EXPIRED = GrantState.EXPIRED.value, _("expired")
+    REVOKED = GrantState.REVOKED.value, _("revoked")
+
+
+NEXT_STATES: dict[State, frozenset[State]] = {
+    State.OPEN: frozenset({State.COMPLETE, State.EXPIRED, State.REVOKED}),
+    State.EXPIRED: frozenset({State.OPEN}),
+    State.COMPLETE: frozenset(),
+    State.REVOKED: frozenset(),
+}
+"""Every move a grant can make; one that is not here is refused."""
+
+
+class GrantQuerySet(models.QuerySet["Grant"]):
+    def in_state(self, state: State, now: datetime | None = None) -> GrantQuerySet:
+        """Grants whose `present_state` is this, whether their expiry has been written down or not."""
+        now = now or timezone.now()
+        if state is State.OPEN:
+            return self.filter(state=State.OPEN, expires_at__gt=now)
+        if state is State.EXPIRED:
+            return self.filter(Q(state=State.EXPIRED) | Q(state=State.OPEN, expires_at__lte=now))
+        return self.filter(state=state)
+
+
+class Grant(models.Model):
+    """The right of one user to fetch the items of one cart."""
+
+    public_id = models.CharField(_("id"), max_length=GRANT_ID_LENGTH, unique=True, default=new_grant_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="grants", verbose_name=_("user"))
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.OPEN)
+    issued_at = models.DateTimeField(_("issued"))
+    expires_at = models.DateTimeField(_("expires"))
+    completed_at = models.DateTimeField(_("completed"), null=True, blank=True)
+    items = models.ManyToManyField(Item, through="GrantItem", related_name="grants")
+
+    objects = GrantQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("grant")
+        verbose_name_plural = _("grants")
+        ordering = ("-issued_at", "-pk")
+        constraints = (
+            models.CheckConstraint(condition=Q(state__in=State.values), name="grant_state_known"),
+            models.CheckConstraint(
+                condition=Q(state=State.COMPLETE, completed_at__isnull=False) | (~Q(state=State.COMPLETE) & Q(completed_at=None)),
+                name="grant_completed_at_when_complete",
+            ),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("issued_at")), name="grant_expires_after_issue"),
+        )
+        indexes = (
+            models.Index(fields=("user", "-issued_at"), name="grant_by_user"),
+            models.Index(fields=("expires_at",), condition=Q(state=State.OPEN), name="grant_open_by_expiry"),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def present_state(self) -> State:
+        """The state now. Expiry counts from its second on, though it is written down only when something is changed."""
+        if self.state == State.OPEN and self.expires_at <= timezone.now():
+            return State.EXPIRED
+        return State(self.state)
+
+    @property
+    def open_until(self) -> datetime | None:
+        """Until when its tokens open it, the grace of a complete one included; None when they open nothing any more."""
+        state = self.present_state
+        if state is State.OPEN:
+            return self.expires_at
+        if state is State.COMPLETE and self.completed_at is not None:
+            end = self.completed_at + timedelta(seconds=settings.FTPGATE.grace)
+            return end if end > timezone.now() else None
+        return None
+
+
+class GrantItem(models.Model):
+    """An item of a grant. It is complete when `webportal.history.models.Completion` has it."""
+
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="grant_items", verbose_name=_("grant"))
+    item = models.ForeignKey(Item, models.PROTECT, related_name="grant_items", verbose_name=_("item"))
+    position = models.IntegerField(_("position"))
+
+    class Meta:
+        verbose_name = _("granted item")
+        verbose_name_plural = _("granted items")
+        ordering = ("grant", "position")
+        constraints = (
+            models.UniqueConstraint(fields=("grant", "item"), name="grant_item_once"),
+            models.UniqueConstraint(fields=("grant", "position"), name="grant_item_position_once"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.item)
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When it had arrived whole, or None. Select `completion` along with it."""
+        completion = getattr(self, "completion", None)
+        return completion.completed_at if completion else None
+
+
+class GrantToken(models.Model):
+    """One token, as its SHA-256 only. A dead one is kept, so that it is told from one that never was."""
+
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="tokens", verbose_name=_("grant"))
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    made_for = models.CharField(_("made for"), max_length=200, blank=True, help_text=_("The browser or command it is for"))
+    made_at = models.DateTimeField(_("made"))
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    dead_at = models.DateTimeField(_("dead since"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("token")
+        verbose_name_plural = _("tokens")
+        ordering = ("grant", "made_at", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.grant_id}/{self.pk}"
+
+
+class Coverage(models.Model):
+    """What of one file has been delivered under one grant: sorted, disjoint, half-open ranges, and their total."""
+
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="coverage", verbose_name=_("grant"))
+    file = models.ForeignKey(File, models.PROTECT, related_name="coverage", verbose_name=_("file"))
+    spans = models.JSONField(_("ranges"))
+    covered = models.BigIntegerField(_("bytes"))
+
+    class Meta:
+        verbose_name = _("coverage")
+        verbose_name_plural = _("coverage")
+        constraints = (
+            models.UniqueConstraint(fields=("grant", "file"), name="coverage_once_a_file"),
+            models.CheckConstraint(condition=Q(covered__gte=0), name="coverage_not_negative"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.file_id}: {self.covered}"
+
+
+class Doubt(models.Model):
+    """What a gate could not tell delivered or not of one resource (`Resource.key`), in that resource's bytes."""
+
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="doubts", verbose_name=_("grant"))
+    resource = models.CharField(_("resource"), max_length=40)
+    gate = models.CharField(_("gate"), max_length=64)
+    spans = models.JSONField(_("ranges"))
+
+    class Meta:
+        verbose_name = _("zone of doubt")
+        verbose_name_plural = _("zones of doubt")
+        constraints = (models.UniqueConstraint(fields=("grant", "resource", "gate"), name="doubt_once_a_gate"),)
+
+    def __str__(self) -> str:
+        return f"{self.resource}: {self.spans}"
+
+
+class Gate(models.Model):
+    """A delivery process, running until `stopped_at`. Addresses are `H:P`."""
+
+    public_id = models.CharField(_("id"), max_length=64, unique=True)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.IntegerField(_("process"))
+    started_at = models.DateTimeField(_("started"))
+    stopped_at = models.DateTimeField(_("stopped"), null=True, blank=True)
+    ftp = models.CharField(max_length=300)
+    http = models.CharField(max_length=300)
+    ftps = models.CharField(max_length=300, blank=True)
+    https = models.CharField(max_length=300, blank=True)
+    admin = models.CharField(max_length=300)
+
+    class Meta:
+        verbose_name = _("gate")
+        verbose_name_plural = _("gates")
+        ordering = ("-started_at", "-pk")
+        indexes = (models.Index(fields=("started_at",), condition=Q(stopped_at=None), name="gate_running"),)
+
+    def __str__(self) -> str:
+        return self.public_id

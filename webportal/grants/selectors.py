@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db.models import QuerySet, Sum
+
+from ftpgate.coverage import Span
+from ftpgate.naming import shown_paths, unique_folders
+from ftpgate.passes import Passes, Purpose
+from ftpgate.settings import Address, Settings, parse_address
+from ftpgate.tokens import Token
+from webportal.accounts.models import User
+from webportal.catalogue.models import File
+from webportal.grants.models import Coverage, Gate, Grant, GrantItem, State
+
+
+class Links(NamedTuple):
+    """Addresses of everything a token opens. Secret as the token is."""
+
+    http: str
+    ftp: str
+    metalink: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileDetail:
+    """A file of a grant. `path` is shown in the item's folder; `spans` are its covered bytes, `[start, end)`."""
+
+    path: str
+    size: int
+    covered: int
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDetail:
+    """An item of a grant. `folder` is its folder's name at the top; sizes are bytes."""
+
+    id: str
+    title: str
+    artist: str
+    folder: str
+    size: int
+    delivered: int
+    completed_at: datetime | None
+    files: tuple[FileDetail, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a grant has got, in bytes, and how many of its items are complete."""
+
+    size: int
+    delivered: int
+    items: int
+    complete: int
+
+
+def grants_of(user: User) -> QuerySet[Grant]:
+    """A user's grants, newest first, with `grant_items` and their `item` and `completion` fetched."""
+    return Grant.objects.filter(user=user).prefetch_related("grant_items__item", "grant_items__completion")
+
+
+def grant_of(user: User, public_id: str) -> Grant:
+    """One grant of a user's own.
+
+    Raises:
+        Grant.DoesNotExist: there is none, or it is another's.
+    """
+    return grants_of(user).get(public_id=public_id)
+
+
+def progress(grants: Iterable[Grant]) -> dict[str, Progress]:
+    """The progress of grants by their public ids, in a handful of queries however many they are."""
+    by_key = {grant.pk: grant.public_id for grant in grants}
+    entries = GrantItem.objects.filter(grant__in=by_key)
+    sizes = dict(entries.values_list("grant_id").annotate(Sum("item__files__size", default=0)).order_by())
+    delivered = dict(Coverage.objects.filter(grant__in=by_key).values_list("grant_id").annotate(Sum("covered")).order_by())
+    items: dict[int, list[bool]] = {key: [] for key in by_key}
+    for key, completion in entries.values_list("grant_id", "completion").order_by():
+        items[key].append(completion is not None)
+    return {
+        public_id: Progress(int(sizes.get(key, 0)), int(delivered.get(key, 0)), len(items[key]), sum(items[key]))
+        for key, public_id in by_key.items()
+    }
+
+
+def details(grant: Grant) -> tuple[ItemDetail, ...]:
+    """Everything in a grant, in its order, named as the gate shows it, with what has been delivered."""
+    entries = list(GrantItem.objects.filter(grant=grant).select_related("item", "completion").order_by("position"))
+    files: dict[int, list[File]] = {entry.item_id: [] for entry in entries}
+    shown = File.objects.filter(item__in=files).order_by("item_id", "position").only("item_id", "position", "path", "size")
+    for file in shown:
+        files[file.item_id].append(file)
+    coverage = {row.file_id: row for row in Coverage.objects.filter(grant=grant)}
+    folders = unique_folders(entry.item.folder for entry in entries)
+    return tuple(
+        _item_detail(entry, folder, files[entry.item_id], coverage) for entry, folder in zip(entries, folders, strict=True)
+    )
+
+
+def _item_detail(entry: GrantItem, folder: str, files: list[File], coverage: dict[int, Coverage]) -> ItemDetail:
+    found = []
+    for file, path in zip(files, shown_paths(file.path for file in files), strict=True):
+        row = coverage.get(file.pk)
+        spans = () if row is None else tuple((start, end) for start, end in row.spans)
+        found.append(FileDetail(path, file.size, 0 if row is None else row.covered, spans))
+    return ItemDetail(
+        id=entry.item.public_id,
+        title=entry.item.title,
+        artist=entry.item.artist,
+        folder=folder,
+        size=sum(file.size for file in found),
+        delivered=sum(file.covered for file in found),
+        completed_at=entry.completed_at,
+        files=tuple(found),
+    )
+
+
+def running_gates() -> QuerySet[Gate]:
+    """Gates that have started and not said good-bye; one that was killed may be among them."""
+    return Gate.objects.filter(stopped_at=None).order_by("-started_at", "-pk")
+
+
+def links(token: Token) -> Links:
+    """The addresses for a token: at `FTPGATE_PUBLIC_HOST`, else where the gate listens; over TLS where that is required."""
+    of: Settings = settings.FTPGATE
+    gate = running_gates().first()
+    secret = token.reveal()
+    required = of.tls == "require"
+    if required and of.ftps is not None:
+        ftp = "ftps://" + _authority(of.ftps, gate.ftps if gate else "", of.public_host)
+    else:
+        ftp = "ftp://" + _authority(of.ftp, gate.ftp if gate else "", of.public_host)
+    scheme, _, authority = ftp.partition("://")
+    base = f"{_http(gate)}/d/{secret}/"
+    return Links(http=base, ftp=f"{scheme}://{secret}:x@{authority}/", metalink=base + "downloads.meta4")
+
+
+def watch_addresses(grants: Iterable[Grant]) -> dict[str, str]:
+    """By the public ids of those grants that are open: where a browser may follow one for some minutes.
+
+    It is the gate's own stream, with a pass instead of a token: no process of the portal is held by who looks on.
+    """
+    following = [grant.public_id for grant in grants if grant.present_state is State.OPEN]
+    if not following:
+        return {}
+    gate, passes = _http(running_gates().first()), Passes(settings.FTPGATE)
+    return {grant: f"{gate}/d/{passes.make(Purpose.WATCH, grant)}/progress" for grant in following}
+
+
+def _http(gate: Gate | None) -> str:
+    """`http://H:P` of the gate, or `https://…` where TLS is required."""
+    of: Settings = settings.FTPGATE
+    if of.tls == "require" and of.https is not None:
+        return "https://" + _authority(of.https, gate.https if gate else "", of.public_host)
+    return "http://" + _authority(of.http, gate.http if gate else "", of.public_host)
+
+
+def _authority(given: Address, running: str, public_host: str | None) -> str:
+    """`H:P` for a link. A port of 0 is the running gate's; an address that means every interface is no one's to dial."""
+    port = given.port or (parse_address(running).port if running else 0)
+    host = public_host or ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.host, given.host))  # noqa: S104
+    return str(Address(host.strip("[]"), port))

@@ -1,0 +1,151 @@
+"""'Your downloads': a customer's grants, the links of each, and how far they have got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from urllib.parse import urlsplit
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from ftpgate.errors import UserError
+from ftpgate.tokens import Token
+from webportal.accounts.models import User
+from webportal.cart.services import add_to_cart
+from webportal.grants import selectors, services
+from webportal.grants.models import Grant, GrantItem, GrantToken, State
+from webportal.grants.remembered import remember_token, remembered_token
+from webportal.grants.showing import ShownItem, Ways, condition, document
+from webportal.pages.browsers import browser_name
+from webportal.pages.paging import page_of
+from webportal.pages.requests import CustomerRequest, allow, not_stored
+
+GRANTS_A_PAGE = 20
+STREAMS_A_PAGE = 3
+"""A browser opens six connections to one host at a time, in all its tabs; the downloads themselves need some."""
+
+
+@require_GET
+def downloads(request: CustomerRequest) -> HttpResponse:
+    page = page_of(selectors.grants_of(request.user), request, GRANTS_A_PAGE)
+    progress = selectors.progress(page.object_list)
+    live = selectors.watch_addresses(islice((grant for grant in page if grant.present_state is State.OPEN), STREAMS_A_PAGE))
+    shown = [
+        {
+            "grant": grant,
+            "items": [entry.item for entry in grant.grant_items.all()],
+            "progress": progress[grant.public_id],
+            "condition": condition(grant.present_state, progress[grant.public_id]),
+            "live": live.get(grant.public_id, ""),
+        }
+        for grant in page
+    ]
+    response = render(request, "grants/downloads.html", {"page": page, "shown": shown})
+    return not_stored(_may_connect(response, *live.values()))
+
+
+@require_GET
+def grant_page(request: CustomerRequest, grant_id: str) -> HttpResponse:
+    grant = _grant(request.user, grant_id)
+    details = selectors.details(grant)
+    until = grant.open_until
+    token = remembered_token(request.session, grant) if until else None
+    ways = Ways.of(token, details) if token else None
+    live = selectors.watch_addresses([grant]).get(grant.public_id, "")
+    progress = selectors.progress([grant])[grant.public_id]
+    tokens = GrantToken.objects.filter(grant=grant, dead_at=None).order_by("-made_at", "-pk")
+    response = render(
+        request,
+        "grants/grant.html",
+        {
+            "grant": grant,
+            "items": [ways.item(detail) if ways else ShownItem(detail) for detail in details],
+            "progress": progress,
+            "condition": condition(grant.present_state, progress),
+            "open_until": until,
+            "ways": ways,
+            "live": live,
+            "tokens": tokens,
+            "own_token": tokens.filter(digest=token.digest()).first() if token else None,
+            "page_address": request.build_absolute_uri(),
+            "most_tokens": services.MOST_LIVE_TOKENS,
+        },
+    )
+    return not_stored(_may_connect(response, live))
+
+
+@require_GET
+def grant_state(request: CustomerRequest, grant_id: str) -> JsonResponse:
+    """The recorded state for a page that cannot reach the gate; see `showing.document`."""
+    grant = _grant(request.user, grant_id)
+    response = JsonResponse(document(grant, selectors.details(grant)))
+    not_stored(response)
+    return response
+
+
+@require_POST
+def make_links(request: CustomerRequest, grant_id: str) -> HttpResponse:
+    """Give this browser session links of its own."""
+    grant = _grant(request.user, grant_id)
+    if not remembered_token(request.session, grant):
+        _try(request, grant, services.add_token)
+    return redirect("grant", grant.public_id)
+
+
+@require_POST
+def replace_links(request: CustomerRequest, grant_id: str) -> HttpResponse:
+    """Kill all links of a grant; this browser session gets new ones."""
+    grant = _grant(request.user, grant_id)
+    if _try(request, grant, services.replace_tokens):
+        messages.success(request, _("All earlier links are dead. These are the new ones. What is running now still ends well."))
+    return redirect("grant", grant.public_id)
+
+
+@require_POST
+def another_device(request: CustomerRequest, grant_id: str) -> HttpResponse:
+    """Links for a device that cannot sign in here. Shown in this answer only."""
+    grant = _grant(request.user, grant_id)
+    try:
+        token = services.add_token(grant, made_for=_("another device"))
+    except UserError:
+        return redirect("grant", grant.public_id)
+    details = selectors.details(grant)
+    return not_stored(render(request, "grants/device.html", {"grant": grant, "ways": Ways.of(token, details)}))
+
+
+@require_POST
+def cart_again(request: CustomerRequest, grant_id: str) -> HttpResponse:
+    """Put what never arrived back in the cart."""
+    grant = _grant(request.user, grant_id)
+    for entry in GrantItem.objects.filter(grant=grant, completion=None).select_related("item").order_by("position"):
+        add_to_cart(request.user, entry.item)
+    return redirect("cart")
+
+
+def _grant(user: User, grant_id: str) -> Grant:
+    try:
+        return selectors.grant_of(user, grant_id)
+    except Grant.DoesNotExist:
+        raise Http404 from None
+
+
+def _try(request: HttpRequest, grant: Grant, make: Callable[..., Token]) -> Token | None:
+    """A new token, remembered in this session; None, with the page saying why, when the grant opens nothing any more."""
+    try:
+        token = make(grant, made_for=browser_name(request.headers.get("User-Agent", "")))
+    except UserError:
+        return None  # the page that follows shows the state that forbids it
+    remember_token(request.session, token)
+    return token
+
+
+def _may_connect(response: HttpResponse, *addresses: str) -> HttpResponse:
+    """Let the page's script read progress from the gate."""
+    origins = sorted({f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, filter(None, addresses))})
+    if origins:
+        allow(response, "connect-src", *origins)
+    return response

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from ftpgate import receipts
+from webportal.accounts.models import User
+from webportal.catalogue.models import searchable
+from webportal.history.models import Completion
+from webportal.history.receipts import completion_of, receipt_file, receipt_key, receipt_of
+from webportal.history.selectors import history_of
+from webportal.pages.paging import page_of
+from webportal.pages.requests import CustomerRequest, not_stored
+
+COMPLETIONS_A_PAGE = 30
+_MOST_WORDS = 8
+
+
+@require_GET
+def history(request: CustomerRequest) -> HttpResponse:
+    query = request.GET.get("q", "").strip()[:200]
+    found = history_of(request.user)
+    for word in searchable(query).split()[:_MOST_WORDS]:
+        found = found.filter(grant_item__item__search__contains=word)
+    return render(request, "history/history.html", {"page": page_of(found, request, COMPLETIONS_A_PAGE), "query": query})
+
+
+@require_GET
+def receipt(request: CustomerRequest, grant_id: str, item_id: str) -> HttpResponse:
+    """A receipt to read and to print."""
+    completion = _completion(request.user, grant_id, item_id)
+    context = {
+        "completion": completion,
+        "grant": completion.grant_item.grant,
+        "item": completion.grant_item.item,
+        "receipt": receipt_of(completion),
+        "key": receipts.public_text(receipt_key().public_key()),
+    }
+    return not_stored(render(request, "history/receipt.html", context))
+
+
+@require_GET
+def signed_receipt(request: CustomerRequest, grant_id: str, item_id: str) -> HttpResponse:
+    """The receipt's file, as `ftpgate receipt verify` checks it."""
+    response = HttpResponse(receipt_file(_completion(request.user, grant_id, item_id)), content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="receipt-{grant_id}-{item_id}.json"'
+    return not_stored(response)
+
+
+def _completion(user: User, grant_id: str, item_id: str) -> Completion:
+    """A customer's own; staff who may see completions, everybody's."""
+    try:
+        return completion_of(grant_id, item_id, user=None if user.has_perm("history.view_completion") else user)
+    except Completion.DoesNotExist:
+        raise Http404 from None

@@ -1,0 +1,1 @@
+"""Mails to customers: what has arrived whole, what is about to expire."""

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from django.conf import settings
+
+from ftpgate.settings import Address, Settings
+
+
+def portal_address(path: str = "/") -> str:
+    """The full address of a page, for mails: there is no request to take it from.
+
+    With `FTPGATE_PUBLIC_HOST` that host's usual port, by HTTPS where TLS is required; otherwise where the portal listens.
+    """
+    of: Settings = settings.FTPGATE
+    if of.public_host:
+        host = f"[{of.public_host}]" if ":" in of.public_host else of.public_host
+        return f"{'https' if of.tls == 'require' else 'http'}://{host}{path}"
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(of.portal.host, of.portal.host)  # noqa: S104
+    return f"http://{Address(here, of.portal.port)}{path}"

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.utils.crypto import get_random_string
+from django.utils.translation import gettext_lazy as _
+
+from ftpgate.tokens import ALPHABET
+from webportal.api.models import Shop
+
+LONGEST_URL = 1_000
+
+
+class Kind(models.TextChoices):
+    """What an event tells."""
+
+    GRANT_ISSUED = "grant.issued", _("grant issued")
+    ITEM_COMPLETE = "item.complete", _("item complete")
+    GRANT_COMPLETE = "grant.complete", _("grant complete")
+    GRANT_EXPIRED = "grant.expired", _("grant expired")
+
+
+def validate_kinds(kinds: object) -> None:
+    """A list of `Kind`s, none of them twice, at least one."""
+    known = isinstance(kinds, list) and bool(kinds) and set(map(str, kinds)) <= set(Kind.values)
+    if not known or len(set(kinds)) != len(kinds):  # type: ignore[arg-type,call-overload]
+        raise ValidationError(_("Choose at least one."))
+
+
+def new_endpoint_id() -> str:
+    return get_random_string(10, ALPHABET)
+
+
+def new_event_id() -> str:
+    """126 random bits: receivers take an id that they have seen for a repeat."""
+    return "evt_" + get_random_string(26, ALPHABET)
+
+
+class Endpoint(models.Model):
+    """An address of a shop that wants to hear of events. Secrets are encrypted (`webportal.api.sealing`)."""
+
+    public_id = models.CharField(_("id"), max_length=10, unique=True, default=new_endpoint_id, editable=False)
+    shop = models.ForeignKey(Shop, models.CASCADE, related_name="endpoints", verbose_name=_("shop"))
+    url = models.CharField(_("address"), max_length=LONGEST_URL)
+    kinds = models.JSONField(_("hears of"), validators=[validate_kinds])
+    active = models.BooleanField(_("active"), default=True, help_text=_("Of what happens while it is not, it never hears."))
+    allow_internal = models.BooleanField(
+        _("may be internal"),
+        default=False,
+        help_text=_("Allows http:// and addresses of this machine and of private networks. Only for receivers of your own."),
+    )
+    secret = models.TextField(editable=False)
+    previous_secret = models.TextField(editable=False, default="")
+    previous_until = models.DateTimeField(editable=False, null=True)
+    made_at = models.DateTimeField(_("made"), auto_now_add=True)
+    failures = models.IntegerField(_("failures in a row"), default=0, editable=False)
+    resting_until = models.DateTimeField(_("rests until"), null=True, editable=False)
+    attempted_at = models.DateTimeField(_("last attempt"), null=True, editable=False)
+    leased_by = models.CharField(max_length=300, default="", editable=False)
+    leased_until = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("endpoint")
+        verbose_name_plural = _("endpoints")
+        ordering = ("shop", "pk")
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class Event(models.Model):
+    """Something that happened to a grant of a shop; written in the transaction in which it happened."""
+
+    public_id = models.CharField(_("id"), max_length=30, unique=True, default=new_event_id, editable=False)
+    shop = models.ForeignKey(Shop, models.CASCADE, related_name="events", verbose_name=_("shop"))
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind)
+    grant = models.CharField(_("grant"), max_length=10)
+    made_at = models.DateTimeField(_("happened"))
+    body = models.TextField(_("body"), help_text=_("What is sent, byte for byte the same in every attempt"))
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = (F("made_at").desc(), "-pk")
+        constraints = (models.CheckConstraint(condition=Q(kind__in=Kind.values), name="event_kind_known"),)
+        indexes = (models.Index(fields=("-made_at",), name="event_newest"),)
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Delivery(models.Model):
+    """One event on its way to one endpoint. `failed` is the end of trying by itself; staff may send it again."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        DELIVERED = "delivered", _("delivered")
+        FAILED = "failed", _("failed")
+
+    event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries", verbose_name=_("event"))
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="deliveries", verbose_name=_("endpoint"))
+    state = models.CharField(_("state"), max_length=9, choices=State, default=State.WAITING)
+    attempts = models.IntegerField(_("attempts"), default=0)
+    next_at = models.DateTimeField(_("next attempt"))
+    attempted_at = models.DateTimeField(_("last attempt"), null=True)
+    give_up_at = models.DateTimeField(_("tried until"))
+    status = models.SmallIntegerField(_("status"), null=True)
+    answer = models.TextField(_("answer"), default="", blank=True)
+
+    class Meta:
+        verbose_name = _("delivery of an event")
+        verbose_name_plural = _("deliveries of events")
+        ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("event", "endpoint"), name="delivery_once_an_endpoint"),
+            models.CheckConstraint(condition=Q(state__in=("waiting", "delivered", "failed")), name="delivery_state_known"),
+        )
+        indexes = (
+            models.Index(fields=("endpoint", "next_at"), condition=Q(state="waiting"), name="delivery_waiting"),
+            models.Index(fields=("endpoint", "state", "-id"), name="delivery_by_endpoint"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event} → {self.endpoint}"

@@ -1,0 +1,140 @@
+"""One POST to an address that a stranger chose: bounded in time and size, and never to the inside.
+
+The name is looked up once, every address that it has is checked, and one of those is connected to: a name that leads
+elsewhere a moment later (DNS rebinding) gains nothing by it. Redirects are not followed and proxies not asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import h11
+
+from ftpgate.errors import UserError
+from webportal.webhooks.guard import Target, is_internal, target
+
+SECONDS = 10.0
+MOST_ANSWER = 1024
+_MOST_RECEIVED = 64 << 10
+_MOST_ADDRESSES = 4
+
+
+class Answer(NamedTuple):
+    """What the other side said: its status, and the beginning of its body as text."""
+
+    status: int
+    text: str
+
+
+class Unsent(Exception):
+    """There is no answer; the text tells why."""
+
+
+def post(url: str, headers: Mapping[str, str], body: bytes, *, allow_internal: bool = False, seconds: float = SECONDS) -> Answer:
+    """POST a body, and wait for the answer until `seconds` after the name was looked up.
+
+    Raises:
+        Unsent: the address is internal, nobody listens there, or no (sound) answer came in time.
+    """
+    try:
+        to = target(url, allow_internal=allow_internal)
+        addresses = _look_up(to, allow_internal)
+        deadline = time.monotonic() + seconds
+        with _connect(to, addresses, deadline) as connection:
+            return _ask(connection, to, headers, body, deadline)
+    except UserError as error:
+        raise Unsent(error.cause) from None
+    except TimeoutError:
+        raise Unsent(f"no answer within {seconds:g} s") from None
+    except ssl.SSLError as error:
+        raise Unsent(f"TLS failed: {error.reason or error}") from None
+    except OSError as error:
+        raise Unsent(f"the connection failed: {error.strerror or error}") from None
+    except h11.RemoteProtocolError as error:
+        raise Unsent(f"the answer is not HTTP: {error}") from None
+
+
+def _look_up(to: Target, allow_internal: bool) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    try:
+        found = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except (OSError, UnicodeError):
+        raise Unsent(f"the name {to.host} is not known") from None
+    addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
+    for family, _, _, _, address in found:
+        host = str(address[0])
+        # One internal address among others is refused too: nobody would mean that.
+        if not allow_internal and ("%" in host or is_internal(ipaddress.ip_address(host))):
+            raise Unsent(f"{to.host} leads to the internal address {host}")
+        addresses.append((family, (host, to.port)))
+    return addresses[:_MOST_ADDRESSES]
+
+
+def _connect(to: Target, addresses: list[tuple[socket.AddressFamily, tuple[str, int]]], deadline: float) -> socket.socket:
+    failure: OSError = TimeoutError()
+    for after, (family, address) in enumerate(addresses, 1 - len(addresses)):
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(_left(deadline) / (1 - after))  # an address that swallows packets leaves time for the next
+            connection.connect(address)
+            if not to.secure:
+                return connection
+            connection.settimeout(_left(deadline))
+            return _tls().wrap_socket(connection, server_hostname=to.host)
+        except OSError as error:
+            connection.close()
+            failure = error
+    raise failure
+
+
+def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
+    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=16 << 10)
+    sent = {"Host": to.authority, "Content-Length": str(len(body)), "Connection": "close", **headers}
+    request = h11.Request(method="POST", target=to.path, headers=list(sent.items()))
+    connection.settimeout(_left(deadline))
+    connection.sendall(b"".join(http.send(event) or b"" for event in (request, h11.Data(data=body), h11.EndOfMessage())))
+    status, text, received = 0, b"", 0
+    while True:
+        event = http.next_event()
+        if event is h11.NEED_DATA:
+            if received > _MOST_RECEIVED:
+                raise Unsent("the answer's head has no end")
+            try:
+                connection.settimeout(_left(deadline))
+                data = connection.recv(4096)
+            except OSError:
+                if status:
+                    break  # what it had to say is known
+                raise
+            received += len(data)
+            http.receive_data(data)
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            text += bytes(event.data)[: MOST_ANSWER - len(text)]
+            if len(text) >= MOST_ANSWER:
+                break
+        elif isinstance(event, h11.InformationalResponse):
+            continue
+        else:
+            break
+    if not status:
+        raise Unsent("the answer is not one to a POST")
+    return Answer(status, text.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
