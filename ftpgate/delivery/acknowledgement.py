@@ -27,8 +27,11 @@ OVERHEAD = 40 * 1024
 receiver counts its buffers, not the data in them."""
 OVERHEAD_TLS = 64 * 1024
 """The same where every record travels by itself (measured: 53 kB)."""
-GROWTH = 768 * 1024
-"""Bytes after which a window that has not grown is believed."""
+CONCEALED = 9 / 16
+"""Of the widest window, the part that may lie unread behind it. A receiver widens its window by up to two segments for each
+that comes (Linux), whether it is read or not, so while it widens as much as half of it comes in unseen; what comes later
+narrows it again. Measured over 450 clients at 0.1 to 1,000 MB/s that paused, were slow, or read just as fast as the data came,
+with segments of 1.4 and 64 kB: 0.5 and 74 kB at the most, with windows of up to 30 MB."""
 
 
 class Look(NamedTuple):
@@ -36,10 +39,9 @@ class Look(NamedTuple):
 
     Attributes:
         acknowledged: the client's TCP has confirmed these.
-        unread: of those, what the client's window shows to be still in its buffer. It may hide 9 to 200 kB more.
-        hidden: what it may hide beyond that. A buffer whose size the client has set (SO_RCVBUF) is offered by half at
-            first, and later no further than the window's scale can say; and while a window grows, nothing shows how
-            much of what came lately lies unread behind it.
+        unread: of those, what the client's window shows to be still in its buffer.
+        hidden: what it may hide beyond that: a part of the widest (CONCEALED). And a buffer whose size the client has set
+            (SO_RCVBUF) is offered by half at first, and later no further than the window's scale can say.
         untouched: of the unread ones, what it cannot have read meanwhile without a word: a receiver tells of room in its
             buffer as soon as that has doubled (Linux), or grown by half the buffer (RFC 9293 section 3.8.6.2.2). Less what
             the window may have shrunk by for other reasons.
@@ -69,7 +71,7 @@ class Wire:
         encrypted: is there TLS between?
     """
 
-    __slots__ = ("_base", "_first", "_peak", "_step", "_step_peak", "_trusted", "ahead", "encrypted", "socket", "written")
+    __slots__ = ("_base", "_first", "_peak", "ahead", "encrypted", "socket", "written")
 
     def __init__(self, sock: socket.socket, *, encrypted: bool = False, written: int = 0) -> None:
         """`written`: bytes of plain data that went out before (an HTTP connection counts from its first)."""
@@ -79,13 +81,10 @@ class Wire:
         self.encrypted = encrypted
         self._first = self._peak = 0
         """The client's window at the beginning, and at its largest."""
-        self._step = self._step_peak = self._trusted = 0
-        """How much was acknowledged at the last step of GROWTH, the largest window by then, and by the step before."""
         self._base = 0
         if TRUTHFUL:
             _, acknowledged, _, window = _FIELDS.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232))
-            self._first = self._peak = self._step_peak = self._trusted = window
-            self._step = written
+            self._first = self._peak = window
             self._base = acknowledged - written
 
     def look(self) -> Look:
@@ -105,9 +104,7 @@ class Wire:
             if acknowledged > self.written:
                 acknowledged = self.written  # our FIN counts as one byte
         acknowledged = max(acknowledged, 0)
-        if acknowledged >= self._step + GROWTH:
-            self._step, self._step_peak, self._trusted = acknowledged, self._peak, self._step_peak
-        hidden = max(2 * self._first - self._peak, 0) + self._peak - self._trusted
+        hidden = max(2 * self._first - self._peak, 0) + int(self._peak * CONCEALED)
         unread = self._peak - window
         sent = max(self.written + self.ahead - unsent, acknowledged)
         untouched = self._peak - 2 * window

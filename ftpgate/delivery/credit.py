@@ -3,12 +3,10 @@
 Positions are bytes of the transfer's own stream, 0 at its first. What has been credited is never taken back, so only
 what the client has surely read may be credited while it reads on:
 
-    surely read = acknowledged - unread window - hidden by a fixed buffer - margin
+    surely read = acknowledged - unread by the window - hidden behind it - margin
 
-A receiver whose buffer has grown keeps its window as it was for as long as there is room beyond it: what comes in bursts
-lies unread behind an open window, the more the faster it comes. Measured over 7,000 aborts on a busy machine, by
-connections that were paced in chunks of at most 64 kB: nothing at 2 MB/s, 37 kB at 5 MB/s, 247 kB at 20 MB/s; and up to
-2.5 MB where nothing was paced. Hence the margins.
+What hides behind a window is bounded by the window itself (`acknowledgement.CONCEALED`). The margin is for what a receiver
+rounds, and for what comes in between its last word and our look; where nothing is paced, 8 MiB are in doubt at the least.
 
 What is left at the end of the range is credited when the client shows that it holds it: by its orderly end, by its
 next request, or by keeping the connection open for a second, answering a probe with an open window. When the client
@@ -23,10 +21,9 @@ from ftpgate.delivery.acknowledgement import TRUTHFUL, Look
 
 PACED_RATE = 20_000_000
 PACED_CHUNK = 65_536
-PACED_MARGIN = 128 * 1024
-HASTE = 1 / 80
-"""Seconds of a paced customer's rate that are added to the margin."""
-FAST_MARGIN = 8 * 1024 * 1024
+MARGIN = 128 * 1024
+FAST_DOUBT = 8 * 1024 * 1024
+"""Bytes that are in doubt at the least on a connection that is not paced, or faster: margin and hidden ones together."""
 HOLD = 1.0
 """Seconds that a connection has to stay open, all acknowledged, before its tail is credited."""
 
@@ -49,7 +46,7 @@ class Phase(Enum):
 class Credit:
     """The credit of one transfer of `length` bytes, whose stream begins at byte `base` of its connection."""
 
-    __slots__ = ("_early_fin", "_held_since", "_margin", "acknowledged", "base", "credited", "length", "phase")
+    __slots__ = ("_early_fin", "_held_since", "_least_doubt", "acknowledged", "base", "credited", "length", "phase")
 
     def __init__(self, base: int, length: int) -> None:
         self.base = base
@@ -58,19 +55,18 @@ class Credit:
         self.credited = 0
         """Bytes `[0, credited)` of the stream are delivered."""
         self.phase = Phase.SENDING
-        self._margin = PACED_MARGIN
+        self._least_doubt = 0
         self._held_since = 0.0
         self._early_fin = False
 
     def paced(self, rate: int, chunk: int) -> bool:
         """`chunk` bytes went out at once, to a customer of `rate` bytes a second (0: no limit). False when that is fast.
 
-        The margin follows the fastest of it: what once came may lie there still.
+        Once fast, the connection is judged so to its end: what once came may lie there still.
         """
         slow = 0 < rate <= PACED_RATE and chunk <= PACED_CHUNK
-        margin = PACED_MARGIN + int(rate * HASTE) if slow else FAST_MARGIN
-        if margin > self._margin:
-            self._margin = margin
+        if not slow:
+            self._least_doubt = FAST_DOUBT
         return slow
 
     def written(self) -> None:
@@ -141,7 +137,8 @@ class Credit:
             self.acknowledged = acknowledged
         # The margin counts from the connection's last acknowledged byte: one that has gone on to a later response
         # has the same buffer to hide in. So it can reach the end only through acknowledgements of a later response.
-        surely = min(look.acknowledged - look.unread - look.hidden - self._margin - self.base, self.length)
+        doubtful = look.unread + max(look.hidden + MARGIN, self._least_doubt)
+        surely = min(look.acknowledged - doubtful - self.base, self.length)
         if surely > self.credited:
             self.credited = surely
 

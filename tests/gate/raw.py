@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import struct
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -20,11 +21,13 @@ class Download:
     Attributes:
         position: everything from `start` to here was read by this client.
         length: what the server announced for this transfer; 0 over FTP.
+        longest_wait: seconds between two pieces that it read, at the most.
     """
 
     def __init__(self, start: int, sock: socket.socket, control: socket.socket | None = None) -> None:
         self.start = self.position = start
         self.length = 0
+        self.longest_wait = 0.0
         self.socket = sock
         self._control = control
 
@@ -32,9 +35,11 @@ class Download:
         """Read `count` bytes, or up to the end; returns how many came."""
         if self.length:
             count = min(count, self.start + self.length - self.position)
-        got = 0
+        got, last = 0, time.monotonic()
         while got < count:
             data = self.socket.recv(min(step, count - got))
+            now = time.monotonic()
+            self.longest_wait, last = max(self.longest_wait, now - last), now
             if not data:
                 break
             got += len(data)
@@ -64,12 +69,15 @@ class Download:
 
 
 def connect(
-    address: Address, receive_buffer: int = 0, *, secure: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None
-) -> socket.socket:
-    """`secure`: over TLS from the first byte, resuming `session`."""
+    address: Address, *, receive_buffer: int = 0, segment: int = 0,
+    secure: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None,
+) -> socket.socket:  # fmt: skip
+    """`segment`: bytes of one TCP segment, where not the loopback's 64 kB; `secure`: over TLS from the first byte, resuming `session`."""
     sock = socket.socket()
     if receive_buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if segment:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
     sock.settimeout(30)
     sock.connect(address)
     return sock if secure is None else secure.wrap_socket(sock, server_hostname="localhost", session=session)
@@ -95,11 +103,10 @@ def http_request(
 
 
 def http_get(
-    address: Address, target: str, start: int = 0, end: int | None = None, *,
-    receive_buffer: int = 0, secure: ssl.SSLContext | None = None,
-) -> Download:  # fmt: skip
-    """Begin an HTTP download; its head is read."""
-    sock = connect(address, receive_buffer, secure=secure)
+    address: Address, target: str, start: int = 0, end: int | None = None, *, secure: ssl.SSLContext | None = None, **tcp: int
+) -> Download:
+    """Begin an HTTP download; its head is read. `tcp`: see `connect`."""
+    sock = connect(address, secure=secure, **tcp)
     http_request(sock, target, start=start, end=end)
     status, fields = read_head(sock)
     assert status in (200, 206), status
@@ -136,7 +143,7 @@ def ftp_command(control: socket.socket, command: str) -> str:
     return ftp_reply(control)
 
 
-def ftp_retrieve(control: socket.socket, path: str, start: int = 0, *, receive_buffer: int = 0) -> Download:
+def ftp_retrieve(control: socket.socket, path: str, start: int = 0, **tcp: int) -> Download:
     """Begin a RETR on a session; closing the download closes the session too unless its `_control` is taken away.
 
     Over TLS the data connection resumes the session of the control connection.
@@ -146,9 +153,9 @@ def ftp_retrieve(control: socket.socket, path: str, start: int = 0, *, receive_b
     assert match, reply
     where = control.getpeername()[0], int(match[1])
     if isinstance(control, ssl.SSLSocket):
-        data = connect(where, receive_buffer, secure=control.context, session=control.session)
+        data = connect(where, secure=control.context, session=control.session, **tcp)
     else:
-        data = connect(where, receive_buffer)
+        data = connect(where, **tcp)
     if start:
         assert ftp_command(control, f"REST {start}").startswith("350")
     reply = ftp_command(control, f"RETR {path}")
@@ -157,10 +164,10 @@ def ftp_retrieve(control: socket.socket, path: str, start: int = 0, *, receive_b
 
 
 def ftp_get(
-    address: Address, token: str, path: str, start: int = 0, *, receive_buffer: int = 0, secure: ssl.SSLContext | None = None
+    address: Address, token: str, path: str, start: int = 0, *, secure: ssl.SSLContext | None = None, **tcp: int
 ) -> Download:
-    """Log in and begin a RETR."""
-    return ftp_retrieve(ftp_login(address, token, secure=secure), path, start, receive_buffer=receive_buffer)
+    """Log in and begin a RETR; `tcp`: see `connect`."""
+    return ftp_retrieve(ftp_login(address, token, secure=secure), path, start, **tcp)
 
 
 def write(path: Path, size: int) -> Path:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpgate.delivery.acknowledgement import OPEN, Look
-from ftpgate.delivery.credit import FAST_MARGIN, HASTE, HOLD, PACED_CHUNK, PACED_MARGIN, Credit, Phase
+from ftpgate.delivery.credit import FAST_DOUBT, HOLD, MARGIN, PACED_CHUNK, Credit, Phase
 
 MB = 1_000_000
 
@@ -35,30 +35,37 @@ def test_what_lies_in_our_own_buffer_is_not_credited() -> None:
 def test_what_may_lie_unread_is_not_credited() -> None:
     credit = Credit(0, 50 * MB)
     credit.progress(1.0, look(5 * MB, unread=MB))
-    assert credit.credited == 4 * MB - PACED_MARGIN
+    assert credit.credited == 4 * MB - MARGIN
 
 
 def test_a_buffer_of_a_size_that_the_client_chose_hides_more() -> None:
     credit = Credit(0, 50 * MB)
     credit.progress(1.0, look(5 * MB, unread=MB, hidden=262_000))
-    assert credit.credited == 4 * MB - 262_000 - PACED_MARGIN
+    assert credit.credited == 4 * MB - 262_000 - MARGIN
 
 
 def test_a_fast_connection_hides_more() -> None:
     credit = Credit(0, 50 * MB)
     assert not credit.paced(0, 1_000)
     credit.progress(1.0, look(20 * MB, unread=MB))
-    assert credit.credited == 19 * MB - FAST_MARGIN
+    assert credit.credited == 19 * MB - FAST_DOUBT
 
 
-def test_what_comes_faster_hides_more() -> None:
-    """The margin follows the rate, and does not shrink again: what came in a burst may lie there still."""
+def test_a_wide_window_hides_more_than_that() -> None:
+    credit = Credit(0, 50 * MB)
+    assert not credit.paced(0, 1_000)
+    credit.progress(1.0, look(40 * MB, unread=MB, hidden=20 * MB))
+    assert credit.credited == 19 * MB - MARGIN
+
+
+def test_what_was_fast_once_is_judged_so() -> None:
+    """What came in a burst may lie there still."""
     credit = Credit(0, 50 * MB)
     assert credit.paced(20 * MB, PACED_CHUNK)
+    assert not credit.paced(2 * MB, PACED_CHUNK + 1), "a chunk of that size is none of a paced one"
     assert credit.paced(2 * MB, PACED_CHUNK)
     credit.progress(1.0, look(20 * MB, unread=MB))
-    assert credit.credited == 19 * MB - PACED_MARGIN - int(20 * MB * HASTE)
-    assert not credit.paced(2 * MB, PACED_CHUNK + 1), "a chunk of that size is none of a paced one"
+    assert credit.credited == 19 * MB - FAST_DOUBT
 
 
 def test_credit_is_never_taken_back() -> None:
@@ -141,14 +148,14 @@ def test_a_reset_leaves_the_tail_in_doubt() -> None:
 def test_a_cut_leaves_what_was_sent_in_doubt_not_what_was_queued() -> None:
     credit = Credit(1_000, 50 * MB)
     zone = credit.cut(look(1_000 + 5 * MB, unread=100_000, sent=1_000 + 6 * MB))
-    assert zone == (5 * MB - 100_000 - PACED_MARGIN, 6 * MB)
+    assert zone == (5 * MB - 100_000 - MARGIN, 6 * MB)
 
 
 def test_what_the_window_shows_untouched_is_not_in_doubt() -> None:
     credit = held(100_000)
     assert credit.cut(look(100_000, unread=65_536, untouched=25_000)) == (0, 75_000)
     wide = Credit(0, 20 * MB)
-    assert wide.cut(look(10 * MB, unread=4 * MB, untouched=2 * MB)) == (6 * MB - PACED_MARGIN, 8 * MB)
+    assert wide.cut(look(10 * MB, unread=4 * MB, untouched=2 * MB)) == (6 * MB - MARGIN, 8 * MB)
 
 
 def test_nothing_moves_a_cut_transfer() -> None:
@@ -163,7 +170,7 @@ def test_later_responses_vouch_for_earlier_ones() -> None:
     """Requests sent ahead on one connection: the first body is read when much more has been."""
     credit = Credit(0, 100_000)
     credit.written()
-    credit.progress(0.0, look(100_000 + PACED_MARGIN))
+    credit.progress(0.0, look(100_000 + MARGIN))
     assert credit.phase is Phase.CREDITED
 
 
