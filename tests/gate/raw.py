@@ -72,7 +72,7 @@ def connect(
     address: Address, *, receive_buffer: int = 0, segment: int = 0,
     secure: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None,
 ) -> socket.socket:  # fmt: skip
-    """`segment`: bytes of one TCP segment, where not the loopback's 64 kB; `secure`: over TLS from the first byte, resuming `session`."""
+    """`segment`: bytes of a TCP segment, where not 64 kB; `secure`: over TLS from the first byte, resuming `session`."""
     sock = socket.socket()
     if receive_buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
