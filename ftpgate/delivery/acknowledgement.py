@@ -27,11 +27,10 @@ OVERHEAD = 40 * 1024
 receiver counts its buffers, not the data in them."""
 OVERHEAD_TLS = 256 * 1024
 """The same where every record travels by itself: so much, or half (measured in 320 aborts at full speed: 202 of 420 kB)."""
-CONCEALED = 9 / 16
+CONCEALED = 5 / 8
 """Of the widest window, the part that may lie unread behind it. A receiver widens its window by up to two segments for each
 that comes (Linux), whether it is read or not, so while it widens as much as half of it comes in unseen; what comes later
-narrows it again. Measured over 450 clients at 0.1 to 1,000 MB/s that paused, were slow, or read just as fast as the data came,
-with segments of 1.4 and 64 kB: 0.5 and 74 kB at the most, with windows of up to 30 MB."""
+narrows it again. `python -m tests.bench.windows` measures it."""
 
 
 class Look(NamedTuple):

@@ -6,7 +6,7 @@ what the client has surely read may be credited while it reads on:
     surely read = acknowledged - unread by the window - hidden behind it - margin
 
 What hides behind a window is bounded by the window itself (`acknowledgement.CONCEALED`). The margin is for what a receiver
-rounds, and for what comes in between its last word and our look; where nothing is paced, 8 MiB are in doubt at the least.
+counts in another way than we do; where nothing is paced, 8 MiB are in doubt at the least.
 
 What is left at the end of the range is credited when the client shows that it holds it: by its orderly end, by its
 next request, or by keeping the connection open for a second, answering a probe with an open window. When the client
@@ -21,7 +21,8 @@ from ftpgate.delivery.acknowledgement import TRUTHFUL, Look
 
 PACED_RATE = 20_000_000
 PACED_CHUNK = 65_536
-MARGIN = 128 * 1024
+MARGIN = 256 * 1024
+"""Bytes; a small window of a client that is slow hides so much, with segments of 1.4 kB that its kernel joins (GRO)."""
 FAST_DOUBT = 8 * 1024 * 1024
 """Bytes that are in doubt at the least on a connection that is not paced, or faster: margin and hidden ones together."""
 HOLD = 1.0
