@@ -24,10 +24,11 @@ SAVED = 131_072
 """Bytes that it holds otherwise, if they are not more than a tenth of a second's."""
 ROUND = 0.2
 """Seconds in which every connection of a customer should have its turn, where the quantum allows."""
-LEAST = 12_288
+LEAST = 16_384
 """Bytes below which a turn is not worth its wake-up, unless a round of such turns would take longer than LONGEST."""
-LONGEST = 1.5
-"""Seconds that a round may take at the most: very slow connections get smaller turns."""
+LONGEST = 60 / 30.5
+"""Seconds that a round may take at the most: very slow connections get smaller turns. Of a number of turns and a half, a minute
+holds half a turn more or less, 1.6 %; of a whole number, a late one makes it a whole turn."""
 SEGMENT = 1_460
 """Bytes of one full TCP segment: less is not worth a turn, unless a round of such turns would take longer than PATIENCE."""
 PATIENCE = 20.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +60,24 @@ def test_no_second_brings_more_than_its_share(rate: int, count: int) -> None:
     turns = sorted(turn for client in clients for turn in client.turns)
     for at, _ in turns:
         assert sum(size for time, size in turns if at <= time < at + 1.0) <= rate * 1.1 + 65_536
+
+
+@pytest.mark.parametrize("share", [2_000, 8_000])
+def test_a_slow_connection_keeps_its_rate_over_any_minute(share: int) -> None:
+    """In few large turns, with a loop that is late now and then."""
+    late = random.Random(share)
+    pacer, clients = Pacer(100 * share, 0.0), [Client() for _ in range(100)]
+    for client in clients:
+        pacer.join(client)
+    now = 0.0
+    while now < 140.0:
+        for client in clients:
+            client.now = now
+        now += (pacer.run(now) or 0.0) + late.choice([0.0, 0.0, 0.04])
+    for client in clients:
+        for begin in range(10, 80, 7):
+            got = sum(size for at, size in client.turns if begin <= at < begin + 60)
+            assert abs(got / 60 - share) <= 0.02 * share
 
 
 rates = st.sampled_from([1, 100, 2_000, 100_000, 19_999_999, 20_000_001, 1_000_000_000]) | st.integers(1, 1_000_000_000)
