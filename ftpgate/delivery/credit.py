@@ -6,7 +6,7 @@ what the client has surely read may be credited while it reads on:
     surely read = acknowledged - unread by the window - hidden behind it - margin
 
 What hides behind a window is bounded by the window itself (`acknowledgement.CONCEALED`). The margin is for what a receiver
-counts in another way than we do; where nothing is paced, 8 MiB are in doubt at the least.
+counts in another way than we do; where nothing is paced, 8 MiB are in doubt at the least. What is older (AGED) is read, too.
 
 What is left at the end of the range is credited when the client shows that it holds it: by its orderly end, by its
 next request, or by keeping the connection open for a second, answering a probe with an open window. When the client
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from ftpgate.delivery.acknowledgement import TRUTHFUL, Look
+from ftpgate.delivery.acknowledgement import OPEN, TRUTHFUL, Look
 
 PACED_RATE = 20_000_000
 PACED_CHUNK = 65_536
@@ -25,6 +25,12 @@ MARGIN = 256 * 1024
 """Bytes; a small window of a client that is slow hides so much, with segments of 1.4 kB that its kernel joins (GRO)."""
 FAST_DOUBT = 8 * 1024 * 1024
 """Bytes that are in doubt at the least on a connection that is not paced, or faster: margin and hidden ones together."""
+AGED = 1.5
+AGED_HIDDEN = 640 * 1024
+AGED_MARGIN = 64 * 1024
+"""While more is sent, what was acknowledged AGED seconds ago is read, when the window was open all that time and cannot hide more
+than this: a client that pauses for so long shows it, or had to widen its window further before. Less a margin, for those that get
+very little. So slow downloads are credited without much delay."""
 HOLD = 1.0
 """Seconds that a connection has to stay open, all acknowledged, before its tail is credited."""
 
@@ -47,7 +53,18 @@ class Phase(Enum):
 class Credit:
     """The credit of one transfer of `length` bytes, whose stream begins at byte `base` of its connection."""
 
-    __slots__ = ("_early_fin", "_held_since", "_least_doubt", "acknowledged", "base", "credited", "length", "phase")
+    __slots__ = (
+        "_aging",
+        "_aging_since",
+        "_early_fin",
+        "_held_since",
+        "_least_doubt",
+        "acknowledged",
+        "base",
+        "credited",
+        "length",
+        "phase",
+    )
 
     def __init__(self, base: int, length: int) -> None:
         self.base = base
@@ -58,6 +75,9 @@ class Credit:
         self.phase = Phase.SENDING
         self._least_doubt = 0
         self._held_since = 0.0
+        self._aging = 0
+        """So much was acknowledged at `_aging_since`, and nothing has lain unread in sight since then."""
+        self._aging_since = 0.0
         self._early_fin = False
 
     def paced(self, rate: int, chunk: int) -> bool:
@@ -81,6 +101,8 @@ class Credit:
             return False
         before = self.credited
         self._take(look)
+        if self.phase is Phase.SENDING:
+            self._age(now, look)
         if self.credited == self.length and self.phase is not Phase.SENDING:
             self.phase = Phase.CREDITED
         elif self.phase is Phase.SETTLING and self.acknowledged >= self.length:
@@ -142,6 +164,16 @@ class Credit:
         surely = min(look.acknowledged - doubtful - self.base, self.length)
         if surely > self.credited:
             self.credited = surely
+
+    def _age(self, now: float, look: Look) -> None:
+        """Credit what has been acknowledged for long enough, with nothing unread in sight; but for the last byte."""
+        if look.unread > OPEN or look.hidden > AGED_HIDDEN:
+            self._aging = self.acknowledged
+            self._aging_since = now
+        elif now - look.silence >= self._aging_since + AGED:  # it has acknowledged something since, and is alive
+            self.credited = max(self.credited, min(self._aging - AGED_MARGIN, self.length - 1))
+            self._aging = self.acknowledged
+            self._aging_since = now
 
     def _all(self) -> None:
         self.credited = self.length

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpgate.delivery.acknowledgement import OPEN, Look
-from ftpgate.delivery.credit import FAST_DOUBT, HOLD, MARGIN, PACED_CHUNK, Credit, Phase
+from ftpgate.delivery.credit import AGED_HIDDEN, AGED_MARGIN, FAST_DOUBT, HOLD, MARGIN, PACED_CHUNK, Credit, Phase
 
 MB = 1_000_000
 
@@ -66,6 +67,34 @@ def test_what_was_fast_once_is_judged_so() -> None:
     assert credit.paced(2 * MB, PACED_CHUNK)
     credit.progress(1.0, look(20 * MB, unread=MB))
     assert credit.credited == 19 * MB - FAST_DOUBT
+
+
+def test_what_is_old_is_read() -> None:
+    """Slow downloads need not wait until margins have come."""
+    credit = Credit(0, 50 * MB)
+    credit.paced(200_000, PACED_CHUNK)
+    for tick in range(17):
+        credit.progress(tick / 10, look(tick * 20_000, hidden=200_000))
+    assert credit.credited == 0
+    for tick in range(17, 32):
+        credit.progress(tick / 10, look(tick * 20_000, hidden=200_000))
+    assert credit.credited == 15 * 20_000 - AGED_MARGIN
+
+
+@pytest.mark.parametrize(("unread", "hidden"), [(OPEN + 1, 200_000), (0, AGED_HIDDEN + 1)])
+def test_what_is_old_is_not_read_where_something_may_lie(unread: int, hidden: int) -> None:
+    credit = Credit(0, 50 * MB)
+    for tick in range(45):
+        doubtful = tick in (10, 24, 38) or hidden > AGED_HIDDEN
+        credit.progress(tick / 10, look(tick * 20_000, unread=unread if doubtful else 0, hidden=hidden))
+    assert credit.credited <= max(0, 45 * 20_000 - hidden - MARGIN)
+
+
+def test_nothing_grows_old_at_a_machine_that_is_gone() -> None:
+    credit = Credit(0, 50 * MB)
+    for second in range(60):
+        credit.progress(second, look(200_000, hidden=200_000, silence=second))
+    assert credit.credited == 0
 
 
 def test_credit_is_never_taken_back() -> None:
