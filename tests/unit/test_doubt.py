@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftpgate.coverage import SpanSet
 from ftpgate.delivery.doubt import ALIVE, LATER, QUIET, RESUMED, RUNS, SOON, ZONES, DoubtBook, Run
 
 KB = 1_000
@@ -241,6 +246,27 @@ def _two_cut_together(*, arrived: float, shown: int) -> tuple[DoubtBook, Run]:
     assert book.cut(first, 1.0, (0, 1_700 * KB), 1_700 * KB, shown) == []
     assert book.cut(second, 1.0, (1_500 * KB, 2_000 * KB), 2_000 * KB, 1_700 * KB) == []
     return book, book.begin(1_650 * KB, 1.1, arrived)
+
+
+RECORDINGS = json.loads((Path(__file__).parent / "recordings" / "forty_streams.json").read_text())
+
+
+@pytest.mark.parametrize("recorded", RECORDINGS, ids=range(len(RECORDINGS)))
+def test_forty_streams_on_a_busy_machine(recorded: dict[str, Any]) -> None:
+    """Some had ended before others began, and windows showed up to 2 MB more than was read: all the same it read everything."""
+    book, runs, confirmed = DoubtBook(recorded["size"]), {}, SpanSet()
+    for event, start, now, *more in recorded["events"]:
+        if event == "begin":
+            runs[start] = book.begin(start, now, more[0])
+        elif event == "cut":
+            (first, last), upto, read = more
+            confirmed.update(book.cut(runs[start], now, (first, last), upto, read))
+        else:
+            book.hold(start, recorded["size"])
+            confirmed.add(start, recorded["size"])
+            confirmed.update(book.fin(runs[start], now))
+    confirmed.update(book.quiet(now + 2 * QUIET))
+    assert confirmed.covers(0, recorded["size"])
 
 
 @pytest.mark.parametrize(("arrived", "shown"), [(1.05, 1_400 * KB), (1.0 + SOON + 0.01, 1_540 * KB)])
