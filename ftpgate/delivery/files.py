@@ -1,8 +1,8 @@
 """One descriptor per file, shared by all its downloads; opened and checked off the loop.
 
 A file that is not as it was imported (size, time stamp) is refused and reported, however long its descriptor has been
-open. A check is good for a second, so that a burst of segments costs one. The loop only ever reads through `sendfile`,
-and has cold pages fetched ahead of itself.
+open. Every transfer has its files looked at before it begins; those that begin together share one look. Within a transfer
+a look is good for a second. The loop only ever reads through `sendfile`, and has cold pages fetched ahead of itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 FRESH = 1.0
-"""Seconds that a check of a file on disk is good for."""
+"""Seconds that a transfer under way relies on the last check of a file that it comes to; a new transfer never does."""
 KEPT = 256
 """Descriptors kept open while nobody uses them."""
 KEPT_FOR = 60.0
@@ -82,18 +82,17 @@ class FileStore:
         self._waiting: dict[Hashable, list[Done]] = {}
 
     def prepare(self, files: Sequence[File], done: Done) -> None:
-        """Check that every file is as it was imported, then `done(None)` or `done(error)` on the loop, perhaps at once.
+        """Check that every file is as it was imported, then `done(None)` or `done(error)` on the loop.
+
+        However lately they were checked: a file that was written to a moment ago must not be served once more.
 
         Raises:
             Unavailable: too much waits already.
         """
-        stale = [file for file in files if not self._fresh(file)]
-        if not stale:
-            return done(None)
-        if len(stale) == 1:
-            return self.fetch(stale[0], done)
-        key = tuple(file.id for file in stale)
-        self._once(key, lambda: {file.id: self._changed(file) for file in stale}, self._looked_at, done)
+        if len(files) == 1:
+            return self.fetch(files[0], done)
+        key = tuple(file.id for file in files)
+        self._once(key, lambda: {file.id: self._changed(file) for file in files}, self._looked_at, done)
 
     def fetch(self, file: File, done: Done) -> None:
         """Open `file`, or check it anew, so that `acquire` finds it; then `done`. One call to the disk, however many ask.

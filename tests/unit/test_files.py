@@ -99,12 +99,24 @@ def test_asked_by_many_opened_once(store: Store) -> None:
     assert store.answers == [None] * 16
 
 
-def test_a_fresh_check_is_not_repeated(store: Store) -> None:
+@pytest.mark.parametrize("others", [0, 3])
+def test_one_that_changed_right_after_a_download_is_not_served_once_more(store: Store, others: int) -> None:
+    more = [store.file(f"b{n}") for n in range(others)]
+    file = store.file("a")
+    assert store.prepare(*more, file) is None
+    (store.root / "a").write_bytes(b"noise")
+    os.utime(store.root / "a", ns=(0, file.mtime_ns + 1))
+    assert isinstance(store.prepare(*more, file), ChangedFile)
+    assert store.store.acquire(file) is None
+
+
+def test_within_a_transfer_a_fresh_check_is_not_repeated(store: Store) -> None:
     file = store.file("a")
     store.prepare(file)
-    store.store.prepare([file], store.answers.append)
+    assert store.store.acquire(file) is not None
+    store.now += FRESH / 2
+    assert store.store.acquire(file) is not None
     assert not store.threads.jobs
-    assert store.answers == [None]
 
 
 @pytest.mark.parametrize("change", ["size", "time", "gone", "folder"])
@@ -166,11 +178,6 @@ def test_a_burst_of_segments_of_a_zip_costs_one_check(store: Store) -> None:
         store.store.prepare(files, store.answers.append)
     assert store.threads.run() == 1
     assert store.answers == [None] * 16
-    store.now += FRESH / 2
-    store.store.prepare(files, store.answers.append)
-    assert store.threads.run() == 0
-    assert store.answers == [None] * 17
-    store.now += FRESH
     store.store.prepare(files[:3], store.answers.append)
     assert store.threads.run() == 1
 
