@@ -85,6 +85,10 @@ class GrantStatus:
             return self.completed_at is not None and now < self.completed_at + grace
         return self.state is GrantState.OPEN and now < self.expires_at
 
+    def expired(self, now: float) -> bool:
+        """Is it dead for now, but may be renewed?"""
+        return self.state is GrantState.EXPIRED or (self.state is GrantState.OPEN and now >= self.expires_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

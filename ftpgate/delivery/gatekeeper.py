@@ -88,14 +88,15 @@ class Gatekeeper:
         """Find the grant that `presented` opens, then `answer(grant, None)` or `answer(None, error)` on the loop.
 
         The answer comes at once when the grant is in use, and later otherwise; a front holds back what the client sends
-        meanwhile. Errors: UnknownToken, DeadToken, TooManyWrongTokens, Unavailable.
+        meanwhile. One that has expired is asked for anew, since it may have been renewed a moment ago; that costs no more
+        look-ups than an unknown token does. Errors: UnknownToken, DeadToken, TooManyWrongTokens, Unavailable.
         """
         token = Token.parse(presented)
         if token is None:
             return self._wrong(peer, answer)
         digest = token.digest()
         held = self._grants.get(token.grant)
-        if held is not None and digest in held.status.live_tokens:
+        if held is not None and digest in held.status.live_tokens and not held.status.expired(time.time()):
             return self._admitted(held, digest, answer)
         self._look_up(digest, lambda: self._bridge.look_up(token), peer, answer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from ftpgate.delivery import gatekeeper
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.gatekeeper import Gatekeeper
-from ftpgate.errors import GateError, Unavailable
+from ftpgate.errors import DeadToken, GateError, Unavailable
 from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
 from ftpgate.tokens import Token, new_grant_id
 
@@ -55,14 +56,21 @@ class Case:
         self.token = Token.new(new_grant_id())
         self.threads = Threads()
         self.rounds: list[Callable[[], None]] = []
+        self.shop = Shop(self.token)
         self.keeper = Gatekeeper(
-            Shop(self.token), self.threads, Ledger(), lambda _, call: self.rounds.append(call), grace=0  # type: ignore[arg-type]
+            self.shop, self.threads, Ledger(), lambda _, call: self.rounds.append(call), grace=0  # type: ignore[arg-type]
         )  # fmt: skip
         self.heard: Heard = []
 
     def admit_one_that_fails_and_one_that_does_not(self) -> None:
         self.keeper.admit(self.token.reveal(), "::1", self._fail)
         self.keeper.admit(self.token.reveal(), "::2", lambda *answer: self.heard.append(answer))
+
+    def admitted(self) -> GateError | None:
+        self.keeper.admit(self.token.reveal(), "::1", lambda *answer: self.heard.append(answer))
+        if self.threads.jobs:
+            self.threads.work()
+        return self.heard.pop()[1]
 
     def _fail(self, grant: OpenGrant | None, error: GateError | None) -> None:
         raise RuntimeError
@@ -85,3 +93,24 @@ def test_so_it_does_when_they_have_waited_too_long(monkeypatch: pytest.MonkeyPat
     ((grant, error),) = case.heard
     assert grant is None
     assert isinstance(error, Unavailable)
+
+
+def test_the_link_of_a_grant_that_was_renewed_opens_at_once() -> None:
+    """Who renews a customer's grant tells him so, and he does not wait for the next refreshing."""
+    case = Case()
+    fresh = case.shop.grant
+    case.shop.grant = replace(fresh, status=replace(fresh.status, state=GrantState.EXPIRED))
+    assert isinstance(case.admitted(), DeadToken)
+    assert isinstance(case.admitted(), DeadToken)
+    case.shop.grant = fresh
+    assert case.admitted() is None
+
+
+@pytest.mark.parametrize("state", [GrantState.REVOKED, GrantState.COMPLETE])
+def test_a_grant_that_is_over_for_ever_is_not_asked_for_again(state: GrantState) -> None:
+    case = Case()
+    case.shop.grant = replace(case.shop.grant, status=replace(case.shop.grant.status, state=state, completed_at=1.0))
+    assert isinstance(case.admitted(), DeadToken)
+    look_ups = case.keeper.look_ups
+    assert isinstance(case.admitted(), DeadToken)
+    assert case.keeper.look_ups == look_ups
