@@ -288,6 +288,19 @@ def test_a_copy_takes_nobodys_place(media: Path, tmp_path: Path) -> None:
     assert (media / "Album" / "other").exists()
 
 
+@pytest.mark.parametrize("wishes", [Wishes("Other"), Wishes(artist="Somebody"), Wishes(year=1999)], ids=str)
+def test_a_copy_with_another_name_is_another_item(media: Path, tmp_path: Path, wishes: Wishes) -> None:
+    """The same bytes may be offered under two names; what was asked for is never left out silently."""
+    outside = write_album(tmp_path / "else" / "Album", {"1.ogg": 10})
+    first = import_item(outside, media, copy=True)
+    other = import_item(outside, media, wishes=wishes, copy=True)
+    assert other.new
+    assert (other.item.source, other.item.folder != first.item.folder) == ("Album (2)", True)
+    again = import_item(outside, media, wishes=wishes, copy=True)
+    assert (again.item, again.new) == (other.item, False)
+    assert import_item(outside, media, copy=True).item == first.item
+
+
 @pytest.mark.parametrize("gone", ["", "1.ogg", "sub", "."])
 def test_a_withdrawn_item_comes_back_by_a_copy_of_its_files(media: Path, tmp_path: Path, gone: str) -> None:
     """A purge takes off the disk what it can, and whoever has the album elsewhere brings it back the way it came."""

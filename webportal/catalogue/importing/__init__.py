@@ -53,8 +53,8 @@ def import_item(
 ) -> Imported:
     """Import a folder under the media root as an item; with `copy` one from elsewhere, which is copied there first.
 
-    The same folder again, with the same files, changes nothing, but that a withdrawn item is on offer again. Nothing
-    half-imported stays after an error.
+    The same folder again, with the same files, changes nothing, but that a withdrawn item is on offer again; a copy of it
+    with other wishes is another item. Nothing half-imported stays after an error.
 
     Args:
         read: told of every number of bytes that was read.
@@ -97,7 +97,7 @@ def _import_copy(folder: Path, media_root: Path, wishes: Wishes, read: Callable[
         # Hashed from the copy: what was written is what will be served.
         inside = [Found(file.path, unfinished / file.path) for file in files]
         digests = dict(zip((file.path for file in files), hash_files(inside, read), strict=True))
-        target, before = _place(folder.name, media_root, digests)
+        target, before = _place(folder.name, media_root, digests, wishes)
         if before is not None:
             _put_back(inside, unfinished, target)
             return _import_in_place(target, media_root, wishes, read)
@@ -118,8 +118,10 @@ def _put_back(files: Sequence[Found], copy: Path, folder: Path) -> None:
             (copy / file.path).rename(place)
 
 
-def _place(name: str, media_root: Path, digests: Mapping[str, Digest]) -> tuple[Path, Item | None]:
+def _place(name: str, media_root: Path, digests: Mapping[str, Digest], wishes: Wishes) -> tuple[Path, Item | None]:
     """Where a copy of a folder goes: to the item that is made of exactly these files, or to a place that nobody has.
+
+    The item has to be as it is wished for, too.
 
     A purged item keeps the place that it had on the disk.
     """
@@ -127,7 +129,7 @@ def _place(name: str, media_root: Path, digests: Mapping[str, Digest]) -> tuple[
     target = media_root / name
     while True:
         item = Item.objects.filter(source=_source(target, media_root)).first()
-        if item is not None and _holds(item, digests):
+        if item is not None and _holds(item, digests) and _is_as_wished(item, wishes):
             return target, item
         if item is None and not os.path.lexists(target):
             return target, None
@@ -239,6 +241,11 @@ def _holds(item: Item, digests: Mapping[str, Digest]) -> bool:
     kept = sorted((bytes(digest), size) for digest, size in item.files.values_list("sha256", "size"))
     names = {media.removeprefix(item.source + "/") for media in item.files.values_list("media", flat=True)}
     return names == set(digests) and kept == sorted((digest.sha256, digest.size) for digest in digests.values())
+
+
+def _is_as_wished(item: Item, wishes: Wishes) -> bool:
+    found = Wishes(item.title, item.artist, item.year)
+    return all(wish is None or wish == value for wish, value in zip(wishes, found, strict=True))
 
 
 def _check_same(item: Item, media: Sequence[str], media_root: Path) -> None:
