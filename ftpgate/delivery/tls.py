@@ -222,6 +222,11 @@ def _context(certificate: Path, key: Path) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"ftpgate")
     context.set_timeout(SESSIONS_KEPT)
+    for name, file in (("FTPGATE_TLS_CERT", certificate), ("FTPGATE_TLS_KEY", key)):
+        try:
+            file.open("rb").close()  # OpenSSL has no words for a file that it cannot open
+        except OSError as error:
+            raise UserError(f"{name}={file} cannot be read ({error.strerror})", "name a PEM file that can be read") from None
     try:
         context.use_certificate_chain_file(str(certificate))
         context.use_privatekey_file(str(key))

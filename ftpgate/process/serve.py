@@ -135,14 +135,7 @@ class _Process:
         self.listeners: list[Listener] = []
         self.stopping = False
         self.stopped = False
-        _log.info(
-            "carries %d HTTP downloads, or %d over FTP (limit of open files: %d)",
-            limit - RESERVED,
-            (limit - RESERVED) // 2,
-            limit,
-        )
-        if not TRUTHFUL:
-            _log.warning("this system does not tell what a client has acknowledged: only an orderly end counts as delivery")
+        self._limit = limit
 
     def _secure(self) -> None:
         """Take the certificate, if there is one to be used."""
@@ -151,11 +144,11 @@ class _Process:
             return
         certificates = Certificates(settings.tls_cert, settings.tls_key)
         self.gate.tls = Handshakes(certificates, self.loop)
-        _tell_expiry(certificates.expires)
 
     def run(self) -> int:
         try:
             self._listen()
+            self._introduce()
             self._register()
             self._watch_signals()
             self._measure_lag()
@@ -198,6 +191,15 @@ class _Process:
                 ) from error
             self.listeners.append(listener)
             self.gate.addresses[name] = str(listener.address)
+
+    def _introduce(self) -> None:
+        """Say what this gate can do; only now, so that one which cannot start says nothing but why."""
+        most = self._limit - RESERVED
+        _log.info("carries %d HTTP downloads, or %d over FTP (limit of open files: %d)", most, most // 2, self._limit)
+        if not TRUTHFUL:
+            _log.warning("this system does not tell what a client has acknowledged: only an orderly end counts as delivery")
+        if self.gate.tls is not None:
+            _tell_expiry(self.gate.tls.certificates.expires)
 
     def _register(self) -> None:
         """Enter this gate in the shop's list, off the loop, as often as it takes."""

@@ -204,6 +204,28 @@ def test_a_value_that_only_the_shop_understands_stops_every_start(site: Site, na
 
 
 @pytest.mark.databases("sqlite")
+def test_a_port_that_the_gate_cannot_have_is_named(site: Site) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        said = refused(site, "serve", "--ftp", address, "--http", "127.0.0.1:0")
+    assert said.startswith(f"ftpgate: FTPGATE_FTP={address} cannot be listened on (Address already in use): ")
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("name", ["FTPGATE_TLS_CERT", "FTPGATE_TLS_KEY"])
+def test_a_certificate_that_is_not_there_is_named(site: Site, tmp_path: Path, name: str) -> None:
+    certificate = Certificate(tmp_path / "tls")
+    missing = tmp_path / "missing.pem"
+    site.environ |= {
+        "FTPGATE_TLS": "allow",
+        "FTPGATE_TLS_CERT": str(certificate.chain),
+        "FTPGATE_TLS_KEY": str(certificate.key),
+        name: str(missing),
+    }
+    assert refused(site, "serve").startswith(f"ftpgate: {name}={missing} cannot be read (No such file or directory): ")
+
+
+@pytest.mark.databases("sqlite")
 def test_a_shop_of_another_make_has_commands_of_its_own(site: Site) -> None:
     site.environ["FTPGATE_BRIDGE"] = "othershop.bridge"
     assert "othershop.commands" in refused(site, "user", "add", "anna")
