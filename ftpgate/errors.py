@@ -6,6 +6,8 @@ A `GateError` is raised anywhere below the fronts and translated in one place ea
 
 from __future__ import annotations
 
+from ftpgate.sentences import Sentence
+
 
 class GateError(Exception):
     """A refusal that a client gets to see.
@@ -112,10 +114,11 @@ class UserError(Exception):
 
     Args:
         cause: what is wrong, naming the value.
-        mend: what to do about it.
+        mend: what to do about it. Both are a `Sentence` where pages show them too; `sentence` is the whole.
     """
 
     def __init__(self, cause: str, mend: str) -> None:
         self.cause = cause
         self.mend = mend
-        super().__init__(f"{cause}: {mend}")
+        self.sentence = Sentence("%(cause)s: %(mend)s", cause=cause, mend=mend)
+        super().__init__(self.sentence)

@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 
 from ftpgate.errors import ChangedFile, GateError, Unavailable
 from ftpgate.grants import File
+from ftpgate.sentences import Sentence, os_reason
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -238,7 +239,7 @@ class FileStore:
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 raise Unavailable() from error  # that is not the file's fault
-            return f"cannot be opened ({error.strerror})"
+            return Sentence("cannot be opened (%(reason)s)", reason=os_reason(error))
         why = _difference(file, os.fstat(fd))
         if why:
             os.close(fd)
@@ -252,14 +253,14 @@ class FileStore:
         try:
             return _difference(file, os.stat(os.path.join(self._root, file.media)))
         except OSError as error:
-            return f"cannot be read ({error.strerror})"
+            return Sentence("cannot be read (%(reason)s)", reason=os_reason(error))
 
 
 def _difference(file: File, found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
-        return "is no regular file any more"
+        return Sentence("is no regular file any more")
     if found.st_size != file.size:
-        return f"has {found.st_size} bytes, {file.size} were imported"
+        return Sentence("has %(found)d bytes, %(imported)d were imported", found=found.st_size, imported=file.size)
     if found.st_mtime_ns != file.mtime_ns:
-        return "was written to since it was imported"
+        return Sentence("was written to since it was imported")
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from io import StringIO
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
+from ftpgate.sentences import Sentence
 from tests.api.calling import Caller, problem
 from tests.portal.shop import make_grant, make_item, make_user
 from tests.portal.visiting import text, visitor
@@ -144,6 +148,52 @@ def test_an_endpoint_is_added_and_changed(browser: Client) -> None:
     changed = Endpoint.objects.get()
     assert (changed.url, changed.allow_internal, changed.failures) == ("http://127.0.0.1:8025/", True, 0)
     assert (changed.leased_by, changed.secret) == ("somebody", endpoint.secret), "the worker's columns are left alone"
+
+
+def test_a_bad_address_is_explained_in_the_language_of_whoever_gave_it(browser: Client, staff: User) -> None:
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    given = {"shop": make_shop().pk, "kinds": ["grant.issued"], "active": "on"}
+    said = {
+        "http://shop.example/": "адрес 'http://shop.example/' не начинается с https://: укажите адрес вида https://shop.example/hooks",
+        "https://10.0.0.1/": "'10.0.0.1' — внутренний адрес: укажите адрес, доступный из Интернета",
+        "https://me@shop.example/": "в адресе есть имя пользователя или фрагмент (#)",
+    }
+    for url, why in said.items():
+        page = unescape(text(browser.post(reverse("admin:webhooks_endpoint_add"), given | {"url": url})))
+        assert why in page
+    assert not Endpoint.objects.exists()
+
+
+def test_why_a_delivery_failed_is_said_in_the_language_of_whoever_looks(browser: Client, staff: User) -> None:
+    shop = make_shop()
+    make_endpoint(shop)
+    make_grant(make_customer(shop), make_item(1))
+    reason = Sentence("the connection failed: %(reason)s", reason=Sentence("Connection refused"))
+    Delivery.objects.update(attempts=1, answer=reason)
+    pages = [
+        reverse("admin:webhooks_event_change", args=[Event.objects.get().pk]),
+        reverse("admin:webhooks_delivery_change", args=[Delivery.objects.get().pk]),
+    ]
+    for page in pages:
+        assert "the connection failed: Connection refused" in text(browser.get(page))
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    for page in pages:
+        assert "не удалось соединиться: в соединении отказано" in text(browser.get(page))
+
+
+def test_what_an_endpoint_answers_is_never_taken_for_a_sentence_of_ours(browser: Client) -> None:
+    """Its placeholders could ask for a text of any length."""
+    shop = make_shop()
+    make_endpoint(shop)
+    make_grant(make_customer(shop), make_item(1))
+    delivery = Delivery.objects.get()
+    delivery.answer = Sentence("has changed")
+    delivery.save()
+    stored = Delivery.objects.annotate(raw=Cast("answer", TextField())).values_list("raw", flat=True).get()
+    Delivery.objects.update(answer=stored)
+    answer = Delivery.objects.get().answer
+    assert not isinstance(answer, Sentence)
+    assert answer == stored.lstrip("\x1e")
 
 
 def test_a_new_secret_is_shown_once(browser: Client) -> None:

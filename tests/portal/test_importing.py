@@ -381,7 +381,7 @@ def test_verifying_names_what_changed_and_tells_staff(media: Path) -> None:
     (folder / "3.ogg").unlink()
     os.utime(folder / "4.ogg", ns=(9, 9))
     problems = {problem.path: problem.problem for problem in verify_item(item, media)}
-    assert problems == {"1.ogg": "has changed", "2.ogg": "has 12 bytes, 10 were imported,", "3.ogg": "is missing"}
+    assert problems == {"1.ogg": "has changed", "2.ogg": "has 12 bytes, 10 were imported", "3.ogg": "is missing"}
     assert set(FileReport.objects.values_list("file__path", flat=True)) == set(problems)
     write_album(folder, {"1.ogg": 10, "2.ogg": 10, "3.ogg": 10})
     assert verify_item(item, media) == []

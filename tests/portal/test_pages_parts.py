@@ -143,4 +143,4 @@ def _plain(pair: tuple[object, object]) -> str:
 
 
 def _placeholders(text: str) -> set[str]:
-    return set(re.findall(r"%\(\w+\)[sd]|\{\w+\}", text))
+    return set(re.findall(r"%\(\w+\)[a-z]|\{\w+\}", text))

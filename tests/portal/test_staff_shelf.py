@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from io import StringIO
 from pathlib import Path
 
@@ -12,13 +13,13 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from ftpgate.errors import UserError
 from ftpgate.grants import Batch
 from tests.portal.shop import let_expire, make_grant, make_item, make_staff, make_user, whole
 from tests.portal.visiting import text, visitor
-from tests.support.media import write_album
+from tests.support.media import write_album, write_file
 from tests.support.waiting import wait_until
 from webportal.accounts.models import User
 from webportal.bridge import make_bridge
@@ -96,6 +97,60 @@ def test_what_cannot_be_imported_says_why(media: Path) -> None:
     assert ended().state == "failed"
     page = text(visitor(staff).get("/staff/import/"))
     assert "there is no file to import" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_imported_is_said_in_the_language_of_whoever_looks(media: Path) -> None:
+    staff = make_staff()
+    (media / "Пусто").mkdir()
+    browser = visitor(staff)
+    browser.post("/staff/import/", {"folder": "Пусто"})
+    assert "there is no file to import" in ended().message
+    assert "there is no file to import" in text(browser.get("/staff/import/"))
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    page = unescape(text(browser.get("/staff/import/")))
+    assert f"в папке {str(media / 'Пусто')!r} нет файлов, которые можно добавить: укажите папку, в которой лежит альбом" in page
+    assert "there is" not in page
+    refused = unescape(text(browser.post("/staff/import/", {"folder": "нет такой"}, follow=True)))
+    assert "Добавить нельзя: в папке с музыкой нет папки 'нет такой': укажите ту, что в ней есть" in refused
+
+
+def test_an_import_of_something_else_says_what_in_russian(media: Path, staff: User) -> None:
+    """Sentences within sentences, from the files up to the page."""
+    folder = write_album(media / "Salt", {"1.ogg": 10, "2.ogg": 10})
+    item = import_item(folder, media).item
+    write_file(folder / "2.ogg", 12)
+    with pytest.raises(UserError) as error:
+        import_item(folder, media)
+    ImportJob.objects.create(
+        folder="Salt",
+        user=staff,
+        state="failed",
+        message=error.value.sentence,
+        started_at=timezone.now(),
+        heard_at=timezone.now(),
+    )
+    ImportJob.objects.create(
+        folder="Kites",
+        user=staff,
+        state="failed",
+        message="как было записано раньше",
+        started_at=timezone.now(),
+        heard_at=timezone.now(),
+    )
+    User.objects.update(language="ru")
+    page = unescape(text(visitor(staff).get("/staff/import/")))
+    size = "теперь занимает 12 Б, а при добавлении занимал 10 Б"
+    assert f"файл '2.ogg' альбома {item.public_id} не такой, каким был добавлен ({size}): верните файл на место" in page
+    assert "как было записано раньше" in page
+    reports = unescape(text(visitor(staff).get("/admin/catalogue/filereport/")))
+    assert size in reports
+
+
+def test_the_command_line_speaks_english_whatever_the_pages_speak(media: Path) -> None:
+    with translation.override("ru"), pytest.raises(UserError) as error:
+        import_item(media / "Salt", media)
+    assert str(error.value) == f"{str(media / 'Salt')!r} is no folder: name the folder that holds the album"
 
 
 def ended() -> ImportJob:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
 from standardwebhooks import WebhookVerificationError
 
 from ftpgate.grants import Batch
@@ -23,6 +23,7 @@ from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.api.models import Shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
+from webportal.pages.sentences import translated
 from webportal.webhooks import schedule
 from webportal.webhooks import worker as worker_module
 from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
@@ -237,7 +238,10 @@ def test_an_internal_address_is_not_sent_to(receiver: Receiver) -> None:
     issue(shop)
     with working():
         wait_until(lambda: Delivery.objects.get().attempts, 15, "an attempt")
-    assert "https" in Delivery.objects.get().answer
+    answer = Delivery.objects.get().answer
+    assert "https" in answer
+    with translation.override("ru"):
+        assert translated(answer) == f"адрес {receiver.url!r} не начинается с https://"
     assert receiver.calls == []
 
 

@@ -10,6 +10,7 @@ from webportal.catalogue.models import File, FileReport, Item, searchable
 from webportal.catalogue.selectors import items
 from webportal.pages.admin import Watched, WatchedInline
 from webportal.pages.formats import length, size
+from webportal.pages.sentences import translated
 
 
 class FileInline(WatchedInline):
@@ -64,9 +65,13 @@ class ItemAdmin(admin.ModelAdmin):
 class FileReportAdmin(Watched):
     """Files that are refused because they are not on disk as they were imported."""
 
-    list_display = ("file", "item", "reason", "reported_at")
+    list_display = fields = ("file", "item", "shown_reason", "reported_at")
     list_select_related = ("file__item",)
 
     @admin.display(description=_("item"))
     def item(self, report: FileReport) -> str:
         return str(report.file.item)
+
+    @admin.display(description=_("reason"), ordering="reason")
+    def shown_reason(self, report: FileReport) -> str:
+        return translated(report.reason)

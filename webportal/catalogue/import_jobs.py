@@ -16,6 +16,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import Sentence
 from ftpgate.settings import Settings
 from webportal.accounts.models import User
 from webportal.catalogue.importing import import_item
@@ -54,14 +55,14 @@ def start_import(folder: str, user: User) -> ImportJob:
     root = _media_root()
     path = (root / folder).resolve()
     if not folder or not path.is_dir() or not path.is_relative_to(root) or path == root:
-        raise UserError(f"{folder!r} is no folder under the media folder", "name one that is")
+        raise UserError(Sentence("%(folder)r is no folder under the media folder", folder=folder), Sentence("name one that is"))
     now = timezone.now()
     end_dead_jobs()
     try:
         with transaction.atomic():
             job = ImportJob.objects.create(folder=path.relative_to(root).as_posix(), user=user, started_at=now, heard_at=now)
     except IntegrityError:
-        raise UserError(f"{folder!r} is just being imported", "wait for it") from None
+        raise UserError(Sentence("%(folder)r is just being imported", folder=folder), Sentence("wait for it")) from None
     transaction.on_commit(lambda: threading.Thread(target=_work, args=(job.pk, path), name="import", daemon=True).start())
     return job
 
@@ -69,7 +70,7 @@ def start_import(folder: str, user: User) -> ImportJob:
 def end_dead_jobs() -> None:
     """Write down that jobs ended which nobody works on any more."""
     dead = ImportJob.objects.filter(state=ImportJob.State.RUNNING, heard_at__lt=timezone.now() - DEAD_AFTER)
-    dead.update(state=ImportJob.State.FAILED, message="the portal was stopped meanwhile: start it again")
+    dead.update(state=ImportJob.State.FAILED, message=Sentence("the portal was stopped meanwhile: start it again"))
 
 
 def _work(job: int, folder: Path) -> None:
@@ -96,12 +97,12 @@ def _import(folder: Path, count: _Count) -> dict[str, Any]:
         count.total = sum(found.real.stat().st_size for found in find_files(folder))
         imported = import_item(folder, _media_root(), read=count.add)
     except UserError as error:
-        return {"state": failed, "message": str(error)}
+        return {"state": failed, "message": error.sentence}
     except Exception:
         _log.exception("the import of %s met an error", folder)
-        return {"state": failed, "message": "an error of our own; it has been logged"}
+        return {"state": failed, "message": Sentence("an error of our own; it has been logged")}
     broken = ", ".join(imported.broken[:20])
-    message = f"tags could not be read: {broken}" if broken else ""
+    message = Sentence("tags could not be read: %(files)s", files=broken) if broken else ""
     return {"state": ImportJob.State.DONE, "item": imported.item, "message": message}
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import Sentence, os_reason
 from ftpgate.settings import Settings
 from webportal.accounts.models import User
 from webportal.cart.models import CartItem
@@ -80,18 +81,18 @@ def purge(item: Item, *, by: User | None = None) -> Purged:
     of: Settings = settings.FTPGATE
     root = of.media_root.resolve()
     needed = _media_of_others(item)
-    freed, kept = 0, []
+    freed, kept = 0, list[str]()
     for file in item.files.exclude(media__in=needed).order_by("position"):
         path = root / file.media
         try:
             if not path.resolve().is_relative_to(root):
-                raise OSError(0, "it lies outside the media folder")
+                raise OSError(0, Sentence("it lies outside the media folder"))
             path.unlink()
             freed += file.size
         except FileNotFoundError:
             continue
         except OSError as error:
-            kept.append(f"{file.media}: {error.strerror}")
+            kept.append(Sentence("%(file)s: %(reason)s", file=file.media, reason=os_reason(error)))
     _remove_empty_folders(root / item.source, root)
     _log.info("purged the item %s: %d bytes", item.public_id, freed)
     return Purged(item, freed, kept)

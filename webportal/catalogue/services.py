@@ -11,7 +11,7 @@ def report_changed(files: Mapping[int, str]) -> None:
     """Tell staff that these files (by primary key, with the reason) are refused. The first report's time is kept."""
     known = set(File.objects.filter(pk__in=files).values_list("pk", flat=True))
     FileReport.objects.bulk_create(
-        [FileReport(file_id=key, reason=files[key][:500], reported_at=timezone.now()) for key in sorted(known)],
+        [FileReport(file_id=key, reason=files[key], reported_at=timezone.now()) for key in sorted(known)],
         update_conflicts=True,
         unique_fields=["file"],
         update_fields=["reason"],

@@ -16,6 +16,7 @@ from ftpgate.errors import UserError
 from webportal.catalogue.import_jobs import MOST_FOLDERS, end_dead_jobs, folders_to_import, start_import
 from webportal.catalogue.models import ImportJob
 from webportal.pages.requests import CustomerRequest, not_stored
+from webportal.pages.sentences import translated
 
 JOBS_SHOWN = 20
 
@@ -30,7 +31,7 @@ def imports(request: CustomerRequest) -> HttpResponse:
                 job = start_import(request.POST.get("folder", "").strip().strip("/"), request.user)
                 LogEntry.objects.log_actions(request.user.pk, [job], ADDITION, gettext_noop("imported"), single_object=True)
         except UserError as error:
-            messages.error(request, _("It cannot be imported: %(reason)s") % {"reason": error})
+            messages.error(request, _("It cannot be imported: %(reason)s") % {"reason": translated(error.sentence)})
         return redirect("imports")
     end_dead_jobs()
     jobs = ImportJob.objects.select_related("item", "user")[:JOBS_SHOWN]

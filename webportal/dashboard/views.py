@@ -17,6 +17,7 @@ from webportal.dashboard.plots import bars
 from webportal.pages.formats import size
 from webportal.pages.paging import page_of
 from webportal.pages.requests import CustomerRequest, not_stored
+from webportal.pages.sentences import translated
 
 ITEMS_A_PAGE = 50
 
@@ -61,7 +62,7 @@ def purge_list(request: CustomerRequest) -> HttpResponse:
         else:
             messages.success(request, _("%(size)s were freed.") % {"size": size(purged.freed)})
             for reason in purged.kept:
-                messages.warning(request, reason)
+                messages.warning(request, translated(reason))
         return redirect("purge-list")
     page = page_of(purgeable().annotate(total_bytes=Sum("files__size")), request, ITEMS_A_PAGE)
     return not_stored(render(request, "dashboard/purge.html", {"page": page}))

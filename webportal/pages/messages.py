@@ -16,7 +16,10 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from django.utils.translation import template as django_template
 
+import ftpgate
+
 ROOT = Path(__file__).resolve().parent.parent
+GATE = Path(ftpgate.__file__).resolve().parent
 LOCALE = ROOT / "locale"
 LANGUAGES = ("ru",)
 _NO_DATE = datetime(2026, 1, 1, tzinfo=UTC)  # the files change with the strings only
@@ -30,11 +33,12 @@ _KEYWORDS = {
     "pgettext": ((1, "c"), 2),
     "pgettext_lazy": ((1, "c"), 2),
     "npgettext": ((1, "c"), 2, 3),
+    "Sentence": None,
 }
 
 
 def extracted() -> Catalog:
-    """Every string of the portal's Python and templates that wants a translation."""
+    """Every string of the portal's Python and templates that wants a translation, and every sentence of the gate's."""
     catalog = Catalog(project="ftpgate", charset="utf-8", fuzzy=False)
     for path, source in _sources():
         for _line, message, _comments, context in extract("python", io.BytesIO(source.encode()), keywords=_KEYWORDS):
@@ -90,11 +94,11 @@ def mo_file(language: str) -> Path:
 
 
 def _sources() -> Iterator[tuple[str, str]]:
-    for path in sorted(ROOT.rglob("*.py")):
+    for path in sorted([*ROOT.rglob("*.py"), *GATE.rglob("*.py")]):
         if "migrations" not in path.parts:
-            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+            yield path.relative_to(ROOT.parent).as_posix(), path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "templates").rglob("*")):
         if path.suffix in (".html", ".txt"):
             python = django_template.templatize(path.read_text(encoding="utf-8"))
             # A template's indentation is none of Python's, and Babel's reader of Python minds it.
-            yield path.relative_to(ROOT).as_posix(), "\n".join(line.lstrip() for line in python.splitlines())
+            yield path.relative_to(ROOT.parent).as_posix(), "\n".join(line.lstrip() for line in python.splitlines())

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ftpgate.errors import UserError
 from webportal.api.secrets_shown import shown_once
 from webportal.pages.admin import Watched, WatchedInline
+from webportal.pages.sentences import translated
 from webportal.webhooks import selectors, services
 from webportal.webhooks.guard import target
 from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
@@ -32,7 +33,7 @@ class EndpointForm(forms.ModelForm):
             try:
                 target(cleaned["url"], allow_internal=bool(cleaned.get("allow_internal")))
             except UserError as error:
-                self.add_error("url", str(error))
+                self.add_error("url", translated(error.sentence))
         return cleaned
 
 
@@ -95,7 +96,11 @@ class EndpointAdmin(admin.ModelAdmin):
 
 class DeliveryInline(WatchedInline):
     model = Delivery
-    fields = readonly_fields = ("endpoint", "state", "attempts", "attempted_at", "next_at", "status", "answer")
+    fields = readonly_fields = ("endpoint", "state", "attempts", "attempted_at", "next_at", "status", "shown_answer")
+
+    @admin.display(description=_("answer"))
+    def shown_answer(self, delivery: Delivery) -> str:
+        return translated(delivery.answer)
 
 
 class SendsAgain(Watched):
@@ -140,6 +145,9 @@ class DeliveryAdmin(SendsAgain):
     list_filter = ("state", "event__kind", "endpoint__shop")
     list_select_related = ("event", "endpoint")
     search_fields = ("event__public_id", "event__grant", "endpoint__url")
+    fields = (
+        "event", "endpoint", "state", "attempts", "next_at", "attempted_at", "give_up_at", "status", "shown_answer",
+    )  # fmt: skip
 
     def deliveries(self, chosen: QuerySet[Delivery]) -> QuerySet[Delivery]:
         return chosen
@@ -147,3 +155,7 @@ class DeliveryAdmin(SendsAgain):
     @admin.display(description=_("kind"), ordering="event__kind")
     def kind(self, delivery: Delivery) -> str:
         return str(Kind(delivery.event.kind).label)
+
+    @admin.display(description=_("answer"))
+    def shown_answer(self, delivery: Delivery) -> str:
+        return translated(delivery.answer)

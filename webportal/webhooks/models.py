@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
 from webportal.api.models import Shop
+from webportal.pages.sentences import SentenceField
 
 LONGEST_URL = 1_000
 
@@ -106,7 +107,7 @@ class Delivery(models.Model):
     attempted_at = models.DateTimeField(_("last attempt"), null=True)
     give_up_at = models.DateTimeField(_("tried until"))
     status = models.SmallIntegerField(_("status"), null=True)
-    answer = models.TextField(_("answer"), default="", blank=True)
+    answer = SentenceField(_("answer"), default="", blank=True)
 
     class Meta:
         verbose_name = _("delivery of an event")

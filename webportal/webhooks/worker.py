@@ -25,6 +25,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from standardwebhooks import Webhook
 
+from ftpgate.sentences import Sentence
 from webportal.api.sealing import Unreadable, unseal
 from webportal.api.services import forget_answers
 from webportal.grants.services import write_down_expired
@@ -167,12 +168,12 @@ class Worker:
         try:
             answer = post(job.url, _headers(job), job.body.encode(), allow_internal=job.allow_internal)
         except Unsent as error:
-            failure = str(error)
+            failure = error.why
         except Unreadable:
-            failure = "the endpoint's secret cannot be decrypted: FTPGATE_SECRET_KEY has changed; give it a new secret"
+            failure = Sentence("the endpoint's secret cannot be decrypted: FTPGATE_SECRET_KEY has changed; give it a new secret")
         except Exception:
             _log.exception("an attempt to send %s failed in an unforeseen way", job.event)
-            failure = "an error of our own; it has been logged"
+            failure = Sentence("an error of our own; it has been logged")
         self._done.put(_Done(job, answer, failure))
 
     def _hear_of_attempts(self, seconds: float) -> None:
@@ -271,7 +272,7 @@ def _headers(job: _Job) -> dict[str, str]:
 
 def _said(done: _Done) -> str:
     if done.answer is None:
-        return done.failure[:1000]
+        return done.failure
     if 300 <= done.answer.status < 400:
-        return "redirects are not followed"
+        return Sentence("redirects are not followed")
     return done.answer.text

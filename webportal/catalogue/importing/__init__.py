@@ -13,12 +13,13 @@ from django.db import IntegrityError, transaction
 
 from ftpgate.errors import UserError
 from ftpgate.naming import FOLDER_LIMIT, folder_name, legal_name, shown_paths
+from ftpgate.sentences import Sentence, os_reason
 from webportal.catalogue.importing.copying import copied
 from webportal.catalogue.importing.covers import find_cover
 from webportal.catalogue.importing.hashing import Digest, hash_files, stamp
 from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_audio, read_tags
 from webportal.catalogue.importing.verifying import refresh_stamps
-from webportal.catalogue.importing.walking import LONGEST_PATH, Found, find_files, natural
+from webportal.catalogue.importing.walking import LONGEST_PATH, Found, find_files, natural, too_long
 from webportal.catalogue.models import File, Item
 
 
@@ -63,7 +64,7 @@ def import_item(
         UserError: the folder or a file in it cannot be imported, or is not as it was when it was imported before.
     """
     if not folder.is_dir():
-        raise UserError(f"{str(folder)!r} is no folder", "name the folder that holds the album")
+        raise UserError(Sentence("%(folder)r is no folder", folder=str(folder)), Sentence("name the folder that holds the album"))
     wishes = _checked(wishes)
     folder, media_root = folder.resolve(), media_root.resolve()
     if folder == media_root:
@@ -165,14 +166,17 @@ def _store(
             item.save(update_fields=["search"])  # with the tracks' titles
             for file in files:
                 if stamp(file.real) != (digests[file.path].size, digests[file.path].mtime_ns):
-                    raise UserError(f"{file.path!r} changed while it was imported", "import it again when nothing writes to it")
+                    cause = Sentence("%(file)r changed while it was imported", file=file.path)
+                    raise UserError(cause, Sentence("import it again when nothing writes to it"))
     except BaseException as error:
         if stored:
             item.cover.delete(save=False)
         if isinstance(error, IntegrityError):
-            raise UserError(f"{str(folder)!r} is just being imported by someone else", "try again") from None
+            cause = Sentence("%(folder)r is just being imported by someone else", folder=str(folder))
+            raise UserError(cause, Sentence("try again")) from None
         if isinstance(error, OSError):
-            raise UserError(f"{str(folder)!r} cannot be imported ({error.strerror})", "mend permissions or space") from None
+            cause = Sentence("%(folder)r cannot be imported (%(reason)s)", folder=str(folder), reason=os_reason(error))
+            raise UserError(cause, Sentence("mend permissions or space")) from None
         raise
     return Imported(item, new=True, broken=[file.path for file in files if tags[file.path].unreadable])
 
@@ -230,9 +234,9 @@ def _source(folder: Path, media_root: Path) -> str:
     try:
         size = len(source.encode())
     except UnicodeEncodeError:
-        raise UserError(f"the name {source!r} is not UTF-8", "rename the folder") from None
+        raise UserError(Sentence("the name %(path)r is not UTF-8", path=source), Sentence("rename the folder")) from None
     if size > LONGEST_PATH:
-        raise UserError(f"the path {source[:80]!r}… has more than {LONGEST_PATH} bytes", "shorten it")
+        raise too_long(source)
     return source
 
 
@@ -252,12 +256,22 @@ def _check_same(item: Item, media: Sequence[str], media_root: Path) -> None:
     """Raises UserError when the files on disk are not those that were imported."""
     known = set(item.files.values_list("media", flat=True))
     added = sorted(set(media) - known)
-    again = f"import what is new as another folder; {item.public_id} keeps its files"
+    again = Sentence("import what is new as another folder; %(item)s keeps its files", item=item.public_id)
     if added:
-        raise UserError(f"{added[0]!r} is not in the item {item.public_id} that was imported from this folder", again)
+        cause = Sentence(
+            "%(file)r is not in the item %(item)s that was imported from this folder", file=added[0], item=item.public_id
+        )
+        raise UserError(cause, again)
     problems = refresh_stamps(item, media_root)
     if problems:
-        raise UserError(
-            f"{problems[0].path!r} of the item {item.public_id} {problems[0].problem} since it was imported",
-            f"put the file back (ftpgate item verify {item.public_id} names all), or {again}",
+        path, problem = problems[0]
+        cause = Sentence(
+            "%(file)r of the item %(item)s is not as it was imported (it %(problem)s)",
+            file=path,
+            item=item.public_id,
+            problem=problem,
         )
+        mend = Sentence(
+            "put the file back (ftpgate item verify %(item)s names all), or %(again)s", item=item.public_id, again=again
+        )
+        raise UserError(cause, mend)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import Sentence, os_reason
 
 _CHUNK = 1 << 20
 _THREADS = 4
@@ -30,6 +31,14 @@ class Digest(NamedTuple):
     crc32: int
 
 
+class FileError(UserError):
+    """A file cannot be hashed; `problem` completes a sentence about it ("changed while it was read")."""
+
+    def __init__(self, name: str, problem: Sentence, mend: Sentence) -> None:
+        super().__init__(Sentence("%(file)r %(problem)s", file=name, problem=problem), mend)
+        self.problem = problem
+
+
 class _Stopped(Exception):
     """Nobody waits for the rest any more."""
 
@@ -41,24 +50,24 @@ def hash_files(files: Sequence[tuple[str, Path]], read: Callable[[int], None] | 
         read: told of every number of bytes that was read; from several threads, one after the other.
 
     Raises:
-        UserError: a file cannot be read, or changed meanwhile; it is named.
+        FileError: a file cannot be read, or changed meanwhile; it is named.
     """
     found = []
     for digest in _hashed(files, stop_at_error=True, read=read):
-        if isinstance(digest, UserError):
+        if isinstance(digest, FileError):
             raise digest
         found.append(digest)
     return found
 
 
-def hash_each(files: Sequence[tuple[str, Path]]) -> list[Digest | UserError]:
+def hash_each(files: Sequence[tuple[str, Path]]) -> list[Digest | FileError]:
     """As `hash_files`, but with the error in the place of a file's digest."""
     return list(_hashed(files, stop_at_error=False))
 
 
 def _hashed(
     files: Sequence[tuple[str, Path]], *, stop_at_error: bool, read: Callable[[int], None] | None = None
-) -> Iterator[Digest | UserError]:
+) -> Iterator[Digest | FileError]:
     stopped, lock = Event(), Lock()
     with (
         tqdm(total=_total(files), unit="B", unit_scale=True, desc="hashing", disable=not sys.stderr.isatty(), leave=False) as bar,
@@ -73,17 +82,17 @@ def _hashed(
                 if read is not None:
                     read(count)
 
-        def work(name: str, path: Path) -> Digest | UserError:
+        def work(name: str, path: Path) -> Digest | FileError:
             try:
                 return _hash(name, path, advance)
-            except UserError as error:
+            except FileError as error:
                 return error
 
         jobs = [threads.submit(work, name, path) for name, path in files]
         try:
             for job in as_completed(jobs) if stop_at_error else ():
                 error = job.result()
-                if isinstance(error, UserError):
+                if isinstance(error, FileError):
                     yield error
             for job in jobs:
                 yield job.result()
@@ -111,9 +120,10 @@ def _hash(name: str, path: Path, advance: Callable[[int], None]) -> Digest:
                 advance(count)
         after = stamp(path)
     except OSError as error:
-        raise UserError(f"{name!r} cannot be read ({error.strerror})", "mend its permissions or the disk") from None
+        problem = Sentence("cannot be read (%(reason)s)", reason=os_reason(error))
+        raise FileError(name, problem, Sentence("mend its permissions or the disk")) from None
     if after != (before.st_size, before.st_mtime_ns) or read != before.st_size:
-        raise UserError(f"{name!r} changed while it was read", "import it again when nothing writes to it")
+        raise FileError(name, Sentence("changed while it was read"), Sentence("import it again when nothing writes to it"))
     return Digest(read, before.st_mtime_ns, sha256.digest(), crc32)
 
 

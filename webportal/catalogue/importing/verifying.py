@@ -9,17 +9,17 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import F
 
-from ftpgate.errors import UserError
-from webportal.catalogue.importing.hashing import hash_each, stamp
+from ftpgate.sentences import Sentence
+from webportal.catalogue.importing.hashing import FileError, hash_each, stamp
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.services import report_changed, withdraw_reports
 
 
 class Problem(NamedTuple):
-    """`path` is the file's in its item; `problem` completes a sentence about it ("is missing")."""
+    """`path` is the file's in its item; `problem` completes a sentence about it (Sentence("is missing"))."""
 
     path: str
-    problem: str
+    problem: Sentence
 
 
 def verify_item(item: Item, media_root: Path) -> list[Problem]:
@@ -46,17 +46,18 @@ def _verify(item: Item, files: Sequence[File], media_root: Path) -> list[Problem
     for file in files:
         found = _stamp(media_root / file.media)
         if found is None:
-            problems[file.pk] = Problem(file.path, "is missing")
+            problems[file.pk] = Problem(file.path, Sentence("is missing"))
         elif found[0] != file.size:
-            problems[file.pk] = Problem(file.path, f"has {found[0]} bytes, {file.size} were imported,")
+            size = Sentence("has %(found)d bytes, %(imported)d were imported", found=found[0], imported=file.size)
+            problems[file.pk] = Problem(file.path, size)
         else:
             readable.append(file)
     digests = hash_each([(file.path, media_root / file.media) for file in readable])
     for file, digest in zip(readable, digests, strict=True):
-        if isinstance(digest, UserError):
-            problems[file.pk] = Problem(file.path, digest.cause.removeprefix(repr(file.path)).strip())
+        if isinstance(digest, FileError):
+            problems[file.pk] = Problem(file.path, digest.problem)
         elif digest.sha256 != bytes(file.sha256) or digest.size != file.size:
-            problems[file.pk] = Problem(file.path, "has changed")
+            problems[file.pk] = Problem(file.path, Sentence("has changed"))
         elif digest.mtime_ns != file.mtime_ns:
             file.mtime_ns = digest.mtime_ns
             fresh.append(file)

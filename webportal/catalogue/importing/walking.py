@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import Sentence, os_reason
 
 MOST_FILES = 20_000
 LONGEST_PATH = 1_000
@@ -36,7 +37,10 @@ def find_files(folder: Path) -> list[Found]:
     """
     found = sorted(_walk(folder, "", folder), key=lambda file: natural(file.path))
     if not found:
-        raise UserError(f"there is no file to import in {str(folder)!r}", "name the folder that holds the album")
+        raise UserError(
+            Sentence("there is no file to import in %(folder)r", folder=str(folder)),
+            Sentence("name the folder that holds the album"),
+        )
     return found
 
 
@@ -60,7 +64,8 @@ def _walk(folder: Path, above: str, top: Path, count: list[int] | None = None) -
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"{str(folder)!r} cannot be read ({error.strerror})", "mend its permissions") from None
+        cause = Sentence("%(folder)r cannot be read (%(reason)s)", folder=str(folder), reason=os_reason(error))
+        raise UserError(cause, Sentence("mend its permissions")) from None
     for entry in entries:
         if entry.name.startswith(".") or entry.name.lower() in _LITTER:
             continue
@@ -70,12 +75,13 @@ def _walk(folder: Path, above: str, top: Path, count: list[int] | None = None) -
         mode = real.stat().st_mode
         if stat.S_ISDIR(mode):
             if entry.is_symlink() and folder.is_relative_to(real):
-                raise UserError(f"the link {path!r} leads back to a folder it lies in", "remove it")
+                raise UserError(Sentence("the link %(path)r leads back to a folder it lies in", path=path), Sentence("remove it"))
             yield from _walk(real, path + "/", top, count)
         elif stat.S_ISREG(mode):
             count[0] += 1
             if count[0] > MOST_FILES:
-                raise UserError(f"{str(top)!r} holds more than {MOST_FILES} files", "import its folders one by one")
+                cause = Sentence("%(folder)r holds more than %(most)d files", folder=str(top), most=MOST_FILES)
+                raise UserError(cause, Sentence("import its folders one by one"))
             yield Found(path, real)
 
 
@@ -83,16 +89,23 @@ def _resolved(entry: os.DirEntry[str], path: str, top: Path) -> Path:
     try:
         real = Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):
-        raise UserError(f"the link {path!r} leads nowhere", "mend or remove it") from None
+        raise UserError(Sentence("the link %(path)r leads nowhere", path=path), Sentence("mend or remove it")) from None
     if not real.is_relative_to(top):
-        raise UserError(f"the link {path!r} leads out of the folder", "put the file itself there, or remove the link")
+        cause = Sentence("the link %(path)r leads out of the folder", path=path)
+        raise UserError(cause, Sentence("put the file itself there, or remove the link"))
     return real
+
+
+def too_long(path: str) -> UserError:
+    cause = Sentence("the path %(path)r… has more than %(most)d bytes", path=path[:80], most=LONGEST_PATH)
+    return UserError(cause, Sentence("shorten it"))
 
 
 def _check_name(path: str) -> None:
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
-        raise UserError(f"the name {path!r} is not UTF-8", "rename it (convmv renames whole folders)") from None
+        mend = Sentence("rename it (convmv renames whole folders)")
+        raise UserError(Sentence("the name %(path)r is not UTF-8", path=path), mend) from None
     if size > LONGEST_PATH:
-        raise UserError(f"the path {path[:80]!r}… has more than {LONGEST_PATH} bytes", "shorten it")
+        raise too_long(path)

@@ -11,8 +11,10 @@ from django.utils.safestring import SafeString, mark_safe
 
 from webportal.pages import formats
 from webportal.pages.icons import ICONS
+from webportal.pages.sentences import translated
 
 register = template.Library()
+register.filter("translated", translated)
 
 
 @register.simple_tag

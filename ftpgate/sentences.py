@@ -1,0 +1,28 @@
+"""Sentences for people that one process says in English and another shows in the language of whoever looks."""
+
+from __future__ import annotations
+
+
+class Sentence(str):
+    """English text that remembers what it was made of, so that it can be said in another language when it is shown.
+
+    Logs, the command line and the API take it for the string that it is; the portal's `translated` says it anew.
+
+    Args:
+        template: with placeholders such as `%(path)r`, as translators get it.
+        values: what they stand for: text, numbers, or sentences again.
+    """
+
+    __slots__ = ("template", "values")
+    template: str
+    values: dict[str, object]
+
+    def __new__(cls, template: str, /, **values: object) -> Sentence:
+        sentence = super().__new__(cls, template % values if values else template)
+        sentence.template, sentence.values = template, values
+        return sentence
+
+
+def os_reason(error: OSError) -> Sentence:
+    """What the operating system says of an error."""
+    return Sentence(error.strerror or str(error))
