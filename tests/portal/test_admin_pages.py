@@ -218,6 +218,34 @@ def test_what_staff_do_by_actions_is_written_down_in_their_language(browser: Cli
     assert translated[2] != said[2]
 
 
+def test_the_history_of_a_row_and_the_title_of_a_deed_are_in_the_language_of_whoever_looks(browser: Client, staff: User) -> None:
+    grant, _ = make_grant(staff, make_item(1))
+    act(browser, "revoke", grant)
+    entry = LogEntry.objects.get()
+    pages = [
+        reverse("admin:grants_grant_history", args=[grant.pk]),
+        reverse("admin:admin_logentry_change", args=[entry.pk]),
+    ]
+    for page in pages:
+        assert "revoked" in text(browser.get(page))
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    for page in pages:
+        page = text(browser.get(page)).partition("<main")[2]
+        assert "отозвана" in page
+        assert "revoked" not in page
+
+
+def test_rights_are_named_in_the_language_of_whoever_gives_them(browser: Client, staff: User) -> None:
+    address = reverse("admin:accounts_user_change", args=[staff.pk])
+    assert "Catalogue | item | can change" in text(browser.get(address))
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    for page in (address, reverse("admin:auth_group_add")):
+        rights = text(browser.get(page))
+        assert "Каталог | альбом | может изменять" in rights
+        assert not re.search(r"\| [Cc]an ", rights)
+        assert "access attempt" not in rights
+
+
 @pytest.mark.parametrize("action", ["renew", "new_token", "issue_again", "revoke"])
 def test_what_cannot_be_written_down_is_not_done(
     browser: Client, staff: User, monkeypatch: pytest.MonkeyPatch, action: str

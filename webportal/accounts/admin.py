@@ -6,10 +6,12 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.models import Group, Permission
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, ManyToManyField, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import render
 from django.template.response import TemplateResponse
@@ -75,6 +77,28 @@ class TierAdmin(admin.ModelAdmin):
         return int(getattr(tier, "people", 0))
 
 
+class RightsField(forms.ModelMultipleChoiceField):
+    """Permissions by what they allow: their names in the database are English."""
+
+    _ALLOWED = {"add": _("can add"), "change": _("can change"), "delete": _("can delete"), "view": _("can view")}
+
+    def label_from_instance(self, right: Permission) -> str:
+        allowed = self._ALLOWED.get(right.codename.partition("_")[0], right.name)
+        return f"{right.content_type} | {allowed}"
+
+
+class GivesRights(admin.ModelAdmin):
+    """Offers permissions by that field, and none of tables that have no page here."""
+
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField, request: HttpRequest | None = None, **kwargs: Any
+    ) -> forms.ModelMultipleChoiceField | None:
+        if db_field.name in ("permissions", "user_permissions"):
+            rights = Permission.objects.exclude(content_type__app_label__in=("axes", "contenttypes", "sessions"))
+            kwargs |= {"form_class": RightsField, "queryset": rights}
+        return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[arg-type]  # Django passes None itself
+
+
 class UserCreationForm(AdminUserCreationForm):
     class Meta(AdminUserCreationForm.Meta):
         model = User
@@ -89,8 +113,16 @@ class TierChoice(forms.Form):
     tier = forms.ModelChoiceField(Tier.objects.all(), label=_("tier"))
 
 
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(GivesRights, DjangoGroupAdmin):
+    pass
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(GivesRights, DjangoUserAdmin):
     add_form = UserCreationForm
     add_fieldsets = ((None, {"fields": ("username", "tier", "usable_password", "password1", "password2")}),)
     fieldsets = (

@@ -14,7 +14,7 @@ from webportal.accounts.models import default_tier
 from webportal.api import services
 from webportal.api.models import ApiKey, Scope, Shop, ShopUser
 from webportal.api.secrets_shown import shown_once
-from webportal.pages.admin import Watched, WatchedInline
+from webportal.pages.admin import Changed, Watched, WatchedInline
 
 
 class KeyInline(WatchedInline):
@@ -66,7 +66,7 @@ class KeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(Changed):
     """Keys are made here or by `ftpgate manage api_key`, shown once, and revoked; nothing else of them can be changed."""
 
     form = KeyForm

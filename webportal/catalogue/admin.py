@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webportal.catalogue.models import File, FileReport, Item, searchable
 from webportal.catalogue.selectors import items
-from webportal.pages.admin import Watched, WatchedInline
+from webportal.pages.admin import Changed, Watched, WatchedInline
 from webportal.pages.formats import length, size
 from webportal.pages.sentences import translated
 
@@ -31,7 +31,7 @@ class FileInline(WatchedInline):
 
 
 @admin.register(Item)
-class ItemAdmin(admin.ModelAdmin):
+class ItemAdmin(Changed):
     """Items come from importing folders; here their words can be corrected. What customers download keeps its names."""
 
     list_display = ("title", "artist", "year", "file_count", "total_size", "added_at")

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from webportal.history.models import Completion, Transfer
-from webportal.pages.admin import Watched
+from webportal.pages.admin import Watched, said_of
 from webportal.pages.formats import size
 
 
@@ -76,5 +76,11 @@ class AuditAdmin(Watched):
 
     @admin.display(description=_("what"))
     def said(self, entry: LogEntry) -> str:
-        said = entry.get_change_message()
-        return gettext(said) if said else ""  # Django's own is translated already, and in no catalogue; ours is
+        return said_of(entry)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> LogEntry | None:
+        """For the page of one entry, whose title says what was done."""
+        entry = super().get_object(request, object_id, from_field)
+        if entry is not None:
+            entry.change_message = said_of(entry)
+        return entry

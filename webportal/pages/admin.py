@@ -5,10 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext
 
 
-class Watched(admin.ModelAdmin):
+def said_of(entry: LogEntry) -> str:
+    """What an entry of the audit log says was done."""
+    said = entry.get_change_message()
+    return gettext(said) if said else ""  # Django's own is translated already, and in no catalogue; ours is
+
+
+class Changed(admin.ModelAdmin):
+    """Rows that our actions change: what their history says of those is translated too."""
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        answer = super().history_view(request, object_id, extra_context)
+        if isinstance(answer, TemplateResponse) and answer.context_data:
+            for entry in answer.context_data["action_list"]:
+                entry.change_message = said_of(entry)
+        return answer
+
+
+class Watched(Changed):
     """Staff look at these; the machinery writes them."""
 
     list_per_page = 50

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ftpgate.errors import UserError
 from webportal.api.secrets_shown import shown_once
-from webportal.pages.admin import Watched, WatchedInline
+from webportal.pages.admin import Changed, Watched, WatchedInline
 from webportal.pages.sentences import translated
 from webportal.webhooks import selectors, services
 from webportal.webhooks.guard import target
@@ -38,7 +38,7 @@ class EndpointForm(forms.ModelForm):
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(admin.ModelAdmin):
+class EndpointAdmin(Changed):
     """Where shops hear of their grants. Only here and on the command line can an endpoint be let in to internal addresses."""
 
     form = EndpointForm
