@@ -18,14 +18,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ftpgate.grants import Batch
+from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, tokens_in, visitor
 from webportal.accounts.models import Tier, User
+from webportal.accounts.services import set_tier
 from webportal.bridge import make_bridge
 from webportal.catalogue.services import report_changed
 from webportal.config import environment
-from webportal.grants.models import Grant, GrantToken, State
+from webportal.grants.models import Gate, Grant, GrantToken, State
 from webportal.grants.services import revoke_grant
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +59,27 @@ def test_every_list_and_every_row_opens(browser: Client, staff: User) -> None:
             opened.add(model.__name__)
             assert browser.get(reverse(f"{name}_change", args=[row.pk])).status_code == 200, name
     assert opened >= {"Item", "Grant", "Tier", "User", "Completion", "FileReport"}
+
+
+def test_all_pages_of_staff_speak_russian(browser: Client, staff: User) -> None:
+    item = make_item(10, title="Соль")
+    grant, _ = make_grant(staff, item)
+    make_bridge(environment.current()).record("gate", Batch(delivered=whole(grant, item)))
+    report_changed({item.files.all()[0].pk: Sentence("is missing")})
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    pages = ["/staff/", "/staff/import/", "/staff/purge/", reverse("admin:index"), reverse("admin:password_change")]
+    for model, its_admin in admin.site._registry.items():
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        row = model._default_manager.first()
+        pages.append(reverse(f"{name}_changelist"))
+        pages += [reverse(f"{name}_{page}", args=[row.pk]) for page in ("change", "history") if row is not None]
+        pages += [reverse(f"{name}_add")] if its_admin.has_add_permission(browser.get(pages[0]).wsgi_request) else []
+    for page in pages:
+        answer = browser.get(page)
+        assert answer.status_code == 200, page
+        words = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>|<[^>]*>", " ", text(answer))
+        english = r"(?i)\b(?:the|your|you|of|and|with|not|have|is|in|to|for|this|can|add|change|delete|view|all|any|by)\b"
+        assert re.findall(english, words) == [], page
 
 
 def test_customers_have_no_business_there(staff: User) -> None:
@@ -244,6 +267,29 @@ def test_rights_are_named_in_the_language_of_whoever_gives_them(browser: Client,
         assert "Каталог | альбом | может изменять" in rights
         assert not re.search(r"\| [Cc]an ", rights)
         assert "access attempt" not in rights
+
+
+def test_rows_are_read_in_the_language_of_whoever_looks(browser: Client, staff: User) -> None:
+    """A token outlives the language in which it was made."""
+    grant, _ = make_grant(staff, make_item(1))
+    act(browser, "new_token", grant)
+    browser.post(f"/downloads/{grant.public_id}/device")
+    gate = Gate.objects.create(public_id="gate", host="host", pid=1, stopped_at=timezone.now(), started_at=timezone.now())
+    set_tier("fast", rate=8_000_000)
+    rows = reverse("admin:grants_grant_change", args=[grant.pk])
+    own = f"/downloads/{grant.public_id}/"
+    for page in (rows, own):
+        assert "another device" in text(browser.get(page))
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    for page in (rows, own):
+        shown = text(browser.get(page))
+        assert "другое устройство" in shown
+        assert "магазин" in shown
+        assert "another device" not in shown
+    assert "МБ/с" in text(browser.get(reverse("admin:accounts_tier_changelist")))
+    addresses = text(browser.get(reverse("admin:grants_gate_change", args=[gate.pk])))
+    assert "Управление:" in addresses
+    assert "HTTPS:" in addresses
 
 
 @pytest.mark.parametrize("action", ["renew", "new_token", "issue_again", "revoke"])

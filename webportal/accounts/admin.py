@@ -70,7 +70,7 @@ class TierAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("rate"), ordering="rate")
     def shown_rate(self, tier: Tier) -> str:
-        return f"{size(tier.rate)}/s" if tier.rate else gettext("no limit")
+        return gettext("{rate}/s").format(rate=size(tier.rate)) if tier.rate else gettext("no limit")
 
     @admin.display(description=_("users"), ordering="people")
     def users(self, tier: Tier) -> int:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
 from webportal.grants import selectors, services
 from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, State
@@ -22,6 +23,7 @@ from webportal.grants.showing import Ways
 from webportal.pages.admin import Watched, WatchedInline
 from webportal.pages.formats import percent, size
 from webportal.pages.requests import not_stored
+from webportal.pages.sentences import translated
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -57,7 +59,11 @@ class GrantItemInline(WatchedInline):
 
 class TokenInline(WatchedInline):
     model = GrantToken
-    fields = readonly_fields = ("made_for", "made_at", "last_used_at", "dead_at")
+    fields = readonly_fields = ("shown_made_for", "made_at", "last_used_at", "dead_at")
+
+    @admin.display(description=_("made for"))
+    def shown_made_for(self, token: GrantToken) -> str:
+        return translated(token.made_for)
 
 
 @admin.register(Grant)
@@ -103,7 +109,7 @@ class GrantAdmin(Watched):
             return None
         try:
             with transaction.atomic():
-                token = services.add_token(grant, made_for=gettext("staff"))
+                token = services.add_token(grant, made_for=Sentence("staff"))
                 self.log_change(request, grant, gettext_noop("new token"))
         except UserError:
             self._refused(request, grant)
@@ -119,7 +125,7 @@ class GrantAdmin(Watched):
         expires_at = timezone.now() + timedelta(seconds=settings.FTPGATE.expires)
         try:
             with transaction.atomic():
-                again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=gettext("staff"))
+                again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=Sentence("staff"))
                 self.log_change(request, grant, [{"added": {"name": gettext_noop("grant"), "object": again.public_id}}])
                 self.log_addition(request, again, gettext_noop("issued again"))
         except UserError:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from ftpgate.grants import GrantState
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
 from webportal.catalogue.models import File, Item
+from webportal.pages.sentences import LineField
 
 
 class State(models.TextChoices):
@@ -123,7 +124,7 @@ class GrantToken(models.Model):
 
     grant = models.ForeignKey(Grant, models.CASCADE, related_name="tokens", verbose_name=_("grant"))
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
-    made_for = models.CharField(_("made for"), max_length=200, blank=True, help_text=_("The browser or command it is for"))
+    made_for = LineField(_("made for"), max_length=200, blank=True, help_text=_("The browser or command it is for"))
     made_at = models.DateTimeField(_("made"))
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
     dead_at = models.DateTimeField(_("dead since"), null=True, blank=True)
@@ -182,11 +183,11 @@ class Gate(models.Model):
     pid = models.IntegerField(_("process"))
     started_at = models.DateTimeField(_("started"))
     stopped_at = models.DateTimeField(_("stopped"), null=True, blank=True)
-    ftp = models.CharField(max_length=300)
-    http = models.CharField(max_length=300)
-    ftps = models.CharField(max_length=300, blank=True)
-    https = models.CharField(max_length=300, blank=True)
-    admin = models.CharField(max_length=300)
+    ftp = models.CharField("FTP", max_length=300)
+    http = models.CharField("HTTP", max_length=300)
+    ftps = models.CharField("FTPS", max_length=300, blank=True)
+    https = models.CharField("HTTPS", max_length=300, blank=True)
+    admin = models.CharField(_("control"), max_length=300)
 
     class Meta:
         verbose_name = _("gate")

@@ -140,7 +140,7 @@ def use_tokens(last_used: Mapping[bytes, datetime]) -> None:
 
 def _new_token(grant: Grant, made_for: str, now: datetime) -> Token:
     token = Token.new(grant.public_id)
-    GrantToken.objects.create(grant=grant, digest=token.digest(), made_for=made_for[:200], made_at=now)
+    GrantToken.objects.create(grant=grant, digest=token.digest(), made_for=made_for, made_at=now)
     return token
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.cart.services import add_to_cart
@@ -110,7 +111,7 @@ def another_device(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Links for a device that cannot sign in here. Shown in this answer only."""
     grant = _grant(request.user, grant_id)
     try:
-        token = services.add_token(grant, made_for=_("another device"))
+        token = services.add_token(grant, made_for=Sentence("another device"))
     except UserError:
         return redirect("grant", grant.public_id)
     details = selectors.details(grant)
