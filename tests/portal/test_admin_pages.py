@@ -29,6 +29,7 @@ from webportal.catalogue.services import report_changed
 from webportal.config import environment
 from webportal.grants.models import Gate, Grant, GrantToken, State
 from webportal.grants.services import revoke_grant
+from webportal.history.models import Transfer
 
 pytestmark = pytest.mark.django_db
 
@@ -80,6 +81,18 @@ def test_all_pages_of_staff_speak_russian(browser: Client, staff: User) -> None:
         words = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>|<[^>]*>", " ", text(answer))
         english = r"(?i)\b(?:the|your|you|of|and|with|not|have|is|in|to|for|this|can|add|change|delete|view|all|any|by)\b"
         assert re.findall(english, words) == [], page
+
+
+def test_how_transfers_ended_is_said_in_the_language_of_whoever_looks(browser: Client, staff: User) -> None:
+    item, now = make_item(10), timezone.now()
+    grant, _ = make_grant(staff, item)
+    for start, outcome in enumerate(("done", "cut", "stalled", "revoked", "error")):
+        given = {"gate": "gate", "path": "/1.ogg", "protocol": "ftp", "peer": "192.0.2.1", "started_at": now, "ended_at": now}
+        Transfer.objects.create(grant=grant, item=item, start=start, end=9, delivered=0, outcome=outcome, **given)
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    page = text(browser.get(reverse("admin:history_transfer_changelist")))
+    assert set(re.findall(r'field-outcome">(.*?)<', page)) == {"готово", "оборвана", "застряла", "отозвана", "ошибка"}
+    assert set(re.findall(r"outcome(?:__exact)?=(\w+)", page)) == {"done", "cut", "stalled", "revoked", "error"}
 
 
 def test_customers_have_no_business_there(staff: User) -> None:

@@ -27,6 +27,13 @@ class Completion(models.Model):
 class Transfer(models.Model):
     """One ended transfer. `start` and `end` are bytes of `path`; `delivered` its credited bytes."""
 
+    class Outcome(models.TextChoices):
+        DONE = "done", _("done")
+        CUT = "cut", _("cut")
+        STALLED = "stalled", _("stalled")
+        REVOKED = "revoked", _("revoked")
+        ERROR = "error", _("error")
+
     grant = models.ForeignKey(Grant, models.CASCADE, related_name="transfers", verbose_name=_("grant"))
     item = models.ForeignKey(Item, models.PROTECT, related_name="transfers", verbose_name=_("item"))
     gate = models.CharField(_("gate"), max_length=64)
@@ -39,7 +46,7 @@ class Transfer(models.Model):
     delivered = models.BigIntegerField(_("delivered, bytes"))
     started_at = models.DateTimeField(_("started"))
     ended_at = models.DateTimeField(_("ended"))
-    outcome = models.CharField(_("outcome"), max_length=16)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome)
 
     class Meta:
         verbose_name = _("transfer")

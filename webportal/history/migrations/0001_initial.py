@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 ('delivered', models.BigIntegerField(verbose_name='delivered, bytes')),
                 ('started_at', models.DateTimeField(verbose_name='started')),
                 ('ended_at', models.DateTimeField(verbose_name='ended')),
-                ('outcome', models.CharField(max_length=16, verbose_name='outcome')),
+                ('outcome', models.CharField(choices=[('done', 'done'), ('cut', 'cut'), ('stalled', 'stalled'), ('revoked', 'revoked'), ('error', 'error')], max_length=16, verbose_name='outcome')),
                 ('grant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='transfers', to='grants.grant', verbose_name='grant')),
                 ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='transfers', to='catalogue.item', verbose_name='item')),
             ],
