@@ -57,9 +57,11 @@ def _at(host: str, address: str) -> str:
 def hints(found: Links) -> Headers:
     """What to do with them, for the page."""
     made = [("Any download manager", found.http + METALINK_NAME), ("aria2", f"aria2c {found.http}{METALINK_NAME}")]
-    # wget does not know rel=nofollow: without the pattern it would fetch the zips too, and everything twice.
+    # wget does not know rel=nofollow: without the pattern it would fetch the zips too, and everything twice. The pages themselves
+    # are not kept, under a name that no file of an item has: an item may well have an index.html of its own.
     zips = r"--reject-regex '/d/[^/]+/[^/]+\.zip$'"
-    made.append(("wget", f"wget -c -r -np -nH --cut-dirs=2 -e robots=off -R 'index.html*' {zips} {found.http}"))
+    pages = "--default-page=.folder -R '.folder*'"
+    made.append(("wget", f"wget -c -r -np -nH --cut-dirs=2 -e robots=off {pages} {zips} {found.http}"))
     if found.ftp is not None:
         made += (("FTP", found.ftp), ("lftp", f"lftp -c 'mirror -c {found.ftp} .'"))
     return made

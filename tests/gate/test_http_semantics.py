@@ -24,6 +24,7 @@ from tests.support.inprocess import InProcessGate
 from tests.support.media import NASTY_NAMES, hashes, sha256, write_album
 from tests.support.rawhttp import RawClient, fed, request
 from tests.support.waiting import wait_until
+from webportal.grants import clients
 
 SMALL = b"0123456789" * 100
 
@@ -53,6 +54,7 @@ def module_gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessG
     write_album(media / "Album", {"big.ogg": 3_000_000, "CD1/inner.ogg": 70_000, "empty.ogg": 0})
     (media / "Album" / "small.ogg").write_bytes(SMALL)
     write_album(media / "Nasty", dict.fromkeys(NASTY_NAMES, 50_000))
+    write_album(media / "Pages", dict.fromkeys(("index.html", "index.html.bak", "CD1/index.html", "01.ogg"), 5_000))
     with InProcessGate(media, {"http": front.listen}) as gate:
         yield gate
 
@@ -333,6 +335,21 @@ def test_the_pages_own_hint_for_wget_takes_everything_once(shop: Shop, tmp_path:
     (tmp_path / "got").mkdir()
     subprocess.run([*shlex.split(command), "--no-config", "-q"], cwd=tmp_path / "got", check=True, timeout=60)
     assert hashes(tmp_path / "got") == {f"Album/{name}": value for name, value in hashes(shop.gate.media / "Album").items()}
+
+
+def test_wget_takes_an_items_own_index_pages_and_leaves_none_of_the_gates(shop: Shop, tmp_path: Path) -> None:
+    token = shop.gate.shop.issue([shop.gate.item("Pages")])
+    host, port = shop.gate.address("http")
+    root = f"http://{host}:{port}/d/{token.reveal()}/"
+    curl(root, tmp_path / "page", "-H", "Accept: text/html")
+    hint = next(html.unescape(code) for code in re.findall("<code>(wget .*?)</code>", (tmp_path / "page").read_text()))
+    portals = clients.wget(clients.Addresses(root, "ftp://x:x@h:21/", f"{root}downloads.meta4"), [])[0].text
+    for number, command in enumerate((hint, portals)):
+        for _ in range(2):  # the same command again finds nothing left to do
+            (tmp_path / f"{number}").mkdir(exist_ok=True)
+            subprocess.run([*shlex.split(command), "--no-config", "-q"], cwd=tmp_path / f"{number}", check=True, timeout=60)
+            found = hashes(tmp_path / f"{number}")
+            assert found == {f"Pages/{name}": value for name, value in hashes(shop.gate.media / "Pages").items()}, command
 
 
 def test_aria2_takes_the_metalink(shop: Shop, tmp_path: Path) -> None:

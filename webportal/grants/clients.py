@@ -18,11 +18,11 @@ EACH_ITEM_UP_TO = 20
 """Above so many items only the commands that fetch everything are shown, where there are such."""
 
 
-# The zips at the top hold the same files once more; the pages that lead to the files are not kept; and robots.txt, which keeps
-# search engines out, is not for customers.
+# The zips at the top hold the same files once more; the pages that lead to the files are not kept, and have a name meanwhile that
+# no file of an item has (hidden ones are not imported); and robots.txt, which keeps search engines out, is not for customers.
 _ZIPS = r"/d/[^/]*/[^/]*\.zip$"
 _FOLDERS = ("-c", "-r", "-np", "-nH", "--cut-dirs=2", "-e", "robots=off", "--restrict-file-names=nocontrol")
-_RECURSIVE = (*_FOLDERS, "-R", "index.html*", "--reject-regex", _ZIPS)
+_RECURSIVE = (*_FOLDERS, "--default-page=.folder", "-R", ".folder*", "--reject-regex", _ZIPS)
 
 
 class Item(NamedTuple):
