@@ -15,6 +15,7 @@ from tests.browser.person import Person
 NewPerson = Callable[..., Person]
 LARGEST = 150_000
 COMPLETE = 300
+APPS = tuple(f"/admin/{app}/" for app in ("accounts", "api", "catalogue", "grants", "history", "webhooks"))
 COUNT_JUMPS = """
 window.jumped = 0;
 const watch = (list) => { for (const shift of list.getEntries()) window.jumped += shift.value; };
@@ -154,6 +155,28 @@ def test_on_a_phone_the_ways_lie_at_the_thumb(shop: Shop, person: NewPerson) -> 
     assert someone.page.url.endswith("/history/")
 
 
+def test_on_a_phone_things_keep_their_distance(shop: Shop, person: NewPerson) -> None:
+    someone = person(phone=True)
+    someone.sign_in(shop.customer(), PASSWORD)
+    page = someone.page
+    page.goto("/cart/")
+    first, second = (button.bounding_box() for button in page.locator(".empty a.button").all())
+    assert first is not None
+    assert second is not None
+    assert second["y"] - first["y"] - first["height"] >= 8 or second["x"] - first["x"] - first["width"] >= 8
+    page.goto("/")
+    someone.choose("Salt")
+    someone.check_out()
+    button, card = page.locator(".granted-side .button").bounding_box(), page.locator(".granted-item .map").bounding_box()
+    assert button is not None
+    assert card is not None
+    assert (button["x"], button["width"]) == pytest.approx((card["x"], card["width"]), abs=1)
+    page.request.get(page.locator(".granted-side .button").get_attribute("href") or "")
+    someone.wait_for_condition("complete")
+    page.goto("/history/")
+    assert re.search(r"Arrived whole\s", page.locator(".row-when").inner_text())
+
+
 def test_the_keyboard_reaches_the_content_first(shop: Shop, person: NewPerson) -> None:
     someone = person()
     someone.sign_in(shop.customer(), PASSWORD)
@@ -214,7 +237,7 @@ def test_staffs_pages_are_for_everybody(shop: Shop, person: NewPerson, phone: bo
     shop.site.run("manage", "shell", "--no-imports", "-c", f"{found}.update(is_staff=True, is_superuser=True)")
     someone = person(phone=phone)
     someone.sign_in(name, PASSWORD)
-    for path in ("/staff/", "/staff/import/", "/staff/purge/", "/admin/", "/admin/grants/grant/", "/admin/accounts/tier/"):
+    for path in ("/staff/", "/staff/import/", "/staff/purge/", "/admin/", "/admin/grants/grant/", "/admin/accounts/tier/", *APPS):
         someone.page.goto(path)
         assert someone.findings() == [], path
         assert path.startswith("/admin/") or someone.overflow() <= 0, path
