@@ -51,6 +51,8 @@ def test_outside_is_outside(address: str) -> None:
     [
         *(f"https://[{address}]/" if ":" in address else f"https://{address}/" for address in INTERNAL),
         "https://localhost/", "https://LOCALHOST./", "https://127.0.0.1./", "https://shop.example../", "https://./",
+        "https://2130706433/", "https://0x7f.1/", "https://017700000001/", "https://127.1/", "https://0x7f000001/", "https://127.0.0.0x1/",
+        "https://10.0.1/", "https://127.0.0.01/", "https://0xA.0.0.1:8443/x",
         "https://a.localhost/", "https://printer.local/", "https://db.internal:5432/",
         "http://shop.example/", "ftp://shop.example/", "file:///etc/passwd", "gopher://shop.example/", "shop.example", "", "https://",
         "https:///path", "https://user:secret@shop.example/", "https://shop.example@127.0.0.1/", "https://shop.example/#x",

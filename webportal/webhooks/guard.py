@@ -14,6 +14,8 @@ from webportal.webhooks.models import LONGEST_URL
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
+_NUMBER = re.compile(r"(0[xX][0-9A-Fa-f]*|[0-9]+)")
+"""The last part of what resolvers and browsers read as an IPv4 address ("127.1", "0x7f000001"). No public name ends so."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 section 2.4; nothing else is in use on the Internet
 _SPECIAL_4 = tuple(map(ipaddress.IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")))
@@ -59,7 +61,7 @@ def target(url: str, *, allow_internal: bool) -> Target:
     if "@" in parts.netloc or parts.fragment or "#" in url:
         raise UserError(Sentence("the address holds a user name or a fragment"), mend)
     address = _literal(host)
-    if address is None and not _NAME.fullmatch(host):
+    if address is None and (not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2])):
         raise UserError(Sentence("%(host)r is not the name of a host", host=host[:80]), mend)
     if not allow_internal and (is_internal(address) if address is not None else _is_local_name(host)):
         cause = Sentence("%(host)r is an internal address", host=host[:80])
