@@ -213,6 +213,39 @@ def test_a_body_has_an_end(shop: Caller) -> None:
     assert "64 KiB" in problem(answer, 413)["detail"]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"],
+)
+def test_a_body_that_says_it_is_no_json_is_refused_and_nothing_done(shop: Caller, kind: str) -> None:
+    order = json.dumps({"user": "a", "items": [make_item(1).public_id]})
+    answer = shop.client.generic("POST", "/api/v1/grants", order, content_type=kind, headers={"idempotency-key": "k"})
+    assert "application/json" in problem(answer, 415)["detail"]
+    assert not Grant.objects.exists()
+    assert (
+        shop.client.post("/api/v1/grants", order, content_type="application/json", headers={"idempotency-key": "k"}).status_code
+        == 201
+    )
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", ""])
+def test_json_by_other_spellings(shop: Caller, kind: str) -> None:
+    order = json.dumps({"user": "a", "items": [make_item(1).public_id]})
+    assert shop.client.generic("POST", "/api/v1/grants", order, content_type=kind).status_code == 201
+
+
+def test_without_a_body_nobody_asks_what_it_is(shop: Caller) -> None:
+    grant = issue(shop, make_item(1))["grant"]
+    path = f"/api/v1/grants/{grant}/revoke"
+    assert shop.client.generic("POST", path, content_type="application/x-www-form-urlencoded").status_code == 200
+
+
+@pytest.mark.parametrize("user", ["", " ", "  \t", "a\nb"])
+def test_a_customers_name_can_be_seen(shop: Caller, user: str) -> None:
+    found = problem(shop.post("grants", {"user": user, "items": [make_item(1).public_id]}), 422, "invalid")
+    assert found["errors"][0]["at"] == "body/user"
+
+
 def test_a_body_of_unknown_length_is_refused_and_not_taken_for_none(shop: Caller) -> None:
     grant = issue(shop, make_item(1))["grant"]
     answer = shop.client.generic(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import subprocess
@@ -42,6 +43,13 @@ def test_the_portal_serves_until_it_is_told_to_stop(site: Site) -> None:
                 return None
 
         assert "<html" in wait_until(page, 60, "the portal's page")
+        with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+            for _ in range(2):  # too much is refused with an answer, and the connection that was promised to last lasts
+                connection.request("POST", "/api/v1/grants", b" " * 300_000, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                assert (answer.status, json.load(answer)["status"]) == (413, 413)
+                assert answer.headers["Connection"] == "keep-alive"
+                assert connection.sock is not None
     finally:
         process.terminate()
         assert process.wait(30) == 0
@@ -57,5 +65,5 @@ def test_a_busy_port_is_named(site: Site) -> None:
         site.environ["FTPGATE_PORTAL"] = address = f"127.0.0.1:{listener.getsockname()[1]}"
         done = site.run("portal", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"ftpgate: FTPGATE_PORTAL={address} cannot be listened on")
+    assert done.stderr.startswith(f"ftpgate: FTPGATE_PORTAL={address} cannot be listened on (Address already in use): ")
     assert done.stderr.count("\n") == 1

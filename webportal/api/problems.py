@@ -97,6 +97,8 @@ def teach(api: NinjaAPI) -> None:
         return Problem(401, "Send a key of your shop: Authorization: Bearer ftpgate_…", name="key").response()
 
     def http(_request: HttpRequest, error: HttpError) -> HttpResponse:
+        if isinstance(error.__cause__, Problem):  # what reads bodies knows better than ninja around it what is wrong
+            return error.__cause__.response()
         return Problem(error.status_code, f"{error.message.rstrip('.')}.").response()
 
     def invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:

@@ -21,6 +21,8 @@ EventKind = Literal["grant.issued", "item.complete", "grant.complete", "grant.ex
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("use printable characters")
+    if not text.strip():
+        raise ValueError("use more than blanks")
     return text
 
 

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.contrib.admin.views.decorators import staff_member_required
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import DisallowedHost
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django.urls import URLPattern, URLResolver, path, re_path
 from django.views import defaults
 from ninja import NinjaAPI, Swagger
 from ninja.openapi.schema import OpenAPISchema
+from ninja.parser import Parser
 
 from webportal.api.problems import MEDIA_TYPE, Problem, missing, teach
 from webportal.api.routes import grants, items, receipts, status, webhooks
 
 ROOT = "/api/v1/"
 MOST_BODY = 64 << 10
+_MOST_DROPPED = 1 << 20
+"""Of a body that is too large: what is read all the same, so that the answer reaches its sender and the connection lasts."""
 _NAMESPACE = "shops"
 
 _ABOUT = """Sell through ftpgate: issue grants for your own customers, show them what has arrived, and be told by webhooks.
 
 Send your key as `Authorization: Bearer …`. Give every POST an `Idempotency-Key`, so that it can be repeated when its answer got
 lost. Errors are `application/problem+json` (RFC 9457). Times are RFC 3339 UTC, sizes bytes."""
+
+
+class _Json(Parser):
+    """Reads a body, after the key was looked at; ninja itself takes whatever can be read as JSON, whatever it says that it is."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        if request.content_type not in ("application/json", ""):  # without one it is ours to look (RFC 9110, 8.3)
+            raise Problem(415, "Send the body as JSON, with Content-Type: application/json.")
+        return super().parse_body(request)
 
 
 class _Api(NinjaAPI):
@@ -49,6 +62,7 @@ api = _Api(
     description=_ABOUT,
     docs_url=None,
     urls_namespace=_NAMESPACE,
+    parser=_Json(),
 )
 teach(api)
 for part in (items, grants, status, receipts, webhooks):
@@ -94,8 +108,16 @@ def _unreadable(request: HttpRequest) -> HttpResponse | None:
     except ValueError:
         return Problem(400, "The Content-Length is not a number.").response()
     if announced > MOST_BODY:
+        _drop(request, announced)
         return Problem(413, f"The body is larger than {MOST_BODY >> 10} KiB.").response()
     return None
+
+
+def _drop(request: HttpRequest, announced: int) -> None:
+    left = announced if announced <= _MOST_DROPPED else 0
+    with suppress(UnreadablePostError):
+        while left > 0 and (data := request.read(min(left, MOST_BODY))):
+            left -= len(data)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

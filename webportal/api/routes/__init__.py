@@ -6,7 +6,7 @@ from typing import Any
 
 from webportal.api.problems import ProblemDocument
 
-_ALWAYS = frozenset({400, 401, 403, 411, 413, 429, 500, 503})
+_ALWAYS = frozenset({400, 401, 403, 411, 413, 415, 429, 500, 503})
 
 
 def answers(status: int, schema: Any, *others: int) -> dict[Any, Any]:
