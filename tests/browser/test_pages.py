@@ -177,6 +177,51 @@ def test_on_a_phone_things_keep_their_distance(shop: Shop, person: NewPerson) ->
     assert re.search(r"Arrived whole\s", page.locator(".row-when").inner_text())
 
 
+def test_the_times_of_a_receipt_hold_on_paper(shop: Shop, person: NewPerson) -> None:
+    someone = person()
+    someone.sign_in(shop.customer(), PASSWORD)
+    page = someone.page
+    someone.choose("Salt")
+    someone.check_out()
+    page.request.get(page.locator(".granted-side .button").get_attribute("href") or "")
+    someone.wait_for_condition("complete")
+    page.goto("/account/")
+    page.locator("#id_time_zone").select_option("Asia/Tokyo")
+    page.locator("main form button.primary").click()
+    page.goto("/history/")
+    assert not re.search("GMT|UTC|JST", page.locator(".row-when").inner_text())  # the reader's own, as everywhere on the screen
+    page.locator(".row a", has_text="Receipt").click()
+    times = page.locator(".receipt time").all_inner_texts()
+    assert len(times) == 2
+    assert all(re.fullmatch(r".*\d:\d\d:\d\d\b.*(GMT\+9|JST)", time) for time in times), times
+
+
+def test_words_without_end_are_broken_on_a_phone(shop: Shop, person: NewPerson) -> None:
+    title, artist = "Donaudampfschifffahrtsgesellschaftskapitän" * 2, "Ы" * 90
+    item = shop.album(title, {f"{'a' * 180}.ogg": 5_000}, artist=artist)
+    someone = person(phone=True)
+    someone.sign_in(shop.customer(), PASSWORD)
+    page = someone.page
+    someone.choose(title)
+    widths = {"catalogue": someone.overflow()}
+    page.goto(f"/items/{item['id']}/")
+    widths["item"] = someone.overflow()
+    page.goto("/cart/")
+    widths["cart"] = someone.overflow()
+    someone.check_out()
+    page.locator(".files summary").first.click()
+    widths["grant"] = someone.overflow()
+    page.request.get(page.locator(".granted-side .button").get_attribute("href") or "")
+    someone.wait_for_condition("complete")
+    for path in ("/downloads/", "/history/"):
+        page.goto(path)
+        widths[path] = someone.overflow()
+    page.locator(".row a", has_text="Receipt").click()
+    page.locator(".receipt").wait_for()
+    widths["receipt"] = someone.overflow()
+    assert {name: width for name, width in widths.items() if width > 0} == {}
+
+
 def test_the_keyboard_reaches_the_content_first(shop: Shop, person: NewPerson) -> None:
     someone = person()
     someone.sign_in(shop.customer(), PASSWORD)

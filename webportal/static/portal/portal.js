@@ -4,8 +4,12 @@
 /* ---- times in the reader's own time zone */
 const { lang, dataset } = document.documentElement;
 const clock = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short", timeZone: dataset.zone });
+/* A receipt is read elsewhere and later too: to the second, and with the time zone's name. */
+const exact = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "long", timeZone: dataset.zone });
 function localTimes(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = clock.format(new Date(time.dateTime));
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.textContent = (time.closest(".receipt") ? exact : clock).format(new Date(time.dateTime));
+  }
 }
 
 /* ---- the program that was chosen last */
