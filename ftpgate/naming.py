@@ -66,7 +66,10 @@ def folder_name(title: str, artist: str = "", year: int | None = None) -> str:
     tail = f" ({year})" if year else ""
     room = FOLDER_LIMIT - len(" (999)") - len(tail)
     artist = _cut(artist, max(room // 2, room - len(joint) - _bytes(title)))
-    return legal_name(_cut(artist + joint + title or "Untitled", room) + tail, limit=FOLDER_LIMIT)
+    name = artist + joint + title or "Untitled"
+    if _DEVICE.match(name + tail):
+        name = "_" + name  # as `legal_name` would, but within the room
+    return legal_name(_cut(name, room) + tail, limit=FOLDER_LIMIT)
 
 
 def unique_folders(folders: Iterable[str]) -> list[str]:

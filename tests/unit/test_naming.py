@@ -199,6 +199,13 @@ def test_folder_names_are_legal_and_leave_room(title: str, artist: str, year: in
     assert unique_folders([name]) == [name] or name in HTTP_NAMES
 
 
+@pytest.mark.parametrize(("title", "artist"), [("a" * 300, "con.ogg"), ("x" * 300, "aux.live")])
+def test_long_folder_names_of_devices_leave_room_too(title: str, artist: str) -> None:
+    name = folder_name(title, artist)
+    assert name.startswith("_")
+    assert len((name + " (999)" + ZIP_SUFFIX).encode()) <= NAME_LIMIT
+
+
 def test_long_artists_give_way_to_the_title() -> None:
     assert folder_name("Requiem", "x" * 300, 1791) == "x" * (245 - len(" - Requiem (1791)")) + " - Requiem (1791)"
     both = folder_name("y" * 300, "x" * 300, 1791)
