@@ -16,16 +16,17 @@ import pytest
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def in_memory(fd: int, offset: int) -> bool:
-    """Is the byte at `offset` in memory? Asks by mincore(2): a read that does not wait sets the disk to work all the same."""
+def in_memory(fd: int, offset: int, count: int = 1) -> bool:
+    """Is any of `count` bytes at `offset` in memory? Asks by mincore(2): even a read that does not wait sets the disk to work."""
     page = offset // mmap.PAGESIZE * mmap.PAGESIZE
-    found = (ctypes.c_ubyte * 1)()
-    with mmap.mmap(fd, 1, access=mmap.ACCESS_COPY, offset=page) as mapped:
+    length = offset + count - page
+    found = (ctypes.c_ubyte * -(-length // mmap.PAGESIZE))()
+    with mmap.mmap(fd, length, access=mmap.ACCESS_COPY, offset=page) as mapped:
         place = ctypes.c_char.from_buffer(mapped)
-        failed = _LIBC.mincore(ctypes.c_void_p(ctypes.addressof(place)), ctypes.c_size_t(1), found)
+        failed = _LIBC.mincore(ctypes.c_void_p(ctypes.addressof(place)), ctypes.c_size_t(length), found)
         del place  # the map cannot be closed while it is looked into
     assert not failed, os.strerror(ctypes.get_errno())
-    return bool(found[0] & 1)
+    return any(state & 1 for state in found)
 
 
 def forget(path: Path) -> bool:
@@ -33,9 +34,10 @@ def forget(path: Path) -> bool:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+        size = os.fstat(fd).st_size
         for _ in range(20):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            if not in_memory(fd, 0):
+            if not in_memory(fd, 0, size):
                 return True
             time.sleep(0.02)  # pages that are just being read are not dropped
         return False
