@@ -30,6 +30,7 @@ class PlainSink:
         keep_queue_short(sock)
 
     parting = False
+    owing = False
 
     def recv(self, count: int) -> bytes:
         """What the client sent; b"" at its orderly end."""

@@ -127,6 +127,11 @@ class TlsSink:
     def context(self) -> SSL.Context:
         return self._connection.get_context()
 
+    @property
+    def owing(self) -> bool:
+        """OpenSSL cannot answer in the middle of a batch, and reading may ask for that (KeyUpdate, RFC 8446 section 4.6.3)."""
+        return self.wire.ahead > 0
+
     def handshake(self) -> Step:
         """Go on with the handshake; it has to be through before anything else is called. Raises HandshakeError."""
         try:
@@ -147,7 +152,7 @@ class TlsSink:
         """
         try:
             return self._connection.recv(count)
-        except SSL.WantReadError:
+        except (SSL.WantReadError, SSL.WantWriteError):  # the latter for the answer to a KeyUpdate; the next write brings it
             raise BlockingIOError from None
         except SSL.ZeroReturnError:
             self.parting = True
@@ -156,7 +161,7 @@ class TlsSink:
             raise BlockingIOError from None
         except SSL.SysCallError as error:
             raise ConnectionResetError(*error.args) from None
-        except SSL.Error as error:  # what would have to write first is renegotiation, which is refused
+        except SSL.Error as error:
             raise ConnectionAbortedError(f"TLS failed: {_reason(error)}") from None
 
     def send(self, data: bytes | memoryview, more: bool = False) -> int:

@@ -52,6 +52,11 @@ class Sink(Protocol):
     parting: bool
     """The client has said that it sends nothing more, and waits to hear the same; the end of its stream is still to come."""
 
+    @property
+    def owing(self) -> bool:
+        """What is to be written next is half encrypted: nothing can be read before it is written."""
+        ...
+
     def recv(self, count: int) -> bytes:
         """What the client sent; b"" at its orderly end. Less than `count` when nothing is left that no poll would report."""
         ...

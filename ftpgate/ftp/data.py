@@ -66,8 +66,8 @@ class DataChannel:
     """A connected data socket, registered with the loop from its first moment, so that a hang-up is seen at once."""
 
     __slots__ = (
-        "_answered", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop", "_owner", "_rest", "_since",
-        "_taken", "_transfer", "_waits", "sink", "socket",
+        "_answered", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop", "_owner", "_rest",
+        "_since", "_taken", "_transfer", "_waits", "sink", "socket",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, sink: Sink, owner: Owner, loop: IOLoop, lingering: Lingering) -> None:
@@ -90,6 +90,8 @@ class DataChannel:
         """Does our end give the client's the first turn (`tls.PATIENCE`)?"""
         self._since = 0.0
         self._taken = 0
+        self._deferred = False
+        """Something has arrived that cannot be read while the sink is owing: until then the loop would report it for ever."""
         self._events = loop.READ
         loop.register(self._fileno, self, self._events)
 
@@ -236,6 +238,9 @@ class DataChannel:
         return True
 
     def handle_read_event(self) -> None:
+        self._deferred = self.sink.owing
+        if self._deferred:
+            return self._watch(writable=bool(self._events & self._loop.WRITE))
         try:
             received = self.sink.recv(65_536)
         except BlockingIOError:
@@ -256,6 +261,8 @@ class DataChannel:
             self._transfer.writable()
         else:
             self._finish()
+        if self._deferred and self._fileno >= 0:
+            self._watch(writable=bool(self._events & self._loop.WRITE))
 
     def handle_close(self) -> None:
         """The poll has seen an error, or both halves ended. It catches nothing that is raised here."""
@@ -285,7 +292,8 @@ class DataChannel:
     def _watch(self, *, writable: bool) -> None:
         events = self._loop.WRITE if writable else 0
         if not self._ended:
-            events |= self._loop.READ
+            if not (self._deferred and self.sink.owing):
+                events |= self._loop.READ
         elif self._finished:
             events = _EDGE  # a hang-up of both halves is a level that would be reported for ever; a reset is another edge
         if events != self._events and self._fileno >= 0:

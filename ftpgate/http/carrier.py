@@ -65,8 +65,8 @@ class BodyCarrier:
     """Registered with the loop from its creation until its end; a `delivery.transfer.Carrier`."""
 
     __slots__ = (
-        "_corked", "_fileno", "_fin", "_front", "_held", "_sending", "_slot", "_socket", "_transfers", "_watched", "_writable",
-        "arrived", "peer", "sink", "state",
+        "_corked", "_deferred", "_fileno", "_fin", "_front", "_held", "_sending", "_slot", "_socket", "_transfers", "_watched",
+        "_writable", "arrived", "peer", "sink", "state",
     )  # fmt: skip
 
     def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str) -> None:
@@ -89,6 +89,8 @@ class BodyCarrier:
         self._held = False
         """What the loop has to watch is about to change again: one system call at the end will do."""
         self._writable = False
+        self._deferred = False
+        """Something has arrived that cannot be read while the sink is owing: until then the loop would report it for ever."""
         self._watched: int | None = front.gate.loop.READ
 
     @property
@@ -214,7 +216,8 @@ class BodyCarrier:
         if self._held or self._watched is None:
             return
         loop = self._front.gate.loop
-        events = (0 if self._fin or not self._reads() else loop.READ) | (loop.WRITE if self._writable else 0)
+        reads = not self._fin and self._reads() and not (self._deferred and self.sink.owing)
+        events = (loop.READ if reads else 0) | (loop.WRITE if self._writable else 0)
         if events != self._watched:
             self._watched = events
             loop.modify(self._fileno, events)

@@ -110,6 +110,9 @@ class HttpConnection(BodyCarrier):
         if room <= 0 or self._fin:
             self._paused = room <= 0
             return False
+        self._deferred = self.sink.owing
+        if self._deferred:
+            return False
         try:
             data = self.sink.recv(room)
         except BlockingIOError:
@@ -372,6 +375,8 @@ class HttpConnection(BodyCarrier):
     def tick(self, now: float) -> None:
         """Called every few seconds: end what has waited for too long."""
         waited = now - self._since
+        if self._deferred:
+            self._watch()  # what was owing may be written
         if self.state is State.READING:
             if len(self._transfers) >= UNSETTLED:
                 if waited > UNSETTLED_TIMEOUT:
