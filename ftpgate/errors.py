@@ -122,8 +122,3 @@ class UserError(Exception):
         self.mend = mend
         self.sentence = Sentence("%(cause)s: %(mend)s", cause=cause, mend=mend)
         super().__init__(self.sentence)
-
-
-def system_says(error: OSError) -> str:
-    """The system's reason, without the address that `socket.create_server` repeats behind it in a spelling of its own."""
-    return str(error.strerror or error).partition(" (while ")[0]

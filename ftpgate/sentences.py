@@ -24,5 +24,5 @@ class Sentence(str):
 
 
 def os_reason(error: OSError) -> Sentence:
-    """What the operating system says of an error."""
-    return Sentence(error.strerror or str(error))
+    """What the operating system says of an error, without what `socket.create_server` repeats behind it: the address."""
+    return Sentence((error.strerror or str(error)).partition(" (while ")[0])

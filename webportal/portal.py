@@ -13,7 +13,8 @@ from django.core.management import call_command, execute_from_command_line
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from ftpgate.errors import UserError, system_says
+from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 from ftpgate.settings import Settings
 
 _WORKERS = 2
@@ -38,7 +39,7 @@ def serve(settings: Settings) -> int:
         socket.create_server(address, family=socket.AF_INET6 if ":" in address.host else socket.AF_INET).close()
     except OSError as error:
         raise UserError(
-            f"FTPGATE_PORTAL={address} cannot be listened on ({system_says(error)})", "free the port or choose another"
+            f"FTPGATE_PORTAL={address} cannot be listened on ({os_reason(error)})", "free the port or choose another"
         ) from None
     os.environ["DJANGO_SETTINGS_MODULE"] = "webportal.config.serving"
     django.setup()

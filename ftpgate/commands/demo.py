@@ -19,7 +19,8 @@ from typing import Any
 
 from ftpgate import settings as settings_module
 from ftpgate.commands.shop import load_shop
-from ftpgate.errors import UserError, system_says
+from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
 
 _START_SECONDS = 60.0
@@ -154,7 +155,7 @@ def _check_addresses(settings: Settings) -> Address:
                 port = listener.getsockname()[1]
         except OSError as error:
             raise UserError(
-                f"{address} cannot be listened on ({system_says(error)})",
+                f"{address} cannot be listened on ({os_reason(error)})",
                 f"end what listens there, or choose another with {option} 127.0.0.1:0 (any free port)",
             ) from None
         if name == "portal":

@@ -54,17 +54,9 @@ class Credit:
     """The credit of one transfer of `length` bytes, whose stream begins at byte `base` of its connection."""
 
     __slots__ = (
-        "_aging",
-        "_aging_since",
-        "_early_fin",
-        "_held_since",
-        "_least_doubt",
-        "acknowledged",
-        "base",
-        "credited",
-        "length",
+        "_aging", "_aging_since", "_early_fin", "_held_since", "_least_doubt", "acknowledged", "base", "credited", "length",
         "phase",
-    )
+    )  # fmt: skip
 
     def __init__(self, base: int, length: int) -> None:
         self.base = base
