@@ -28,9 +28,19 @@ receiver counts its buffers, not the data in them."""
 OVERHEAD_TLS = 256 * 1024
 """The same where every record travels by itself: so much, or half (measured in 320 aborts at full speed: 202 of 420 kB)."""
 CONCEALED = 5 / 8
-"""Of the widest window, the part that may lie unread behind it. A receiver widens its window by up to two segments for each
-that comes (Linux), whether it is read or not, so while it widens as much as half of it comes in unseen; what comes later
+"""Of what a window has widened by, the part that may lie unread behind it. A receiver widens its window by up to two segments for
+each that comes (Linux), whether it is read or not, so while it widens as much as half of that comes in unseen; what comes later
 narrows it again. `python -m tests.bench.windows` measures it."""
+REVEALED = 1 / 2
+"""Of each byte acknowledged while the window stands still, the part by which less can lie behind it. Where something lay that is
+read by now, the window would have widened, and where the client reads less than comes, it would have narrowed."""
+STILL = 64 * 1024
+"""Bytes that a window may have shrunk by and count as standing still: a chunk that has come is not read at once."""
+NARROW = 128 * 1024
+"""A window that has shrunk by more, and more than an eighth, may come back although much lies behind it, since a receiver that
+is read in bursts makes its buffer larger. Then it conceals as much as if it had just widened from nothing."""
+LEAST_CONCEALED = 128 * 1024
+"""Bytes that a wide window conceals at the least. Measured: 300 kB behind one of 138 kB, which was shut again and again."""
 
 
 class Look(NamedTuple):
@@ -39,8 +49,10 @@ class Look(NamedTuple):
     Attributes:
         acknowledged: the client's TCP has confirmed these.
         unread: of those, what the client's window shows to be still in its buffer.
-        hidden: what it may hide beyond that: a part of the widest (CONCEALED). And a buffer whose size the client has set
-            (SO_RCVBUF) is offered by half at first, and later no further than the window's scale can say.
+        hidden: what it may hide beyond that: a quarter as much, since a receiver counts its buffers, not the data in them
+            (measured: a ninth); and a part of what it has widened by (CONCEALED), until it reveals that nothing lies there
+            (REVEALED). And a buffer whose size the client has set (SO_RCVBUF) is offered by half at first, and later no
+            further than the window's scale can say.
         untouched: of the unread ones, what it cannot have read meanwhile without a word: a receiver tells of room in its
             buffer as soon as that has doubled (Linux), or grown by half the buffer (RFC 9293 section 3.8.6.2.2). Less what
             the window may have shrunk by for other reasons.
@@ -58,8 +70,40 @@ class Look(NamedTuple):
     open: bool
 
 
-class Wire:
+class Window:
+    """What a client's window tells of the data that lie unread behind it. Pure: looks in, bytes out."""
+
+    __slots__ = ("_concealed", "_first", "_peak", "_seen")
+
+    def __init__(self, window: int, acknowledged: int) -> None:
+        """The client shows a window of `window` bytes; nothing of the `acknowledged` ones before lies unread."""
+        self._first = self._peak = window
+        """The window at the beginning, and at its widest."""
+        self._concealed = window * CONCEALED
+        """Bytes that may lie unread behind it, when `_seen` were acknowledged."""
+        self._seen = acknowledged
+
+    def judge(self, window: int, acknowledged: int) -> tuple[int, int]:
+        """The window is `window` bytes wide now, and `acknowledged` are. Returns the bytes unread in sight, and hidden ones."""
+        widened = window - self._peak
+        if widened > 0:
+            self._peak = window
+        unread = self._peak - window
+        if unread > max(NARROW, self._peak >> 3):
+            self._concealed = self._peak * CONCEALED
+        elif widened > 0:
+            self._concealed += widened * CONCEALED
+        elif unread <= STILL:
+            least = min(self._peak * CONCEALED, LEAST_CONCEALED)
+            self._concealed = max(self._concealed - (acknowledged - self._seen) * REVEALED, least)
+        self._seen = acknowledged
+        return unread, max(2 * self._first - self._peak, 0) + int(self._concealed) + (unread >> 2)
+
+
+class Wire(Window):
     """Counts what is written to one connected socket and tells what became of it.
+
+    It is a window, instead of having one, for the memory of thousands.
 
     Under TLS `written` counts plaintext and `queued` ciphertext, which is never smaller than the plaintext in it, so
     that `written - queued` stays a safe lower bound.
@@ -70,7 +114,7 @@ class Wire:
         encrypted: is there TLS between?
     """
 
-    __slots__ = ("_base", "_first", "_peak", "ahead", "encrypted", "socket", "written")
+    __slots__ = ("_base", "ahead", "encrypted", "socket", "written")
 
     def __init__(self, sock: socket.socket, *, encrypted: bool = False, written: int = 0) -> None:
         """`written`: bytes of plain data that went out before (an HTTP connection counts from its first)."""
@@ -78,13 +122,11 @@ class Wire:
         self.written = written
         self.ahead = 0
         self.encrypted = encrypted
-        self._first = self._peak = 0
-        """The client's window at the beginning, and at its largest."""
-        self._base = 0
+        self._base = window = 0
         if TRUTHFUL:
             _, acknowledged, _, window = _FIELDS.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232))
-            self._first = self._peak = window
             self._base = acknowledged - written
+        super().__init__(window, written)
 
     def look(self) -> Look:
         """Ask the kernel. Works until the socket is closed, after a reset too."""
@@ -93,8 +135,6 @@ class Wire:
         silence, acknowledged, unsent, window = _FIELDS.unpack_from(
             self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
         )
-        if window > self._peak:
-            self._peak = window
         if self.encrypted:
             acknowledged = self.written - self.queued()
             unsent -= unsent >> 6  # ciphertext, less its overhead: `sent` is an upper bound
@@ -103,8 +143,7 @@ class Wire:
             if acknowledged > self.written:
                 acknowledged = self.written  # our FIN counts as one byte
         acknowledged = max(acknowledged, 0)
-        hidden = max(2 * self._first - self._peak, 0) + int(self._peak * CONCEALED)
-        unread = self._peak - window
+        unread, hidden = self.judge(window, acknowledged)
         sent = max(self.written + self.ahead - unsent, acknowledged)
         untouched = self._peak - 2 * window
         overhead = max(OVERHEAD_TLS, untouched >> 1) if self.encrypted else max(OVERHEAD, untouched >> 2)

@@ -5,7 +5,7 @@ what the client has surely read may be credited while it reads on:
 
     surely read = acknowledged - unread by the window - hidden behind it - margin
 
-What hides behind a window is bounded by the window itself (`acknowledgement.CONCEALED`). The margin is for what a receiver
+What hides behind a window is judged by how that widens and narrows (`acknowledgement.Window`). The margin is for what a receiver
 counts in another way than we do; where nothing is paced, 8 MiB are in doubt at the least. What is older (AGED) is read, too.
 
 What is left at the end of the range is credited when the client shows that it holds it: by its orderly end, by its
@@ -28,8 +28,8 @@ FAST_DOUBT = 8 * 1024 * 1024
 AGED = 1.5
 AGED_HIDDEN = 640 * 1024
 AGED_MARGIN = 64 * 1024
-"""While more is sent, what was acknowledged AGED seconds ago is read, when the window was open all that time and cannot hide more
-than this: a client that pauses for so long shows it, or had to widen its window further before. Less a margin, for those that get
+"""While more is sent, what was acknowledged AGED seconds ago is read, when the window was open all that time and hid no more
+than this: a client that pauses for so long shows it, or had to widen its window further. Less a margin, for those that get
 very little. So slow downloads are credited without much delay."""
 HOLD = 1.0
 """Seconds that a connection has to stay open, all acknowledged, before its tail is credited."""

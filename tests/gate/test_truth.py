@@ -146,21 +146,20 @@ def test_lets_a_small_file_lie(case: Callable[..., Case], protocol: str) -> None
 @every
 @pytest.mark.parametrize("part", [5 * MB, 12_345_678])
 def test_reads_a_part_of_a_limited_file(case: Callable[..., Case], protocol: str, part: int) -> None:
-    """Credited is all but what its buffer may hold, and not a byte more; resumed from there, the file is complete.
+    """Credited is nearly all, and not a byte more; resumed from there, the file is complete.
 
-    All but that: when the machine lets it read as steadily as the data come. Where it was held up, its window tells less, and
+    Nearly all: when the machine lets it read as steadily as the data come. Where it was held up, its window tells less, and
     another one tries.
     """
     for _ in range(5):
         it = case("big.bin", LIMITED)
         with it.get(protocol) as download:
             assert download.read(part) == part
-            buffer = download.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         credited = it.settled()
         assert credited <= part
-        if download.longest_wait < 0.03:
+        if credited >= part - 800_000 or download.longest_wait < 0.03:
             break
-    assert credited >= part - 400_000 - buffer * 0.65
+    assert credited >= part - 800_000
     with it.get(protocol, part) as rest:
         assert rest.read(50 * MB) == 50 * MB - part
     it.wait_complete()
