@@ -80,23 +80,28 @@ class Window:
         self._first = self._peak = window
         """The window at the beginning, and at its widest."""
         self._concealed = window * CONCEALED
-        """Bytes that may lie unread behind it, when `_seen` were acknowledged."""
-        self._seen = acknowledged
+        """Bytes that may lie unread behind it."""
+        self._seen: int | None = acknowledged
+        """So much was acknowledged then; None while no less can be concealed, as behind most windows of slow clients."""
 
     def judge(self, window: int, acknowledged: int) -> tuple[int, int]:
         """The window is `window` bytes wide now, and `acknowledged` are. Returns the bytes unread in sight, and hidden ones."""
-        widened = window - self._peak
-        if widened > 0:
-            self._peak = window
         unread = self._peak - window
-        if unread > max(NARROW, self._peak >> 3):
+        if unread < 0:
+            self._peak = window
+            self._concealed -= unread * CONCEALED
+            self._seen = acknowledged
+            unread = 0
+        elif unread > NARROW and unread > self._peak >> 3:
             self._concealed = self._peak * CONCEALED
-        elif widened > 0:
-            self._concealed += widened * CONCEALED
-        elif unread <= STILL:
+            self._seen = acknowledged
+        elif self._seen is not None:
+            if unread <= STILL:
+                self._concealed -= (acknowledged - self._seen) * REVEALED
+            self._seen = acknowledged
             least = min(self._peak * CONCEALED, LEAST_CONCEALED)
-            self._concealed = max(self._concealed - (acknowledged - self._seen) * REVEALED, least)
-        self._seen = acknowledged
+            if self._concealed <= least:
+                self._concealed, self._seen = least, None
         return unread, max(2 * self._first - self._peak, 0) + int(self._concealed) + (unread >> 2)
 
 
