@@ -6,7 +6,6 @@ import re
 import socket
 import ssl
 import struct
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -21,13 +20,11 @@ class Download:
     Attributes:
         position: everything from `start` to here was read by this client.
         length: what the server announced for this transfer; 0 over FTP.
-        longest_wait: seconds between two pieces that it read, at the most.
     """
 
     def __init__(self, start: int, sock: socket.socket, control: socket.socket | None = None) -> None:
         self.start = self.position = start
         self.length = 0
-        self.longest_wait = 0.0
         self.socket = sock
         self._control = control
 
@@ -35,11 +32,9 @@ class Download:
         """Read `count` bytes, or up to the end; returns how many came."""
         if self.length:
             count = min(count, self.start + self.length - self.position)
-        got, last = 0, time.monotonic()
+        got = 0
         while got < count:
             data = self.socket.recv(min(step, count - got))
-            now = time.monotonic()
-            self.longest_wait, last = max(self.longest_wait, now - last), now
             if not data:
                 break
             got += len(data)

@@ -148,18 +148,19 @@ def test_lets_a_small_file_lie(case: Callable[..., Case], protocol: str) -> None
 def test_reads_a_part_of_a_limited_file(case: Callable[..., Case], protocol: str, part: int) -> None:
     """Credited is nearly all, and not a byte more; resumed from there, the file is complete.
 
-    Nearly all: when the machine lets it read as steadily as the data come. Where it was held up, its window tells less, and
-    another one tries.
+    Nearly all: when the machine lets gate and client go on as steadily as the data come. Where one was held up, the window tells
+    less, and another one tries.
     """
-    for _ in range(5):
+    for _ in range(6):
         it = case("big.bin", LIMITED)
         with it.get(protocol) as download:
             assert download.read(part) == part
         credited = it.settled()
         assert credited <= part
-        if credited >= part - 800_000 or download.longest_wait < 0.03:
+        if credited >= part - 800_000:
             break
-    assert credited >= part - 800_000
+    else:
+        pytest.fail(f"of {part} bytes read only {credited} are credited, and fewer of five others")
     with it.get(protocol, part) as rest:
         assert rest.read(50 * MB) == 50 * MB - part
     it.wait_complete()
