@@ -321,14 +321,19 @@ class DoubtBook:
     def _lived_on(self, zone: Zone, end: int) -> bool:
         """Did the client go on after the cut to begin something, or to end it in order?
 
-        It did when it was connected before the cut. Who came just afterwards may be a client that has lost all else: then
-        the window has to show that the cut one stopped just at `end`. That means little for a short one; but a client that
-        stopped a long one so, about then, does not stop by accident. Of one that stopped several so, the window need not show
-        it of each: on unlimited connections it hides megabytes at times, and then shows that more was read, and the last
-        acknowledgement may be lost with the cut.
+        It did when it was connected before the cut, or before it began what was beside, and went on for long enough. Who came
+        just afterwards may be a client that has lost all else: then the window has to show that the cut one stopped just at
+        `end`. That means little for a short one; but a client that stopped a long one so, about then, does not stop by
+        accident. Of one that stopped several so, the window need not show it of each: on unlimited connections it hides
+        megabytes at times, and then shows that more was read, and the last acknowledgement may be lost with the cut.
         """
         after = [run for run in self._runs if run.began > zone.cut or (run.sound and (run.ended or 0.0) > zone.cut)]
         if any(run.arrived < zone.cut - LATER for run in after):
+            return True
+        # All within LATER: who was connected before the one at `end` began has not come because the client had died.
+        began = max((run.began for run in self._within(zone) if run.start == end), default=-math.inf)
+        later = zone.cut + LATER
+        if any(run.arrived < began and (run.moved > later or (run.sound and (run.ended or 0.0) > later)) for run in after):
             return True
         meant = sum(abs(cut - zone.cut) <= SOON for cut in self._meant)
         return any(run.arrived <= zone.cut + SOON for run in after) and (

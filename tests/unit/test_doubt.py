@@ -287,6 +287,23 @@ def test_who_was_there_before_the_cut_has_stopped_by_itself() -> None:
     assert sorted(book.fin(third, 1.5)) == [(0, 1_500 * KB), (1_500 * KB, 1_650 * KB)]
 
 
+@pytest.mark.parametrize(("arrived", "goes_on", "lives"), [(0.003, True, True), (0.006, True, False), (0.003, False, False)])
+def test_all_within_a_few_milliseconds(arrived: float, goes_on: bool, lives: bool) -> None:
+    """Who was connected before the second segment began cannot have come because the client had died, however soon the first was
+    cut after that; it has to go on, though, since all may die at once."""
+    book = DoubtBook(1_000 * KB)
+    first = book.begin(0, 0.0)
+    second = book.begin(250 * KB, 0.005, 0.002)
+    book.cut(first, 0.006, (0, 300 * KB), 256 * KB, 256 * KB)
+    third = book.begin(500 * KB, 0.008, arrived)
+    book.cut(second, 0.009, (250 * KB, 590 * KB), 540 * KB, 540 * KB)
+    book.hold(250 * KB, 1_000 * KB)
+    if goes_on:
+        book.acknowledged(third, 0.1, 600 * KB)
+    book.cut(third, 0.101 if goes_on else 0.009, (600 * KB, 740 * KB), 700 * KB, 700 * KB)
+    assert book.quiet(9.0) == ([(0, 250 * KB)] if lives else [])
+
+
 def test_short_ones_that_are_cut_together_show_nothing() -> None:
     """Sixteen of 62 kB, each read by half and cut; one rest is fetched to its end: what a window hides is as much as they are."""
     book = DoubtBook(1_000 * KB)
