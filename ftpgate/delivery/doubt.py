@@ -96,6 +96,10 @@ class Run:
         self.weak = False
         """It was cut, and not even the client's window says that it had read of it."""
 
+    def went_on(self, after: float) -> bool:
+        """Was it acknowledged, or did it end in order, later than that?"""
+        return self.moved > after or (self.sound and (self.ended or 0.0) > after)
+
 
 class Zone:
     """Bytes `[start, end)` of a cut run that are in doubt; its window shows those before `shown` to have been read.
@@ -291,7 +295,7 @@ class DoubtBook:
             beside = [run for run in self._within(zone) if run.start == end]
             if (
                 not sound.isdisjoint(beside)
-                or (beside and self._lived_on(zone, end))
+                or (beside and self._lived_on(zone, beside))
                 or (self._took_up(zone.run) and zone.shows(end))
             ):
                 found.append((zone, end))
@@ -318,22 +322,21 @@ class DoubtBook:
             return None
         return end
 
-    def _lived_on(self, zone: Zone, end: int) -> bool:
+    def _lived_on(self, zone: Zone, beside: list[Run]) -> bool:
         """Did the client go on after the cut to begin something, or to end it in order?
 
-        It did when it was connected before the cut, or before it began what was beside, and went on for long enough. Who came
-        just afterwards may be a client that has lost all else: then the window has to show that the cut one stopped just at
-        `end`. That means little for a short one; but a client that stopped a long one so, about then, does not stop by
+        It did when it was connected before the cut, or before it began what was `beside`, and went on for long enough. Who came
+        just afterwards may be a client that has lost all else: then the window has to show that the cut one stopped just where
+        that begins. That means little for a short one; but a client that stopped a long one so, about then, does not stop by
         accident. Of one that stopped several so, the window need not show it of each: on unlimited connections it hides
         megabytes at times, and then shows that more was read, and the last acknowledgement may be lost with the cut.
         """
         after = [run for run in self._runs if run.began > zone.cut or (run.sound and (run.ended or 0.0) > zone.cut)]
         if any(run.arrived < zone.cut - LATER for run in after):
             return True
-        # All within LATER: who was connected before the one at `end` began has not come because the client had died.
-        began = max((run.began for run in self._within(zone) if run.start == end), default=-math.inf)
-        later = zone.cut + LATER
-        if any(run.arrived < began and (run.moved > later or (run.sound and (run.ended or 0.0) > later)) for run in after):
+        # All within LATER: who was connected before the one beside began has not come because the client had died.
+        began, end = max(run.began for run in beside), beside[0].start
+        if any(run.arrived < began and run.went_on(zone.cut + LATER) for run in after):
             return True
         meant = sum(abs(cut - zone.cut) <= SOON for cut in self._meant)
         return any(run.arrived <= zone.cut + SOON for run in after) and (
@@ -346,11 +349,7 @@ class DoubtBook:
 
     def _went_on(self, zone: Zone) -> bool:
         """Did others, under way when this was cut, go on after it?"""
-        later = zone.cut + LATER
-        return any(
-            run.began <= zone.cut and run is not zone.run and (run.moved > later or (run.sound and (run.ended or 0.0) > later))
-            for run in self._runs
-        )
+        return any(run.began <= zone.cut and run is not zone.run and run.went_on(zone.cut + LATER) for run in self._runs)
 
     def _was_given_up(self, run: Run, zone: Zone) -> bool:
         """Did the client drop `run` for good, and go on? Not when all was stopped together, and not while it may be confirmed."""
@@ -359,7 +358,7 @@ class DoubtBook:
         if zone.shown is not None and zone.shown >= run.start + (LIKELY_PAST if run.weak else PAST):
             return True
         later = run.ended + LATER
-        return any(other.moved > later or (other.sound and (other.ended or 0.0) > later) for other in self._runs)
+        return any(other.went_on(later) for other in self._runs)
 
     def _within(self, zone: Zone) -> list[Run]:
         """The runs that the client had beside the one that left `zone` and that begin within it, by their starts."""
