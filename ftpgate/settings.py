@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 
 _DECIMAL = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "t": 1_000_000_000_000}
 _BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
@@ -289,7 +290,7 @@ def secret_key(settings: Settings) -> str:
             raise UserError(f"{path} is readable for others", f"chmod 600 {path}")
         return path.read_text().strip()
     except OSError as error:
-        cause = f"the secret key cannot be kept in {path} ({error.strerror})"
+        cause = f"the secret key cannot be kept in {path} ({os_reason(error)})"
         raise UserError(cause, "mend the folder or set FTPGATE_SECRET_KEY") from None
 
 

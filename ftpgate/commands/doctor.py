@@ -16,6 +16,7 @@ from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
 from ftpgate.delivery.tls import Certificates
 from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
 
 _FEW_DESCRIPTORS = 4_096
@@ -143,7 +144,7 @@ def _port_check(name: str, address: Address, holder: str | None) -> Check:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(where)
         except OSError as error:
-            raise UserError(f"{address} cannot be listened on ({error.strerror})", f"free it, or set FTPGATE_{name}") from None
+            raise UserError(f"{address} cannot be listened on ({os_reason(error)})", f"free it, or set FTPGATE_{name}") from None
         return f"{address} is free"
 
     return check

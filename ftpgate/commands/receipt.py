@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftpgate import receipts
 from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 from ftpgate.settings import Settings, secret_key
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _content(file: Path) -> bytes:
         with sys.stdin.buffer if str(file) == "-" else file.open("rb") as opened:
             content = opened.read(receipts.LARGEST + 1)
     except OSError as error:
-        raise UserError(f"{str(file)!r} cannot be read ({error.strerror})", "name the receipt's file") from None
+        raise UserError(f"{str(file)!r} cannot be read ({os_reason(error)})", "name the receipt's file") from None
     if len(content) > receipts.LARGEST:
         raise UserError(f"{str(file)!r} is too large for a receipt", "name the receipt's file")
     return content

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ftpgate.sentences import os_reason
 from ftpgate.settings import Address
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Acceptor:
         _log.exception("a connection to %s met an error as it was accepted", self.address)
 
     def _pause(self, error: OSError) -> None:
-        _log.error("no connection can be accepted (%s); raise the limit of open files", error.strerror)
+        _log.error("no connection can be accepted (%s); raise the limit of open files", os_reason(error))
         self._watched = False
         self._loop.unregister(self._fileno)
         self._loop.call_later(PAUSE, self._watch)

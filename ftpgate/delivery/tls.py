@@ -20,6 +20,7 @@ from OpenSSL import SSL
 from ftpgate.delivery.acknowledgement import Wire
 from ftpgate.delivery.sending import keep_queue_short
 from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 
 RECORD = 16_384
 """Bytes of plaintext in one TLS record at the most (RFC 8446 section 5.1)."""
@@ -231,7 +232,7 @@ def _context(certificate: Path, key: Path) -> SSL.Context:
         try:
             file.open("rb").close()  # OpenSSL has no words for a file that it cannot open
         except OSError as error:
-            raise UserError(f"{name}={file} cannot be read ({error.strerror})", "name a PEM file that can be read") from None
+            raise UserError(f"{name}={file} cannot be read ({os_reason(error)})", "name a PEM file that can be read") from None
     try:
         context.use_certificate_chain_file(str(certificate))
         context.use_privatekey_file(str(key))

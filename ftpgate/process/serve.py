@@ -33,6 +33,7 @@ from ftpgate.grants import Bridge, GateAddress
 from ftpgate.process import logs
 from ftpgate.process.ledger import LedgerWriter
 from ftpgate.process.offloop import OffLoopThreads, Waker
+from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
 
 _log = logging.getLogger("ftpgate.gate")
@@ -187,7 +188,7 @@ class _Process:
             except OSError as error:
                 setting = f"FTPGATE_{name.upper()}"
                 raise UserError(
-                    f"{setting}={address} cannot be listened on ({error.strerror})", "free the port or choose another"
+                    f"{setting}={address} cannot be listened on ({os_reason(error)})", "free the port or choose another"
                 ) from error
             self.listeners.append(listener)
             self.gate.addresses[name] = str(listener.address)

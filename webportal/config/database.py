@@ -8,6 +8,7 @@ from typing import Any
 import dj_database_url
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 
 _CONNECT_SECONDS = 5
 _SQLITE_BUSY_SECONDS = 15
@@ -33,7 +34,7 @@ def configuration(url: str, *, statement_seconds: int = 0) -> dict[str, Any]:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"FTPGATE_DATABASE_URL: the folder {str(path.parent)!r} cannot be made ({error.strerror})",
+                f"FTPGATE_DATABASE_URL: the folder {str(path.parent)!r} cannot be made ({os_reason(error)})",
                 "make it, or correct the value",
             ) from None
         return common | {

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftpgate.errors import UserError
+from ftpgate.sentences import os_reason
 from webportal.catalogue.importing.walking import Found
 
 _UNFINISHED = ".ftpgate-import"
@@ -40,7 +41,7 @@ def copied(files: Sequence[Found], media_root: Path) -> Iterator[Path]:
                 shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"the folder cannot be copied to {str(media_root)!r} ({error.strerror})", "mend permissions or space"
+            f"the folder cannot be copied to {str(media_root)!r} ({os_reason(error)})", "mend permissions or space"
         ) from None
 
 
@@ -52,7 +53,7 @@ def _copy(file: Found, folder: Path) -> None:
         shutil.copyfile(file.real, target)
     except OSError as error:
         raise UserError(
-            f"{file.path!r} cannot be copied ({error.strerror})", "mend permissions, the disk, or its space"
+            f"{file.path!r} cannot be copied ({os_reason(error)})", "mend permissions, the disk, or its space"
         ) from None
     after = file.real.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
