@@ -94,13 +94,17 @@ class EndpointAdmin(Changed):
         return shown_once(request, endpoint, title, gettext("Secret"), secret)
 
 
-class DeliveryInline(WatchedInline):
-    model = Delivery
-    fields = readonly_fields = ("endpoint", "state", "attempts", "attempted_at", "next_at", "status", "shown_answer")
+class ShowsAnswer:
+    """What was answered, in the language of whoever looks."""
 
     @admin.display(description=_("answer"))
     def shown_answer(self, delivery: Delivery) -> str:
         return translated(delivery.answer)
+
+
+class DeliveryInline(ShowsAnswer, WatchedInline):
+    model = Delivery
+    fields = readonly_fields = ("endpoint", "state", "attempts", "attempted_at", "next_at", "status", "shown_answer")
 
 
 class SendsAgain(Watched):
@@ -140,7 +144,7 @@ class EventAdmin(SendsAgain):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(SendsAgain):
+class DeliveryAdmin(ShowsAnswer, SendsAgain):
     list_display = ("event", "kind", "endpoint", "state", "attempts", "attempted_at", "next_at", "status")
     list_filter = ("state", "event__kind", "endpoint__shop")
     list_select_related = ("event", "endpoint")
@@ -155,7 +159,3 @@ class DeliveryAdmin(SendsAgain):
     @admin.display(description=_("kind"), ordering="event__kind")
     def kind(self, delivery: Delivery) -> str:
         return str(Kind(delivery.event.kind).label)
-
-    @admin.display(description=_("answer"))
-    def shown_answer(self, delivery: Delivery) -> str:
-        return translated(delivery.answer)
