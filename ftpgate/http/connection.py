@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.credit import Phase
+from ftpgate.proof.credit import Phase
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.http.carrier import Body, BodyCarrier, State
@@ -40,6 +40,9 @@ UNSETTLED = 256
 """Bodies of one connection that are written and not settled yet: a client that sends requests ahead waits here."""
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
+CLOSES_FROM = 256 * 1024
+"""Bytes of a body from which it ends the connection. A fast connection's window hides megabytes, so that one which is kept open
+proves nothing; when the connection ends with the body, the client's own end follows, and that does."""
 STREAM_BUFFER = 65_536
 """Bytes that the kernel keeps of a stream of events for a viewer who does not read on."""
 
@@ -54,7 +57,7 @@ class HttpConnection(BodyCarrier):
 
     def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str) -> None:
         super().__init__(front, sock, sink, peer)
-        self._since = self.arrived
+        self._since = time.monotonic()
         self._buffer = bytearray()
         self._out: memoryview | None = None
         """What of an answer the kernel has not taken yet."""
@@ -137,7 +140,7 @@ class HttpConnection(BodyCarrier):
         if self._transfers:
             for transfer in tuple(self._transfers):
                 transfer.look(now)
-            self._piped = any(transfer.credit.phase is Phase.SETTLING for transfer in self._transfers)
+            self._piped = any(transfer.credit.phase is Phase.AWAITING_ACK for transfer in self._transfers)
 
     def _discard(self) -> None:
         try:
@@ -227,6 +230,8 @@ class HttpConnection(BodyCarrier):
         self._visit = None
         self._chunked = False
         if not self._request.is_head:
+            if answer.length >= CLOSES_FROM:
+                self._keep_alive = False
             client = self._request.header("user-agent") or ""
             self._body = Body(grant, leaf, answer.parts, answer.length, client)
         self._send(self._head(answer))
@@ -342,9 +347,14 @@ class HttpConnection(BodyCarrier):
         elif self._transfers and self.sink.wire.encrypted:
             # A close_notify is data. A client that has counted its bytes and closes without reading it, as axel does with
             # a segment when all are there, resets the connection, and nobody could tell that from a cut.
-            return  # until the body is settled
+            return  # until the body is acknowledged, and a little longer
         else:
             self._finish()
+
+    def _end_too(self) -> None:
+        if self.state is State.LINGERING and not self._fin:
+            self._finish()
+            self._watch()
 
     def _finish(self) -> None:
         """End our side, now or when there is room for its last words."""

@@ -21,7 +21,7 @@ from typing import Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
-from ftpgate.delivery.acknowledgement import TRUTHFUL
+from ftpgate.net.tcp_info import TRUTHFUL
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.gate import Gate

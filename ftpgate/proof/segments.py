@@ -40,3 +40,49 @@ class Evidence:
     paced: bool
     exact: bool = False
     unconfirmed: Mapping[int, Sequence[Span]] = field(default_factory=dict)
+
+
+class Segment:
+    """A segment that runs, or has ended without proof of all that was sent. Positions as in `Evidence`.
+
+    Its transfer writes the positions; `Reconciler.observe` draws the conclusions.
+    """
+
+    __slots__ = (
+        "acknowledged", "concealed", "credited", "end", "ended", "exact", "id", "line", "lines", "order", "orderly", "paced",
+        "sent", "shown", "start", "witness",
+    )  # fmt: skip
+
+    def __init__(self, id: str, start: int, end: int, order: int) -> None:
+        self.id = id
+        self.start = start
+        self.end = end
+        self.order = order
+        """Counts the beginnings of segments of the resource; those that an earlier time left have 0."""
+        self.sent = self.acknowledged = self.shown = self.credited = start
+        self.concealed = 0
+        self.paced = True
+        self.exact = False
+        self.ended = False
+        self.orderly = False
+        """It was credited to its end, or to the line where its client ended."""
+        self.line = end
+        """Where it stops next to give the client the chance to end."""
+        self.lines = 0
+        """How often it has stopped."""
+        self.witness = False
+        """It was read for long enough to prove what is before its start."""
+
+    @classmethod
+    def left(cls, evidence: Evidence) -> Segment:
+        """One that ended without proof at an earlier time."""
+        segment = cls(evidence.id, evidence.start, evidence.end, 0)
+        segment.sent, segment.acknowledged, segment.shown = evidence.sent, evidence.acknowledged, evidence.shown
+        segment.concealed, segment.credited = evidence.concealed, evidence.credited
+        segment.paced, segment.exact, segment.ended = evidence.paced, evidence.exact, True
+        return segment
+
+    @property
+    def unconfirmed(self) -> Span | None:
+        """What was sent without proof of its being read, once the transfer has ended."""
+        return (self.credited, self.sent) if self.ended and self.sent > self.credited else None
