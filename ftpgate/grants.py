@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ftpgate.coverage import Span
+from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
 
 
@@ -99,8 +100,8 @@ class Grant:
     items: tuple[Item, ...]
     covered: Mapping[int, Sequence[Span]] = field(default_factory=dict)
     """Recorded coverage by `File.id`; a file without coverage is left out."""
-    doubts: Mapping[str, Sequence[Span]] = field(default_factory=dict)
-    """Zones of doubt that a stopped gate left behind, by `Resource.key`, in that resource's bytes."""
+    segments: Sequence[Evidence] = ()
+    """Segments that ended without proof, oldest first: those of gates that have stopped, and of the one that asks."""
 
     @property
     def id(self) -> str:
@@ -113,15 +114,6 @@ class Delivered:
 
     grant: str
     file: int
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """The zones of doubt of one resource under one grant on this gate; replaces what this gate said before."""
-
-    grant: str
-    resource: str
     spans: tuple[Span, ...]
 
 
@@ -152,7 +144,10 @@ class Batch:
     """What the ledger writes in one transaction."""
 
     delivered: tuple[Delivered, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
+    segments: tuple[Evidence, ...] = ()
+    """Segments that ended without proof, new or changed; each replaces what was recorded under its id."""
+    settled: tuple[str, ...] = ()
+    """Ids of segments of which nothing is unconfirmed any more."""
     transfers: tuple[TransferRecord, ...] = ()
     uses: Mapping[bytes, float] = field(default_factory=dict)
     """When tokens, by `Token.digest()`, last let a client in; Unix time."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
@@ -15,19 +16,20 @@ from django.db.models import F
 from django.utils import timezone
 
 from ftpgate.errors import Unavailable
-from ftpgate.grants import Batch, Bridge, Delivered, Doubt, GateAddress, GrantState, TransferRecord
+from ftpgate.grants import Batch, Bridge, Delivered, GateAddress, GrantState, TransferRecord
+from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from webportal.bridge import make_bridge
 from webportal.bridge.items import Items, Row
 from webportal.bridge.recording import MOST_SPANS
+from webportal.bridge.segments import MOST_RANGES, MOST_SEGMENTS
 from webportal.cart.models import CartItem
 from webportal.cart.services import add_to_cart
 from webportal.catalogue.models import FileReport, Item
 from webportal.config import environment
 from webportal.grants import services
-from webportal.grants.models import Coverage, Gate, Grant, GrantToken, State
-from webportal.grants.models import Doubt as DoubtRow
+from webportal.grants.models import Coverage, Gate, Grant, GrantToken, Segment, State
 from webportal.history.models import Completion, Transfer
 from webportal.history.signals import delivered
 
@@ -83,7 +85,7 @@ def test_look_up_gives_the_whole_grant(bridge: Bridge) -> None:
         (file.pk, file.path, file.size, bytes(file.sha256)) for file in files
     ]
     assert found.covered == {files[0].pk: ((2, 5), (7, 9))}
-    assert found.doubts == {}
+    assert found.segments == ()
     assert abs(found.issued_at - grant.issued_at.timestamp()) < 1e-3
 
 
@@ -248,7 +250,8 @@ def test_what_is_gone_is_left_out(bridge: Bridge) -> None:
             Delivered(grant.public_id, 10**9, ((0, 1),)),
             Delivered(grant.public_id, file, ((0, 1),)),
         ),
-        (Doubt("2222222222", "f1", ((0, 1),)),),
+        (evidence("s", "2222222222"),),
+        ("no such segment",),
         (record(grant, "gone"), record(grant, item.public_id)),
     )
     bridge.record("g", batch)
@@ -393,8 +396,17 @@ def test_a_batch_is_written_whole_or_not_at_all(bridge: Bridge, failing: str) ->
         return execute(sql, *rest)
 
     with connection.execute_wrapper(fail), pytest.raises(Unavailable):
-        bridge.record("g", Batch(whole(grant, item), (), (record(grant, item.public_id),), {token.digest(): time.time()}))
+        bridge.record(
+            "g",
+            Batch(
+                whole(grant, item),
+                (evidence("s1", grant.public_id),),
+                transfers=(record(grant, item.public_id),),
+                uses={token.digest(): time.time()},
+            ),
+        )
     assert not Transfer.objects.exists()
+    assert not Segment.objects.exists()
     assert not Coverage.objects.exists()
     assert not Completion.objects.exists()
     assert CartItem.objects.count() == 1
@@ -406,42 +418,103 @@ def test_a_batch_is_written_whole_or_not_at_all(bridge: Bridge, failing: str) ->
     assert Grant.objects.get().state == State.COMPLETE
 
 
-# ------------------------------------------------------------------------------------------ doubts and gates
+# ------------------------------------------------------------------------------------------ segments and gates
 
 
-@pytest.mark.django_db
-def test_doubts_pass_on_from_gates_that_have_stopped(bridge: Bridge, running_pid: int) -> None:
-    item = make_item(100)
-    grant, token = make_grant(make_user(), item)
-
-    def passed_on() -> object:
-        found = bridge.look_up(token)
-        assert found is not None
-        return found.doubts
-
-    bridge.gate_started(gate("a", 1, pid=1))
-    bridge.gate_started(gate("b", 2, running_pid))
-    bridge.record("a", Batch((), (Doubt(grant.public_id, "f1", ((0, 10), (20, 30))), Doubt(grant.public_id, "z1", ((5, 6),)))))
-    bridge.record("b", Batch((), (Doubt(grant.public_id, "f1", ((8, 12),)),)))
-    assert passed_on() == {}
-    bridge.record("a", Batch((), (Doubt(grant.public_id, "f1", ((0, 10),)), Doubt(grant.public_id, "z1", ()))))
-    bridge.gate_stopped("a")
-    assert passed_on() == {"f1": ((0, 10),)}
-    bridge.gate_stopped("b")
-    assert passed_on() == {"f1": ((0, 12),)}
-    bridge.gate_started(gate("c", 3))
-    bridge.record("c", Batch((), (Doubt(grant.public_id, "f1", ((0, 4),)),)))  # it had taken them over
-    assert list(DoubtRow.objects.values_list("gate", "spans")) == [("c", [[0, 4]])]
+def evidence(name: str, grant: str, resource: str = "f1", **fields: Any) -> Evidence:
+    """A segment that sent bytes 100 to 400 of which 100 to 200 were credited; other values by name."""
+    known: dict[str, Any] = {
+        "start": 100, "end": 1_000, "sent": 400, "acknowledged": 390, "shown": 380, "concealed": 50, "credited": 200,
+        "paced": True, "unconfirmed": {1: ((200, 400),)},
+    }  # fmt: skip
+    return Evidence(id=name, grant=grant, resource=resource, **(known | fields))
 
 
-@pytest.mark.django_db
-def test_doubts_of_a_killed_gate_pass_on(bridge: Bridge) -> None:
-    grant, token = make_grant(make_user(), make_item(100))
-    bridge.gate_started(gate("a", 1, gone_pid()))
-    bridge.record("a", Batch((), (Doubt(grant.public_id, "f1", ((0, 10),)),)))
+def handed_on(bridge: Bridge, token: Token) -> list[str]:
     found = bridge.look_up(token)
     assert found is not None
-    assert found.doubts == {"f1": ((0, 10),)}
+    return [segment.id for segment in found.segments]
+
+
+@pytest.mark.django_db
+def test_a_segment_comes_back_as_it_was_recorded(bridge: Bridge) -> None:
+    grant, token = make_grant(make_user(), make_item(100, 100))
+    segment = evidence("s1", grant.public_id, "z7", exact=True, paced=False, unconfirmed={7: ((0, 50), (60, 70)), 8: ((0, 9),)})
+    bridge.record("a", Batch(segments=(segment,)))
+    found = bridge.look_up(token)
+    assert found is not None
+    assert found.segments == (segment,)
+
+
+@pytest.mark.django_db
+def test_a_segment_is_replaced_by_its_id_until_it_is_settled(bridge: Bridge) -> None:
+    grant, token = make_grant(make_user(), make_item(100))
+    bridge.record("a", Batch(segments=(evidence("s1", grant.public_id), evidence("s2", grant.public_id))))
+    ended_at = Segment.objects.get(segment_id="s1").ended_at
+    bridge.record("b", Batch(segments=(evidence("s1", grant.public_id, credited=300, unconfirmed={1: ((300, 400),)}),)))
+    row = Segment.objects.get(segment_id="s1")
+    assert (row.gate, row.credited, row.unconfirmed, row.ended_at) == ("b", 300, {"1": [[300, 400]]}, ended_at)
+    bridge.record("b", Batch(settled=("s1",)))
+    bridge.record("b", Batch(settled=("s1",)))
+    assert handed_on(bridge, token) == ["s2"]
+
+
+@pytest.mark.django_db
+def test_segments_are_handed_on_by_gates_that_have_stopped_and_to_their_own(bridge: Bridge, running_pid: int) -> None:
+    grant, token = make_grant(make_user(), make_item(100))
+    bridge.gate_started(gate("a", 1, pid=1))
+    bridge.gate_started(gate("b", 2, running_pid))
+    bridge.record("a", Batch(segments=(evidence("of a", grant.public_id),)))
+    bridge.record("b", Batch(segments=(evidence("of b", grant.public_id, "z1"),)))
+    assert handed_on(bridge, token) == ["of b"]  # it is the bridge of gate b
+    bridge.gate_stopped("a")
+    assert handed_on(bridge, token) == ["of a", "of b"]
+    bridge.gate_started(gate("c", 3))
+    assert handed_on(bridge, token) == ["of a"]
+    bridge.gate_stopped("b")
+    assert handed_on(bridge, token) == ["of a", "of b"]
+
+
+@pytest.mark.django_db
+def test_segments_of_a_killed_gate_are_handed_on(bridge: Bridge) -> None:
+    grant, token = make_grant(make_user(), make_item(100))
+    bridge.gate_started(gate("a", 1, gone_pid()))
+    bridge.gate_started(gate("b", 2))
+    bridge.record("a", Batch(segments=(evidence("s1", grant.public_id),)))
+    assert handed_on(bridge, token) == ["s1"]
+
+
+@pytest.mark.django_db
+def test_segments_are_bounded_and_the_oldest_go(bridge: Bridge) -> None:
+    item = make_item(100)
+    grant, token = make_grant(make_user(), item)
+    other, _ = make_grant(make_user("other"), item)
+    bridge.record("a", Batch(segments=(evidence("other resource", grant.public_id, "z1"), evidence("other", other.public_id))))
+    for many in (MOST_SEGMENTS - 1, 2):
+        first = Segment.objects.count()
+        made = tuple(evidence(str(first + n), grant.public_id) for n in range(many))
+        bridge.record("a", Batch(segments=made))
+    kept = handed_on(bridge, token)
+    assert kept == ["other resource", *(str(n) for n in range(3, MOST_SEGMENTS + 3))]
+    assert Segment.objects.filter(grant=other).count() == 1
+
+
+@pytest.mark.django_db
+def test_many_ranges_of_a_segment_are_joined(bridge: Bridge) -> None:
+    grant, _ = make_grant(make_user(), make_item(10_000))
+    ranges = tuple((10 * n, 10 * n + 1) for n in range(MOST_RANGES + 1))
+    bridge.record("a", Batch(segments=(evidence("s1", grant.public_id, unconfirmed={1: ranges, 2: ranges[:-1], 3: ()}),)))
+    assert Segment.objects.get().unconfirmed == {"1": [[0, 10 * MOST_RANGES + 1]], "2": [list(span) for span in ranges[:-1]]}
+
+
+@pytest.mark.django_db
+def test_a_segment_out_of_order_does_not_keep_the_rest_from_being_recorded(bridge: Bridge) -> None:
+    item = make_item(100)
+    grant, _ = make_grant(make_user(), item)
+    delivered = Delivered(grant.public_id, item.files.get().pk, ((0, 1),))
+    bridge.record("a", Batch((delivered,), (evidence("s1", grant.public_id, credited=500),)))
+    assert Coverage.objects.count() == 1
+    assert not Segment.objects.exists()
 
 
 @pytest.mark.django_db

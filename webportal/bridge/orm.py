@@ -10,15 +10,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ftpgate import grants as gate_grants
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.grants import Batch, GateAddress, GrantStatus
 from ftpgate.tokens import Token
-from webportal.bridge import connection, recording
+from webportal.bridge import connection, recording, segments
 from webportal.bridge.items import Items, Row
 from webportal.bridge.prepared import Prepared
 from webportal.bridge.statuses import status_by_token, statuses
 from webportal.catalogue.services import report_changed
-from webportal.grants.models import Coverage, Doubt, Gate, Grant, GrantItem
+from webportal.grants.models import Coverage, Gate, Grant, GrantItem
 from webportal.processes import is_running
 
 _GRANT = Grant._meta.pk
@@ -27,7 +26,6 @@ _ITEMS = Prepared(
     _GRANT, lambda grant: GrantItem.objects.filter(grant_id=grant).order_by("position").values_list(*_ITEM_FIELDS), 0
 )
 _COVERAGE = Prepared(_GRANT, lambda grant: Coverage.objects.filter(grant_id=grant).values_list("file_id", "spans"), 0)
-_DOUBTS = Prepared(_GRANT, lambda grant: Doubt.objects.filter(grant_id=grant).values_list("gate", "resource", "spans"), 0)
 
 
 class OrmBridge:
@@ -35,6 +33,8 @@ class OrmBridge:
 
     def __init__(self) -> None:
         self._items = Items()
+        self._gate = ""
+        """The id of the gate that this is the bridge of, once it has started."""
 
     def look_up(self, token: Token) -> gate_grants.Grant | None:
         now = timezone.now()
@@ -59,7 +59,7 @@ class OrmBridge:
             issued_at=issued_at.timestamp(),
             items=self._items.get(rows),
             covered={file: tuple((start, end) for start, end in spans) for file, spans in _COVERAGE.rows(key)},
-            doubts=_doubts(key),
+            segments=segments.handed_on(key, self._gate),
         )
 
     def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:
@@ -78,6 +78,7 @@ class OrmBridge:
 
     def gate_started(self, gate: GateAddress) -> None:
         """As `Bridge` says; addresses count as the same on one host only, and a gate whose process is gone has stopped too."""
+        self._gate = gate.id
         host = socket.gethostname()
         with connection.database(), transaction.atomic():
             now = timezone.now()
@@ -106,18 +107,3 @@ class OrmBridge:
 
     def release(self) -> None:
         connection.release()
-
-
-def _doubts(grant: int) -> dict[str, tuple[Span, ...]]:
-    """What gates that run no longer have left, those too that were killed and that no other gate has found gone yet."""
-    left = list(_DOUBTS.rows(grant))
-    if not left:
-        return {}
-    host = socket.gethostname()
-    unstopped = Gate.objects.filter(public_id__in={gate for gate, _, _ in left}, stopped_at=None)
-    running = {gate for gate, where, pid in unstopped.values_list("public_id", "host", "pid") if where != host or is_running(pid)}
-    merged: dict[str, SpanSet] = {}
-    for gate, resource, spans in left:
-        if gate not in running:
-            merged.setdefault(resource, SpanSet()).update((start, end) for start, end in spans)
-    return {resource: tuple(spans) for resource, spans in merged.items()}

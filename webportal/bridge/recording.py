@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from django.db.models import Q, Subquery
-
 from ftpgate.coverage import Span, SpanSet
 from ftpgate.grants import Batch, Delivered, TransferRecord
-from ftpgate.grants import Doubt as GateDoubt
+from webportal.bridge import segments
 from webportal.catalogue.models import File, Item
 from webportal.grants.completion import complete_whole_items, lock_grants, write_down_expiry
-from webportal.grants.models import Coverage, Doubt, Gate, Grant, State
+from webportal.grants.models import Coverage, Grant, State
 from webportal.grants.services import use_tokens
 from webportal.history.models import Transfer
 
@@ -27,12 +25,16 @@ def record(gate: str, batch: Batch, now: datetime) -> list[str]:
     What names a grant, file or item that is gone is left out. Two gates with the same grant wait for each other at the
     grants' rows, so that neither merges into coverage that the other is just changing.
     """
-    named = {entry.grant for entry in batch.delivered} | {entry.grant for entry in batch.doubts}
+    named = {entry.grant for entry in batch.delivered} | {entry.grant for entry in batch.segments}
     named |= {entry.grant for entry in batch.transfers}
+    if batch.settled:
+        named |= segments.grants_of(batch.settled)
     grants = {grant.public_id: grant for grant in lock_grants(named)}
     keys = [grant.pk for grant in grants.values()]
     whole = _merge_coverage(batch.delivered, grants)
-    _replace_doubts(gate, batch.doubts, grants)
+    segments.keep(gate, batch.segments, grants, now)
+    if batch.settled:
+        segments.settle(batch.settled)
     _log_transfers(gate, batch.transfers, grants)
     use_tokens({digest: _when(seconds) for digest, seconds in batch.uses.items()})
     completed = complete_whole_items({grant for grant, _ in whole}, now, files={file for _, file in whole}) if whole else set()
@@ -81,34 +83,6 @@ def _bounded(spans: SpanSet) -> SpanSet:
     if len(spans) <= MOST_SPANS:
         return spans
     return SpanSet(sorted(sorted(spans, key=lambda span: span[0] - span[1])[:MOST_SPANS]))
-
-
-def _replace_doubts(gate: str, doubts: Iterable[GateDoubt], grants: Mapping[str, Grant]) -> None:
-    """Replace this gate's zones. Those of gates that had stopped before it started are in its own by now, and go."""
-    latest = {(grants[doubt.grant].pk, doubt.resource): doubt.spans for doubt in doubts if doubt.grant in grants}
-    if not latest:
-        return
-    started_at = Subquery(Gate.objects.filter(public_id=gate).values("started_at")[:1])
-    taken_over = Gate.objects.filter(stopped_at__lte=started_at).values("public_id")
-    here = Doubt.objects.filter(grant__in={grant for grant, _ in latest}, resource__in={resource for _, resource in latest})
-    stale = []
-    known = here.filter(Q(gate=gate) | Q(gate__in=taken_over))
-    for key, grant, resource, of in known.values_list("pk", "grant_id", "resource", "gate"):
-        spans = latest.get((grant, resource))
-        if spans is not None and (of != gate or not spans):
-            stale.append(key)
-    Doubt.objects.filter(pk__in=stale).delete()
-    Doubt.objects.bulk_create(
-        [
-            Doubt(grant_id=grant, resource=resource, gate=gate, spans=list(_bounded(SpanSet(spans))))
-            for (grant, resource), spans in sorted(latest.items())
-            if spans
-        ],
-        batch_size=1_000,
-        update_conflicts=True,
-        unique_fields=["grant", "resource", "gate"],
-        update_fields=["spans"],
-    )
 
 
 def _log_transfers(gate: str, transfers: Iterable[TransferRecord], grants: Mapping[str, Grant]) -> None:

@@ -158,21 +158,43 @@ class Coverage(models.Model):
         return f"{self.file_id}: {self.covered}"
 
 
-class Doubt(models.Model):
-    """What a gate could not tell delivered or not of one resource (`Resource.key`), in that resource's bytes."""
+class Segment(models.Model):
+    """A transfer that ended without proof of all that it sent; the fields of `ftpgate.proof.segments.Evidence`.
 
-    grant = models.ForeignKey(Grant, models.CASCADE, related_name="doubts", verbose_name=_("grant"))
-    resource = models.CharField(_("resource"), max_length=40)
+    Positions are bytes of the resource, `unconfirmed` holds ranges of files: `{"<file id>": [[start, end], …]}`. Bytes that
+    another transfer has delivered since are in `Coverage`, which counts: readers subtract it.
+    """
+
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="segments", verbose_name=_("grant"))
+    segment_id = models.CharField(_("id"), max_length=64, unique=True)
     gate = models.CharField(_("gate"), max_length=64)
-    spans = models.JSONField(_("ranges"))
+    resource = models.CharField(_("resource"), max_length=40)
+    start = models.BigIntegerField(_("from byte"))
+    end = models.BigIntegerField(_("to byte"))
+    sent = models.BigIntegerField(_("sent"))
+    acknowledged = models.BigIntegerField(_("acknowledged"))
+    shown = models.BigIntegerField(_("shown as read"))
+    concealed = models.BigIntegerField(_("concealed"))
+    credited = models.BigIntegerField(_("credited"))
+    paced = models.BooleanField(_("paced"))
+    exact = models.BooleanField(_("exact"))
+    unconfirmed = models.JSONField(_("unconfirmed"))
+    ended_at = models.DateTimeField(_("ended"))
 
     class Meta:
-        verbose_name = _("zone of doubt")
-        verbose_name_plural = _("zones of doubt")
-        constraints = (models.UniqueConstraint(fields=("grant", "resource", "gate"), name="doubt_once_a_gate"),)
+        verbose_name = _("segment")
+        verbose_name_plural = _("segments")
+        ordering = ("ended_at", "pk")
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(start__gte=0, credited__gte=F("start"), sent__gte=F("credited"), end__gte=F("sent")),
+                name="segment_in_order",
+            ),
+        )
+        indexes = (models.Index(fields=("grant", "resource", "ended_at"), name="segment_by_resource"),)
 
     def __str__(self) -> str:
-        return f"{self.resource}: {self.spans}"
+        return f"{self.resource}: {self.start}-{self.sent}"
 
 
 class Gate(models.Model):

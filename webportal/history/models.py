@@ -8,16 +8,25 @@ from webportal.catalogue.models import Item
 from webportal.grants.models import Grant, GrantItem
 
 
+class Proof(models.TextChoices):
+    """What a completion rests on."""
+
+    DELIVERED = "delivered", _("delivered")
+    CUSTOMER = "customer", _("customer’s word")
+
+
 class Completion(models.Model):
     """An item arrived whole under a grant. One row, ever: the database holds no second one. History is made of these."""
 
     grant_item = models.OneToOneField(GrantItem, models.PROTECT, related_name="completion", verbose_name=_("granted item"))
     completed_at = models.DateTimeField(_("completed"))
+    proof = models.CharField(_("proof"), max_length=9, choices=Proof, default=Proof.DELIVERED)
 
     class Meta:
         verbose_name = _("completion")
         verbose_name_plural = _("completions")
         ordering = ("-completed_at", "-pk")
+        constraints = (models.CheckConstraint(condition=Q(proof__in=Proof.values), name="completion_proof_known"),)
         indexes = (models.Index(fields=("-completed_at",), name="completion_newest"),)
 
     def __str__(self) -> str:
