@@ -254,8 +254,7 @@ class OpenGrant:
         for followed in self._followed.values():
             if any(file == other.id for other in followed.resource.files):
                 for segment in followed.reconciler.unconfirmed():
-                    assert segment.unconfirmed is not None
-                    spans.update((start, end) for of, start, end in followed.resource.covered(*segment.unconfirmed) if of.id == file)
+                    spans.update(_unconfirmed(followed.resource, segment).get(file, ()))
         covered = self.coverage.get(file) or SpanSet()
         for start, end in spans:
             yield from covered.missing(start, end)
@@ -322,12 +321,17 @@ class OpenGrant:
 
 def describe(grant: str, resource: Resource, segment: Segment) -> Evidence:
     """What is kept of `segment`, a segment of `resource` under the grant with this id."""
-    unconfirmed: dict[int, list[Span]] = {}
-    if segment.unconfirmed is not None:
-        for file, start, end in resource.covered(*segment.unconfirmed):
-            unconfirmed.setdefault(file.id, []).append((start, end))
     return Evidence(
         id=segment.id, grant=grant, resource=resource.key, start=segment.start, end=segment.end, sent=segment.sent,
         acknowledged=segment.acknowledged, shown=segment.shown, concealed=segment.concealed, credited=segment.credited,
-        paced=segment.paced, exact=segment.exact, unconfirmed=unconfirmed,
+        paced=segment.paced, exact=segment.exact, unconfirmed=_unconfirmed(resource, segment),
     )  # fmt: skip
+
+
+def _unconfirmed(resource: Resource, segment: Segment) -> dict[int, list[Span]]:
+    """What is unconfirmed of `segment`, by the files' ids and in their bytes."""
+    found: dict[int, list[Span]] = {}
+    if segment.unconfirmed is not None:
+        for file, start, end in resource.covered(*segment.unconfirmed):
+            found.setdefault(file.id, []).append((start, end))
+    return found

@@ -1,4 +1,4 @@
-"""What a transfer's own stream means for the resources in it: its segments, what is credited of them, the evidence that is kept."""
+"""What a transfer's own stream means for the resources in it: segments, and the evidence that is kept of them."""
 
 from __future__ import annotations
 

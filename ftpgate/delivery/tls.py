@@ -17,9 +17,9 @@ from typing import NamedTuple
 from cryptography import x509
 from OpenSSL import SSL
 
-from ftpgate.net.tcp_info import TcpProbe
 from ftpgate.delivery.sending import keep_queue_short
 from ftpgate.errors import UserError
+from ftpgate.net.tcp_info import TcpProbe
 from ftpgate.sentences import os_reason
 
 RECORD = 16_384

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FAST_STEP = 4 * 1024 * 1024
 """Bytes between two looks at a fast connection; the margin there is 8 MiB."""
 PATIENCE = 0.25
-"""Seconds that a client is given to end at a line, once everything before it is acknowledged. Clients that want nothing beyond end
-0.4 to 1 ms after that over loopback; later where a machine is busy."""
+"""Seconds that a client is given to end at a line, once everything before it is acknowledged. Clients that want nothing beyond
+end 0.4 to 1 ms after that over loopback; later where a machine is busy."""
 NUDGE = 1_024
 """Bytes that are sent beyond a line at first: they fit in one segment, and are read together with what is before them."""
 GENTLE_FROM = 4 * 1024 * 1024

@@ -205,6 +205,7 @@ class GateFTPHandler(Moving):
         self.drop_handshake()
         AsyncChat.close(self)
         self.server.sessions.discard(self)
+        self.server.gate.engine.newcomers.discard(self.peer, self)
         self.server.gate.connections -= 1
         self.server.gate.sessions -= 1
         self._order = None

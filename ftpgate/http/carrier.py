@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from ftpgate.delivery import sending
 from ftpgate.delivery.accounts import Customer, OpenGrant
-from ftpgate.proof.credit import Phase
 from ftpgate.delivery.sections import BodyPart
 from ftpgate.delivery.tls import PATIENCE
 from ftpgate.delivery.transfer import Sink, Transfer
 from ftpgate.http.front import Front
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 
 from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.proof.credit import Phase
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.http.carrier import Body, BodyCarrier, State
@@ -20,6 +19,7 @@ from ftpgate.http.front import Front, Visit
 from ftpgate.http.messages import Answer, Request, RequestTimeout, Sent, chunk, head
 from ftpgate.http.pages import error_answer
 from ftpgate.http.parser import HEAD_LIMIT, take_head
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 HEADER_TIMEOUT = 20.0
@@ -78,6 +78,7 @@ class HttpConnection(BodyCarrier):
         self._serving = False
         self._discarded = 0
         front.enter(self)
+        front.gate.engine.newcomers.add(peer, self, self._since)
         front.gate.loop.register(self._fileno, self, front.gate.loop.READ)
 
     def handle_read_event(self) -> None:
@@ -195,6 +196,8 @@ class HttpConnection(BodyCarrier):
         if not self._piped:
             for transfer in tuple(self._transfers):
                 transfer.next_request()
+        if not self._used:
+            self._front.gate.engine.newcomers.discard(self.peer, self)
         self._used = True
         self._piped = True  # whatever else is in the buffer by now
         self._keep_alive = request.keep_alive
@@ -416,5 +419,6 @@ class HttpConnection(BodyCarrier):
         visit, self._visit = self._visit, None
         self._shut()
         self._front.leave(self)
+        self._front.gate.engine.newcomers.discard(self.peer, self)
         if visit is not None:
             visit.closed()

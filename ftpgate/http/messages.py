@@ -129,7 +129,7 @@ class Answer:
     @property
     def carries(self) -> bool:
         """Is there something in it to deliver, rather than only words of ours?"""
-        return any(isinstance(part, Span) for part in self.parts)
+        return any(isinstance(part, Part) for part in self.parts)
 
 
 class Sent(NamedTuple):

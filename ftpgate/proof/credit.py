@@ -22,8 +22,8 @@ PACED_CHUNK = 64 * KIB
 MARGIN = 256 * KIB
 """Bytes; a small window of a slow client hides so much, with segments of 1.4 kB that its kernel joins (GRO)."""
 FAST_DOUBT = 8 * 1024 * KIB
-"""Bytes that are doubtful at the least on a connection that is not paced, or faster: margin and hidden ones together. Measured: up
-to 2.5 MB in 300 aborts at full speed."""
+"""Bytes that are doubtful at the least on a connection that is not paced, or faster: margin and hidden ones together. Measured:
+up to 2.5 MB in 300 aborts at full speed."""
 AGED = 1.5
 AGED_HIDDEN = 640 * KIB
 AGED_MARGIN = 64 * KIB

@@ -32,8 +32,8 @@ class Reconciler:
         """Args:
         covered: what is delivered of the resource; the caller keeps it up to date, with what `observe` returns as well.
         left: what an earlier time left without proof.
-        delivered: tells whether all of bytes `[start, end)` are delivered, where that is more than is in `covered`: the files of a
-            zip may have been delivered one by one.
+        delivered: tells whether all of bytes `[start, end)` are delivered, where that is more than is in `covered`: the files of
+            a zip may have been delivered one by one.
         """
         self._covered = covered
         self._delivered = delivered or covered.covers

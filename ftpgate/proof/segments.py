@@ -10,7 +10,7 @@ from ftpgate.coverage import Span
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is kept of a segment beyond its transfer: in the journal while it runs, in the database once it has ended without proof.
+    """What is kept of a segment: in the journal while it runs, in the database once it has ended without proof.
 
     Positions are bytes of the resource (`Resource.key`): `start <= credited <= sent` and `start <= acknowledged <= sent <= end`.
 
