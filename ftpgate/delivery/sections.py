@@ -40,10 +40,11 @@ class EvidenceTable(Protocol):
 class Section:
     """One part of a transfer, and where it lies in the transfer's stream."""
 
-    __slots__ = ("_grant", "_slot", "_table", "resource", "segment", "stream")
+    __slots__ = ("_encrypted", "_grant", "_slot", "_table", "resource", "segment", "stream")
 
-    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int) -> None:
+    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int, *, encrypted: bool) -> None:
         self._grant = grant
+        self._encrypted = encrypted
         self._table = table
         self.resource = part.resource
         self.stream = stream
@@ -71,7 +72,7 @@ class Section:
             return False
         before, segment.acknowledged = segment.acknowledged, self.reached(credit.acknowledged)
         segment.shown = self.reached(credit.shown)
-        segment.concealed, segment.paced = credit.hidden, credit.paced
+        segment.concealed, segment.paced = credit.hidden, credit.paced and not self._encrypted
         last = self.reached(credit.credited)
         if last > segment.credited:
             self._grant.credit(self.resource, segment.credited, last)

@@ -130,7 +130,8 @@ class Transfer:
             if isinstance(part, bytes):
                 self.length += len(part)
             elif part.end > part.start:
-                sections.append(Section(grant, engine.evidence, engine.new_segment(), part, self.length))
+                id, encrypted = engine.new_segment(), carrier.sink.wire.encrypted
+                sections.append(Section(grant, engine.evidence, id, part, self.length, encrypted=encrypted))
                 self.length += part.end - part.start
         self._sections = tuple(sections)
         self._pieces = iter(_pieces(parts[0])) if len(parts) == 1 else chain.from_iterable(map(_pieces, parts))

@@ -65,8 +65,8 @@ class DataChannel:
     """A connected data socket, registered with the loop from its first moment, so that a hang-up is seen at once."""
 
     __slots__ = (
-        "_answered", "_corks", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop", "_owner",
-        "_rest", "_since", "_taken", "_transfer", "_waits", "sink", "socket",
+        "_answered", "_corks", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop",
+        "_owner", "_rest", "_since", "_taken", "_transfer", "_waits", "sink", "socket",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, sink: Sink, owner: Owner, loop: IOLoop, lingering: Lingering) -> None:

@@ -22,7 +22,7 @@ class Evidence:
         shown: its window shows the bytes before as read.
         concealed: so many bytes before `shown` the window may hide.
         credited: the bytes before are delivered.
-        paced: the customer had a rate at which windows hide little.
+        paced: the customer had a rate at which windows tell precisely what is unread, and there was no TLS.
         exact: the gate ended and the client was left with all that had been written: who read everything resumes just at `sent`.
         unconfirmed: the ranges between `credited` and `sent` by `File.id`, in bytes of the file; empty while the transfer runs.
     """
