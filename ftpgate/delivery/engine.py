@@ -24,6 +24,8 @@ from ftpgate.proof.segments import Evidence
 
 SETTLE_EVERY = 0.02
 """Seconds between two looks at what is written and not yet acknowledged."""
+HOLD_EVERY = 0.1
+"""Seconds between two looks at what is kept open for longer than proves anything."""
 SWEEP_EVERY = 5.0
 STALLED = 300.0
 """Seconds without a new acknowledgement after which a transfer is given up."""
@@ -135,8 +137,10 @@ class Engine:
         self._tick_by(time.monotonic() + SETTLE_EVERY)
 
     def hold(self, transfer: Transfer) -> None:
-        """`transfer` is acknowledged: look once more when it has been held open for long enough."""
+        """`transfer` is acknowledged: look once more when it has been held open for long enough, where that proves anything."""
         self._settling.discard(transfer)
+        if not transfer.credit.may_be_held:
+            return
         until = time.monotonic() + HOLD
         self._holding.append((until, transfer))
         self._tick_by(until)
@@ -179,7 +183,7 @@ class Engine:
             _, transfer = holding.popleft()
             transfer.look(now)
             if transfer.outcome is None and transfer.credit.phase is Phase.AWAITING_READ:
-                holding.append((now + SETTLE_EVERY, transfer))  # the probe's answer is on its way, or the window is shut
+                holding.append((now + HOLD_EVERY, transfer))  # the probe's answer is on its way, or the window is shut
         if self._settling:
             self._tick_by(now + SETTLE_EVERY)
         elif holding:

@@ -40,11 +40,10 @@ class EvidenceTable(Protocol):
 class Section:
     """One part of a transfer, and where it lies in the transfer's stream."""
 
-    __slots__ = ("_encrypted", "_grant", "_slot", "_table", "resource", "segment", "stream")
+    __slots__ = ("_grant", "_slot", "_table", "resource", "segment", "stream")
 
-    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int, *, encrypted: bool) -> None:
+    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int) -> None:
         self._grant = grant
-        self._encrypted = encrypted
         self._table = table
         self.resource = part.resource
         self.stream = stream
@@ -65,14 +64,20 @@ class Section:
         if self._slot is not None:
             self._table.sent(self._slot, sent)
 
-    def moved(self, credit: Credit) -> bool:
-        """There is news of the connection. True when more of this section was acknowledged."""
+    def moved(self, credit: Credit, now: float, *, precise: bool) -> bool:
+        """There is news of the connection. True when more of this section was acknowledged.
+
+        Args:
+            precise: the client's window tells precisely what is unread.
+        """
         segment = self.segment
         if segment.orderly or credit.acknowledged < self.stream:
             return False
         before, segment.acknowledged = segment.acknowledged, self.reached(credit.acknowledged)
+        if segment.acknowledged > before:
+            segment.moved = now
         segment.shown = self.reached(credit.shown)
-        segment.concealed, segment.paced = credit.hidden, credit.paced and not self._encrypted
+        segment.concealed, segment.paced = credit.hidden, precise
         last = self.reached(credit.credited)
         if last > segment.credited:
             self._grant.credit(self.resource, segment.credited, last)
@@ -81,19 +86,20 @@ class Section:
             segment.end = last  # its client may have ended it at a line
         if last == segment.end:
             segment.orderly = True
-            self.ended(credit)
+            self.ended(credit, now)
             return True
         if self._slot is not None:
             self._table.update(self._slot, segment.sent, segment.acknowledged, segment.shown, segment.concealed, last)
         self._grant.observe(self.resource, segment)
         return segment.acknowledged > before
 
-    def ended(self, credit: Credit) -> None:
+    def ended(self, credit: Credit, now: float) -> None:
         """Nothing more is sent of it, or will be acknowledged."""
         segment = self.segment
         if segment.ended:
             return
         segment.ended = True
+        segment.moved = now
         segment.sent = max(self.reached(credit.sent), segment.credited)
         self._grant.observe(self.resource, segment)
         if segment.unconfirmed is not None:

@@ -29,6 +29,9 @@ FAST_STEP = 4 * 1024 * 1024
 PATIENCE = 0.25
 """Seconds that a client is given to end at a line, once everything before it is acknowledged. Clients that want nothing beyond
 end 0.4 to 1 ms after that over loopback; later where a machine is busy."""
+PRECISE_TLS_RATE = 10_000_000
+"""Bytes a second up to which the window of a TLS client tells precisely what is unread. Measured: 58 kB too little at 2 and 5 MB/s
+and 227 kB at 20 MB/s."""
 NUDGE = 1_024
 """Bytes that are sent beyond a line at first: they fit in one segment, and are read together with what is before them."""
 GENTLE_FROM = 4 * 1024 * 1024
@@ -130,8 +133,7 @@ class Transfer:
             if isinstance(part, bytes):
                 self.length += len(part)
             elif part.end > part.start:
-                id, encrypted = engine.new_segment(), carrier.sink.wire.encrypted
-                sections.append(Section(grant, engine.evidence, id, part, self.length, encrypted=encrypted))
+                sections.append(Section(grant, engine.evidence, engine.new_segment(), part, self.length))
                 self.length += part.end - part.start
         self._sections = tuple(sections)
         self._pieces = iter(_pieces(parts[0])) if len(parts) == 1 else chain.from_iterable(map(_pieces, parts))
@@ -362,7 +364,7 @@ class Transfer:
         self.ready = self._queued = False
         self._carrier.watch_writable(False)
         self._carrier.hold_partial_segments(False)
-        if self._gentle and self._written >= GENTLE_AFTER and not self.grant.customer.paced:
+        if self._gentle and not self._detached and self._written >= GENTLE_AFTER and not self.grant.customer.paced:
             self._gentle = False
             self._waiting = True
             return self._engine.wait_for_newcomers(self.peer, self._come)
@@ -395,8 +397,8 @@ class Transfer:
     def detach(self) -> None:
         """The client has given up what it has asked for; what it has read of it, it may still show."""
         self._detached = True
-        if self.credit.phase is Phase.SENDING:
-            self.cut()
+        if self.outcome is None and self.credit.phase is Phase.SENDING and not self._carrier.sink.owing:
+            self._stop()
 
     # -- what the client says
 
@@ -424,9 +426,10 @@ class Transfer:
         except OSError:
             self.credit.sent = self._written
         self.credit.cut(look)
-        self._moved(time.monotonic())
+        now = time.monotonic()
+        self._moved(now)
         for section in self._sections:
-            section.ended(self.credit)
+            section.ended(self.credit, now)
         self._end(outcome)
 
     def abort(self, outcome: str) -> None:
@@ -459,8 +462,9 @@ class Transfer:
         if now - self._marked >= 1.0:
             self.bytes_per_s = (credit.acknowledged - self._mark) / (now - self._marked)
             self._mark, self._marked = credit.acknowledged, now
+        precise = credit.paced and (not self._carrier.sink.wire.encrypted or self.grant.customer.tier.rate <= PRECISE_TLS_RATE)
         for section in self._sections:
-            if section.moved(credit):
+            if section.moved(credit, now, precise=precise):
                 self.moved_at = now
 
     def _end(self, outcome: str) -> None:

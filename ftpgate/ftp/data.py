@@ -132,11 +132,11 @@ class DataChannel:
     def abort(self) -> None:
         """End what is being sent, by reset; the owner hears of it as of any other cut.
 
-        What is written to its end, or to a line, is not reset but heard to its end: lftp says ABOR as soon as it has read what it
-        wants.
+        Nothing more is written, but the client is heard to its end: lftp says ABOR as soon as it has read what it wants.
         """
-        if self._transfer is not None and self._transfer.credit.phase is not Phase.SENDING:
+        if self._transfer is not None:
             self._transfer.detach()
+        if self._transfer is not None and self._transfer.credit.phase is not Phase.SENDING:
             self._transfer.look(time.monotonic())
             if not self._answered:
                 self._answered = True
@@ -162,18 +162,18 @@ class DataChannel:
         self._owner.data_failed(self, outcome)
 
     def forsake(self) -> None:
-        """The session has ended. What is not written yet ends as well (RFC 959 section 3.2).
+        """The session has ended, and with it what is being sent (RFC 959 section 3.2).
 
-        What is written to its end, or stands at a line, is heard to its end: aria2 and axel close the control connection first.
+        Nothing more is written, but the client is heard to its end: aria2 and axel close the control connection first.
         """
         transfer, self._answered = self._transfer, True
         if transfer is None:
-            self.close()
-        elif transfer.credit.phase is Phase.SENDING:
+            return self.close()
+        transfer.detach()
+        if transfer.credit.phase is Phase.SENDING:
             sending.reset(self.socket)
             transfer.cut()
         else:
-            transfer.detach()
             self._linger()
 
     def still_taken(self, now: float) -> None:

@@ -40,7 +40,7 @@ UNSETTLED = 256
 """Bodies of one connection that are written and not settled yet: a client that sends requests ahead waits here."""
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
-CLOSES_FROM = 256 * 1024
+CLOSES_FROM = 64 * 1024
 """Bytes of a body from which it ends the connection. A fast connection's window hides megabytes, so that one which is kept open
 proves nothing; when the connection ends with the body, the client's own end follows, and that does."""
 STREAM_BUFFER = 65_536

@@ -14,7 +14,10 @@ import termios
 
 from ftpgate.proof.window import TcpSnapshot, Window
 
-_FIELDS = struct.Struct("=56xI60xQ16xI80xI")  # tcpi_last_ack_recv, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd
+_FIELDS = struct.Struct("=B55xI60xQ16xI80xI")
+"""tcpi_state, tcpi_last_ack_recv, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd"""
+_CLOSED = 7
+"""TCP_CLOSE (include/net/tcp_states.h): the state of a socket that was reset, or whose peer is gone, until we close it."""
 _OUTQ = b"\0" * 4
 
 
@@ -54,15 +57,15 @@ class TcpProbe(Window):
         self.encrypted = encrypted
         self._base = width = 0
         if TRUTHFUL:
-            _, acknowledged, _, width = self._ask()
+            _, _, acknowledged, _, width = self._ask()
             self._base = acknowledged - written
         super().__init__(width, written)
 
     def look(self) -> TcpSnapshot:
         """Ask the kernel. Works until the socket is closed, after a reset too."""
         if not TRUTHFUL:
-            return TcpSnapshot(self.written, self.written, 0, 0, self.written, 0.0)
-        silence, acknowledged, unsent, width = self._ask()
+            return TcpSnapshot(self.written, self.written, 0, 0, self.written, 0.0, False)
+        state, silence, acknowledged, unsent, width = self._ask()
         if self.encrypted:
             acknowledged = self.written - self.queued()
             unsent -= unsent >> 6  # ciphertext, less its overhead: `sent` is an upper bound
@@ -74,7 +77,7 @@ class TcpProbe(Window):
         unread, hidden = self.judge(width, acknowledged)
         sent = max(self.written + self.ahead - unsent, acknowledged)
         definitely = self.definitely_unread(width, encrypted=self.encrypted)
-        return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000)
+        return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000, state == _CLOSED)
 
     def queued(self) -> int:
         """Bytes that the kernel holds and the client has not acknowledged (SIOCOUTQ)."""
@@ -93,8 +96,8 @@ class TcpProbe(Window):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 30)
 
-    def _ask(self) -> tuple[int, int, int, int]:
-        answer: tuple[int, int, int, int] = _FIELDS.unpack_from(
+    def _ask(self) -> tuple[int, int, int, int, int]:
+        answer: tuple[int, int, int, int, int] = _FIELDS.unpack_from(
             self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
         )
         return answer

@@ -30,6 +30,8 @@ AGED_MARGIN = 64 * KIB
 """While more is sent, what was acknowledged AGED seconds ago is read, if the window was fully open all that time and hid no more
 than AGED_HIDDEN: a client that pauses for so long shows it, or had to widen its window further. Less a margin, for those that get
 very little. So slow downloads are credited without much delay."""
+SHORT_LIVED = 64 * KIB
+"""Bytes in all that a fast connection may have brought and still be judged by its window. A receiver's first one is as wide."""
 HOLD = 1.0
 """Seconds that a connection has to stay open, all acknowledged, before its tail is credited."""
 
@@ -69,7 +71,7 @@ class Credit:
     """The credit of one transfer of `length` bytes, whose stream begins at byte `base` of its connection."""
 
     __slots__ = (
-        "_aging", "_aging_since", "_early_fin", "_held_since", "_least_doubt", "_truthful", "acknowledged", "base", "credited",
+        "_aging", "_aging_since", "_early_fin", "_fin_at", "_held_since", "_least_doubt", "_truthful", "acknowledged", "base", "credited",
         "hidden", "length", "line", "phase", "sent", "shown",
     )  # fmt: skip
 
@@ -96,6 +98,9 @@ class Credit:
         """So much was acknowledged at `_aging_since`, and nothing has lain unread in sight since then."""
         self._aging_since = 0.0
         self._early_fin = False
+        """The client has ended its sending half before it had everything."""
+        self._fin_at: int | None = None
+        """So much was acknowledged then, with a fully open window."""
 
     @property
     def ended(self) -> bool:
@@ -168,6 +173,7 @@ class Credit:
         arrived = self.acknowledged >= self._goal and self.phase in (Phase.AT_LINE, Phase.AWAITING_READ)
         if not arrived:
             self._early_fin = True
+            self._fin_at = self.acknowledged if look.fully_open else None
         elif not self._early_fin and (look.fully_open or not self._truthful):
             self._all()
         return self.credited > before
@@ -190,8 +196,27 @@ class Credit:
             return
         if look is not None:
             self._take(look)
+            if self._closed_in_order(look):
+                self.credited = self.sent = self.acknowledged
             self.sent = max(self.sent - look.definitely_unread, self.credited)
         self._move(Phase.ABORTED)
+
+    def _closed_in_order(self, look: TcpSnapshot) -> bool:
+        """Has the client closed with nothing unread, in the midst of what was being sent?
+
+        Its FIN came, and a reset answered what was on its way or was sent after it, without any more being acknowledged. A client
+        that closes with bytes unread sends a reset and no FIN; one that has closed its sending half only goes on to acknowledge.
+        """
+        return look.broken and self.acknowledged == self._fin_at and self.sent > self.acknowledged
+
+    @property
+    def may_be_held(self) -> bool:
+        """Can keeping the connection open prove anything?
+
+        Not where the client has ended its sending half before it had everything: its end is to come no more. Nor where the
+        connection is fast, unless it is short: its window hides megabytes (measured: 832 kB for a whole second).
+        """
+        return not self._early_fin and (self.paced or self.base + self.length <= SHORT_LIVED)
 
     @property
     def _goal(self) -> int:
@@ -235,7 +260,7 @@ class Credit:
         """
         assert self._held_since is not None
         answered = now - look.silence > self._held_since + HOLD / 2
-        return now >= self._held_since + HOLD and answered and look.hides_little
+        return now >= self._held_since + HOLD and answered and look.hides_little and self.may_be_held
 
     def _all(self) -> None:
         """Everything that was sent is delivered: the whole, or all before the line where the client ended."""

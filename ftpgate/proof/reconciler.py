@@ -62,7 +62,7 @@ class Reconciler:
     def observe(self, segment: Segment) -> list[Span]:
         """There is news of `segment`: returns what this proves to be delivered of segments that were cut."""
         found = []
-        for cut in self._concerned(segment):
+        for cut in list(self._concerned(segment)):
             x = rules.proven(cut, self._segments)
             if x is not None:
                 found.append((cut.credited, x))
@@ -92,13 +92,19 @@ class Reconciler:
         span = segment.unconfirmed
         return span is not None and not self._delivered(*span)
 
-    def _concerned(self, segment: Segment) -> list[Segment]:
+    def _concerned(self, segment: Segment) -> Iterator[Segment]:
         """The cut segments of which news of `segment` may prove something."""
-        if not segment.ended and (segment.witness or not rules.went_on(segment)):
-            return []
-        segment.witness = True
-        cut = [other for other in self._segments if other.unconfirmed and rules.begins_within(segment, other)]
-        return [*cut, segment] if segment.unconfirmed else cut
+        meant = rules.was_meant(segment)
+        news = segment.ended or (meant and not segment.told)
+        segment.told = meant
+        for cut in self._segments:
+            if not cut.unconfirmed:
+                continue
+            if not cut.client_survived and rules.survived(cut, segment):
+                cut.client_survived = True
+                yield cut
+            elif news and (cut is segment or rules.begins_within(segment, cut)):
+                yield cut
 
     def _line_after(self, segment: Segment, position: int) -> int:
         """The first byte behind `position` where another segment begins, or delivered coverage; else the segment's end."""

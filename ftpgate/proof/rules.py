@@ -3,10 +3,11 @@
 A client that goes on at byte x holds what is before x. A cut segment's unconfirmed bytes before x are delivered when every
 one of these holds:
 
-- x lies in what is unconfirmed of it (`begins_within`);
+- x lies in what is unconfirmed of it, and more was sent (`begins_within`);
 - no segment that began later begins there below x (`is_lowest`);
 - the window of the cut one agrees that its client read to x (`agrees`);
-- the segment at x went on, so that it was meant (`went_on`).
+- the segment at x was read for long enough to be meant (`was_meant`);
+- the client went on after the cut (`survived`).
 
 Whether the segment at x began before or after the cut does not matter: over a link of 20 ms a new request was seen 65 ms
 before the end of the old connection, and other ends 1.7 s late. Nothing follows from a proof: it settles one segment.
@@ -27,34 +28,39 @@ SHORT = 64 * KIB
 LONG = 128 * KIB
 """Bytes by which the window of a paced connection may show more than was read. Measured: 60 kB with one connection, 116 kB with
 forty."""
-NEAR = 128 * KIB
-"""Bytes between what such a window shows as read and what was sent, up to which it does not matter where the client stopped."""
 LONG_VAGUE = 512 * KIB
 NEAR_VAGUE = 384 * KIB
-"""The same of connections without a limit, or beyond PACED_RATE, and of TLS, whose records fill a receiver's buffer with more than
-their data. Measured: 227 kB less than was read, 130 kB sent beyond. They show more at times; that stays unconfirmed."""
+"""Of faster connections, and of fast TLS, whose records fill a receiver's buffer with more than their data: bytes by which the window may show more than was read, and bytes between what it shows as read and what was sent, up to which
+it does not matter where the client stopped. Measured: 227 kB less than was read, 130 kB sent beyond. They show more at times; that
+stays unconfirmed."""
 CONCEALED = 512 * KIB
 """A window that may hide more than this agrees with nothing."""
+LATER = 0.02
+"""Seconds after a cut from which on a client's reading is no part of the same stop: when a program ends, the kernel closes its
+connections one after the other."""
 
 
 def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
     """The byte up to which `cut` was read, as another segment of the resource shows; None when none does."""
+    if not cut.client_survived:
+        return None
     within = sorted((other for other in others if begins_within(other, cut)), key=attrgetter("start"))
     for x in dict.fromkeys(other.start for other in within if agrees(cut, other.start)):
         there = [other for other in within if other.start == x]
-        if any(went_on(other) for other in there):
+        if any(was_meant(other) for other in there):
             return x if is_lowest(cut, x, within) else None
         if not all(other.ended for other in there):
-            return None  # it may go on yet
+            return None  # it may be meant yet
     return None
 
 
 def begins_within(other: Segment, cut: Segment) -> bool:
-    """Does `other` begin within what is unconfirmed of `cut`?
+    """Does `other` begin within what is unconfirmed of `cut`, with more sent behind it?
 
-    Without it, a client confirms what was never sent: the gate is killed, and the client opens the file 3 MB further on.
+    Without it, a client confirms what was never sent: the gate is killed, and the client opens the file 3 MB further on. If nothing
+    was sent behind x, a client that had read to x would have ended in order, and not by a reset.
     """
-    return other is not cut and cut.credited < other.start <= cut.sent
+    return other is not cut and cut.credited < other.start and (other.start < cut.sent or (cut.exact and other.start == cut.sent))
 
 
 def agrees(cut: Segment, x: int) -> bool:
@@ -65,10 +71,9 @@ def agrees(cut: Segment, x: int) -> bool:
     """
     if cut.exact and x == cut.sent:
         return True  # the client was left with all that had been written, and goes on where that ended
-    most, near = (LONG, NEAR) if cut.paced else (LONG_VAGUE, NEAR_VAGUE)
-    if cut.concealed > CONCEALED or cut.shown - x > most:
+    if cut.concealed > CONCEALED or cut.shown - x > (LONG if cut.paced else LONG_VAGUE):
         return False
-    return x - cut.shown <= SHORT or cut.sent - cut.shown <= near
+    return x - cut.shown <= SHORT or (not cut.paced and cut.sent - cut.shown <= NEAR_VAGUE)
 
 
 def is_lowest(cut: Segment, x: int, within: Iterable[Segment]) -> bool:
@@ -80,9 +85,17 @@ def is_lowest(cut: Segment, x: int, within: Iterable[Segment]) -> bool:
     return not any(other.start < x and other.order > cut.order and not agrees(cut, other.start) for other in within)
 
 
-def went_on(other: Segment) -> bool:
+def was_meant(other: Segment) -> bool:
     """Was `other` read for MEANT bytes, or to its end?
 
     Without it, a link preview or a media player that only looks at a place confirms what is before it.
     """
     return other.orderly or other.shown - other.start >= MEANT
+
+
+def survived(cut: Segment, other: Segment) -> bool:
+    """Does `other` show that the client read on after the cut?
+
+    Without it, a manager that is stopped just before its segments reach each other's beginnings confirms them all.
+    """
+    return other is not cut and other.moved > cut.moved + LATER and was_meant(other)

@@ -22,7 +22,7 @@ class Evidence:
         shown: its window shows the bytes before as read.
         concealed: so many bytes before `shown` the window may hide.
         credited: the bytes before are delivered.
-        paced: the customer had a rate at which windows tell precisely what is unread, and there was no TLS.
+        paced: the customer had a rate at which windows tell precisely what is unread.
         exact: the gate ended and the client was left with all that had been written: who read everything resumes just at `sent`.
         unconfirmed: the ranges between `credited` and `sent` by `File.id`, in bytes of the file; empty while the transfer runs.
     """
@@ -49,8 +49,8 @@ class Segment:
     """
 
     __slots__ = (
-        "acknowledged", "concealed", "credited", "end", "ended", "exact", "id", "line", "lines", "order", "orderly", "paced",
-        "sent", "shown", "start", "witness",
+        "acknowledged", "client_survived", "concealed", "credited", "end", "ended", "exact", "id", "line", "lines", "moved", "order", "orderly", "paced",
+        "sent", "shown", "start", "told",
     )  # fmt: skip
 
     def __init__(self, id: str, start: int, end: int, order: int) -> None:
@@ -61,6 +61,8 @@ class Segment:
         """Counts the beginnings of segments of the resource; those that an earlier time left have 0."""
         self.sent = self.acknowledged = self.shown = self.credited = start
         self.concealed = 0
+        self.moved = 0.0
+        """When it was last acknowledged, or ended; by a clock that does not jump. Of what an earlier time left, 0."""
         self.paced = True
         self.exact = False
         self.ended = False
@@ -70,8 +72,10 @@ class Segment:
         """Where it stops next to give the client the chance to end."""
         self.lines = 0
         """How often it has stopped."""
-        self.witness = False
-        """It was read for long enough to prove what is before its start."""
+        self.told = False
+        """It was read for long enough, and what that proves was looked for."""
+        self.client_survived = False
+        """Its client read on elsewhere after this one was cut."""
 
     @classmethod
     def left(cls, evidence: Evidence) -> Segment:

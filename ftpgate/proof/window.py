@@ -50,6 +50,7 @@ class TcpSnapshot(NamedTuple):
             Less what the window may have shrunk by for other reasons.
         sent: left this machine at least once; the rest lies in our own buffer.
         silence: seconds since the last acknowledgement of any kind.
+        broken: the client has reset the connection, or its machine is gone.
     """
 
     acknowledged: int
@@ -58,6 +59,7 @@ class TcpSnapshot(NamedTuple):
     definitely_unread: int
     sent: int
     silence: float
+    broken: bool
 
     @property
     def fully_open(self) -> bool:
