@@ -130,11 +130,18 @@ class Credit:
         self._move(Phase.AT_LINE)
         self.line = line
         self._held_since = None
+        if self._fin_at == line:
+            self._all()  # its client has ended in order already
 
     def go_on(self) -> None:
         """The client wants more than what lies before the line."""
         self._move(Phase.SENDING)
         self.line = None
+
+    def read_before_line(self, look: TcpSnapshot, line: int) -> None:
+        """The client was sent a little more than what lies before `line`, and its answer shows that it lets next to nothing lie."""
+        if self.paced and look.hides_little and self.acknowledged >= line:
+            self.credited = max(self.credited, line)
 
     def stood(self, now: float) -> float:
         """Seconds since everything before the line was acknowledged; 0.0 when it is not."""

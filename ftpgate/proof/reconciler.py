@@ -61,6 +61,8 @@ class Reconciler:
 
     def observe(self, segment: Segment) -> list[Span]:
         """There is news of `segment`: returns what this proves to be delivered of segments that were cut."""
+        if segment.ended and not segment.ended_at:
+            segment.ended_at = self._order + 1
         found = []
         for cut in list(self._concerned(segment)):
             x = rules.proven(cut, self._segments)

@@ -3,23 +3,24 @@
 A client that goes on at byte x holds what is before x. A cut segment's unconfirmed bytes before x are delivered when every
 one of these holds:
 
-- x lies in what is unconfirmed of it, and more was sent (`begins_within`);
+- x lies in what is unconfirmed of it (`begins_within`);
 - no segment that began later begins there below x (`is_lowest`);
-- the window of the cut one agrees that its client read to x (`agrees`);
+- what the connection shows agrees with x (`agrees`);
 - the segment at x was read for long enough to be meant (`was_meant`);
-- the client went on after the cut (`survived`).
+- it began after the cut, or the client went on after it (`survived`).
 
-Whether the segment at x began before or after the cut does not matter: over a link of 20 ms a new request was seen 65 ms
-before the end of the old connection, and other ends 1.7 s late. Nothing follows from a proof: it settles one segment.
+The segment at x may have begun before the cut or after it: over a link of 20 ms a new request was seen 65 ms before the end of
+the old connection, and other ends 1.7 s late. Nothing follows from a proof: it settles one segment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from operator import attrgetter
 
 from ftpgate.proof.segments import Segment
-from ftpgate.proof.window import KIB
+from ftpgate.proof.window import FULLY_OPEN, KIB
 
 MEANT = 64 * KIB
 """Bytes that a segment has to be read for before it counts as meant: a client that looks around drops it earlier."""
@@ -42,47 +43,53 @@ connections one after the other."""
 
 def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
     """The byte up to which `cut` was read, as another segment of the resource shows; None when none does."""
-    if not cut.client_survived:
-        return None
     within = sorted((other for other in others if begins_within(other, cut)), key=attrgetter("start"))
-    for x in dict.fromkeys(other.start for other in within if agrees(cut, other.start)):
-        there = [other for other in within if other.start == x]
-        if any(was_meant(other) for other in there):
-            return x if is_lowest(cut, x, within) else None
+    for x, starting in groupby(within, key=attrgetter("start")):
+        there = list(starting)
+        if not agrees(cut, x, resumed=all(other.order >= cut.ended_at for other in there)):
+            continue
+        meant = [other for other in there if was_meant(other)]
+        if meant:
+            lived_on = cut.client_survived or any(other.order >= cut.ended_at for other in meant)
+            return x if lived_on and is_lowest(cut, x, within) else None
         if not all(other.ended for other in there):
             return None  # it may be meant yet
     return None
 
 
 def begins_within(other: Segment, cut: Segment) -> bool:
-    """Does `other` begin within what is unconfirmed of `cut`, with more sent behind it?
+    """Does `other` begin within what is unconfirmed of `cut`?
 
-    Without it, a client confirms what was never sent: the gate is killed, and the client opens the file 3 MB further on. If nothing
-    was sent behind x, a client that had read to x would have ended in order, and not by a reset.
+    Without it, a client confirms what was never sent: the gate is killed, and the client opens the file 3 MB further on.
     """
-    return other is not cut and cut.credited < other.start and (other.start < cut.sent or (cut.exact and other.start == cut.sent))
+    return other is not cut and cut.credited < other.start <= cut.sent
 
 
-def agrees(cut: Segment, x: int) -> bool:
-    """Does the window of `cut` agree that its client read to byte `x` and no further?
+def agrees(cut: Segment, x: int, *, resumed: bool) -> bool:
+    """Does what the connection of `cut` shows agree with its client having read to byte `x` and no further?
 
     Without it, a player that skips forward confirms what it has skipped, and eight segments that read nothing and are cut
     together are confirmed by one that resumes behind the last.
+
+    Args:
+        resumed: no segment began at `x` before the cut. Who goes on then at just the byte where the connection ended has read it all.
     """
-    if cut.exact and x == cut.sent:
-        return True  # the client was left with all that had been written, and goes on where that ended
+    if resumed and (x == cut.acknowledged or (cut.exact and x == cut.sent)):
+        return True
+    if x == cut.sent and x - cut.shown > FULLY_OPEN:
+        return False  # nothing was sent behind x: with nothing unread, its client would have ended in order
     if cut.concealed > CONCEALED or cut.shown - x > (LONG if cut.paced else LONG_VAGUE):
         return False
     return x - cut.shown <= SHORT or (not cut.paced and cut.sent - cut.shown <= NEAR_VAGUE)
 
 
 def is_lowest(cut: Segment, x: int, within: Iterable[Segment]) -> bool:
-    """Does no segment that began after `cut` begin below `x`?
+    """Does no segment that began after `cut` was cut begin below `x`?
 
     Without it, a client that lost what it had read, and fetches it again in two segments, confirms what the first of them is
     still to bring.
     """
-    return not any(other.start < x and other.order > cut.order and not agrees(cut, other.start) for other in within)
+    return not any(other.start < x and other.order >= cut.ended_at for other in within)
 
 
 def was_meant(other: Segment) -> bool:
@@ -94,8 +101,8 @@ def was_meant(other: Segment) -> bool:
 
 
 def survived(cut: Segment, other: Segment) -> bool:
-    """Does `other` show that the client read on after the cut?
+    """Does `other`, which ran beside `cut`, show that its client read on after the cut?
 
     Without it, a manager that is stopped just before its segments reach each other's beginnings confirms them all.
     """
-    return other is not cut and other.moved > cut.moved + LATER and was_meant(other)
+    return other is not cut and other.order < cut.ended_at and other.moved > cut.moved + LATER

@@ -49,8 +49,8 @@ class Segment:
     """
 
     __slots__ = (
-        "acknowledged", "client_survived", "concealed", "credited", "end", "ended", "exact", "id", "line", "lines", "moved", "order", "orderly", "paced",
-        "sent", "shown", "start", "told",
+        "acknowledged", "client_survived", "concealed", "credited", "end", "ended", "ended_at", "exact", "id", "line", "lines",
+        "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
     )  # fmt: skip
 
     def __init__(self, id: str, start: int, end: int, order: int) -> None:
@@ -66,6 +66,8 @@ class Segment:
         self.paced = True
         self.exact = False
         self.ended = False
+        self.ended_at = 0
+        """The next `order` when it ended: segments of that order and above began later."""
         self.orderly = False
         """It was credited to its end, or to the line where its client ended."""
         self.line = end
@@ -83,7 +85,8 @@ class Segment:
         segment = cls(evidence.id, evidence.start, evidence.end, 0)
         segment.sent, segment.acknowledged, segment.shown = evidence.sent, evidence.acknowledged, evidence.shown
         segment.concealed, segment.credited = evidence.concealed, evidence.credited
-        segment.paced, segment.exact, segment.ended = evidence.paced, evidence.exact, True
+        segment.paced, segment.exact = evidence.paced, evidence.exact
+        segment.ended, segment.ended_at = True, 1
         return segment
 
     @property
