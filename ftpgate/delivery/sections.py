@@ -42,12 +42,12 @@ class Section:
 
     __slots__ = ("_grant", "_slot", "_table", "resource", "segment", "stream")
 
-    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int) -> None:
+    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int, now: float) -> None:
         self._grant = grant
         self._table = table
         self.resource = part.resource
         self.stream = stream
-        self.segment = segment = grant.reconciler(part.resource).begin(id, part.start, part.end)
+        self.segment = segment = grant.reconciler(part.resource).begin(id, part.start, part.end, now)
         self._slot = table.add(describe(grant.id, part.resource, segment))
 
     @property

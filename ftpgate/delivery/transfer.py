@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FAST_STEP = 4 * 1024 * 1024
 """Bytes between two looks at a fast connection; the margin there is 8 MiB."""
 PATIENCE = 0.25
-"""Seconds that a client is given to end at a line, once everything before it is acknowledged. Clients that want nothing beyond
+"""Seconds that a client is given to end at a line, once everything before it is acknowledged. Clients that want nothing more
 end 0.4 to 1 ms after that over loopback; later where a machine is busy."""
 PRECISE_TLS_RATE = 10_000_000
 """Bytes a second up to which the window of a TLS client tells precisely what is unread. Measured: off by 58 kB at 2 and 5 MB/s, by
@@ -133,7 +133,7 @@ class Transfer:
             if isinstance(part, bytes):
                 self.length += len(part)
             elif part.end > part.start:
-                sections.append(Section(grant, engine.evidence, engine.new_segment(), part, self.length))
+                sections.append(Section(grant, engine.evidence, engine.new_segment(), part, self.length, now))
                 self.length += part.end - part.start
         self._sections = tuple(sections)
         self._pieces = iter(_pieces(parts[0])) if len(parts) == 1 else chain.from_iterable(map(_pieces, parts))

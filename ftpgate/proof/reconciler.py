@@ -42,10 +42,10 @@ class Reconciler:
         self.forgotten: list[Segment] = []
         """Unconfirmed ones that had to give way; whoever keeps evidence of them takes them from here."""
 
-    def begin(self, id: str, start: int, end: int) -> Segment:
+    def begin(self, id: str, start: int, end: int, now: float) -> Segment:
         """A transfer is about to send bytes `[start, end)`. Others that would run into it stop there."""
         self._order += 1
-        segment = Segment(id, start, end, self._order)
+        segment = Segment(id, start, end, self._order, now)
         segment.line = self._line_after(segment, start)
         for other in self._segments:
             if not other.ended and other.lines < LINES and other.shown < start < other.line:

@@ -20,7 +20,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from ftpgate.proof.segments import Segment
-from ftpgate.proof.window import FULLY_OPEN, KIB
+from ftpgate.proof.window import FULLY_OPEN, KIB, LITTLE
 
 MEANT = 64 * KIB
 """Bytes that a segment has to be read for before it counts as meant: a client that looks around drops it earlier."""
@@ -36,9 +36,9 @@ it does not matter where the client stopped. Measured: 227 kB less than was read
 stays unconfirmed."""
 CONCEALED = 512 * KIB
 """A window that may hide more than this agrees with nothing."""
-LATER = 0.02
-"""Seconds after a cut from which on a client's reading is no part of the same stop: when a program ends, the kernel closes its
-connections one after the other."""
+LATER = 0.1
+"""Seconds after a cut from which on what a client does is no part of the same stop: a program that ends closes its connections one
+after the other, and a player that skips forward asks for the new place at once."""
 
 
 def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
@@ -46,7 +46,8 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
     within = sorted((other for other in others if begins_within(other, cut)), key=attrgetter("start"))
     for x, starting in groupby(within, key=attrgetter("start")):
         there = list(starting)
-        if not agrees(cut, x, resumed=all(other.order >= cut.ended_at for other in there)):
+        resumed = all(other.order >= cut.ended_at for other in there)
+        if not agrees(cut, x, resumed=resumed, later=min(other.began for other in there) > cut.moved + LATER):
             continue
         meant = [other for other in there if was_meant(other)]
         if meant:
@@ -65,7 +66,7 @@ def begins_within(other: Segment, cut: Segment) -> bool:
     return other is not cut and cut.credited < other.start <= cut.sent
 
 
-def agrees(cut: Segment, x: int, *, resumed: bool) -> bool:
+def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
     """Does what the connection of `cut` shows agree with its client having read to byte `x` and no further?
 
     Without it, a player that skips forward confirms what it has skipped, and eight segments that read nothing and are cut
@@ -73,14 +74,19 @@ def agrees(cut: Segment, x: int, *, resumed: bool) -> bool:
 
     Args:
         resumed: no segment began at `x` before the cut. Who goes on then at just the byte where the connection ended has read it all.
+        later: the segment at `x` began some time after the cut: its client does not skip forward.
     """
     if resumed and (x == cut.acknowledged or (cut.exact and x == cut.sent)):
         return True
     if x == cut.sent and x - cut.shown > FULLY_OPEN:
         return False  # nothing was sent behind x: with nothing unread, its client would have ended in order
-    if cut.concealed > CONCEALED or cut.shown - x > (LONG if cut.paced else LONG_VAGUE):
+    if cut.paced or not later:
+        most, concealed, near = LONG, CONCEALED if cut.paced else LITTLE, 0
+    else:
+        most, concealed, near = LONG_VAGUE, CONCEALED, NEAR_VAGUE
+    if cut.concealed > concealed or cut.shown - x > most:
         return False
-    return x - cut.shown <= SHORT or (not cut.paced and cut.sent - cut.shown <= NEAR_VAGUE)
+    return x - cut.shown <= SHORT or cut.sent - cut.shown <= near
 
 
 def is_lowest(cut: Segment, x: int, within: Iterable[Segment]) -> bool:

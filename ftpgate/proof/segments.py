@@ -49,14 +49,16 @@ class Segment:
     """
 
     __slots__ = (
-        "acknowledged", "client_survived", "concealed", "credited", "end", "ended", "ended_at", "exact", "id", "line", "lines",
-        "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
+        "acknowledged", "began", "client_survived", "concealed", "credited", "end", "ended", "ended_at", "exact", "id", "line",
+        "lines", "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
     )  # fmt: skip
 
-    def __init__(self, id: str, start: int, end: int, order: int) -> None:
+    def __init__(self, id: str, start: int, end: int, order: int, began: float) -> None:
         self.id = id
         self.start = start
         self.end = end
+        self.began = began
+        """By a clock that does not jump. Of what an earlier time left, 0."""
         self.order = order
         """Counts the beginnings of segments of the resource; those that an earlier time left have 0."""
         self.sent = self.acknowledged = self.shown = self.credited = start
@@ -82,7 +84,7 @@ class Segment:
     @classmethod
     def left(cls, evidence: Evidence) -> Segment:
         """One that ended without proof at an earlier time."""
-        segment = cls(evidence.id, evidence.start, evidence.end, 0)
+        segment = cls(evidence.id, evidence.start, evidence.end, 0, 0.0)
         segment.sent, segment.acknowledged, segment.shown = evidence.sent, evidence.acknowledged, evidence.shown
         segment.concealed, segment.credited = evidence.concealed, evidence.credited
         segment.paced, segment.exact = evidence.paced, evidence.exact
