@@ -20,7 +20,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from ftpgate.proof.segments import Segment
-from ftpgate.proof.window import FULLY_OPEN, KIB, LITTLE
+from ftpgate.proof.window import KIB
 
 MEANT = 64 * KIB
 """Bytes that a segment has to be read for before it counts as meant: a client that looks around drops it earlier."""
@@ -78,10 +78,8 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
     """
     if resumed and (x == cut.acknowledged or (cut.exact and x == cut.sent)):
         return True
-    if x == cut.sent and x - cut.shown > FULLY_OPEN:
-        return False  # nothing was sent behind x: with nothing unread, its client would have ended in order
     if cut.paced or not later:
-        most, concealed, near = LONG, CONCEALED if cut.paced else LITTLE, 0
+        most, concealed, near = LONG, CONCEALED if cut.paced else CONCEALED // 2, 0
     else:
         most, concealed, near = LONG_VAGUE, CONCEALED, NEAR_VAGUE
     if cut.concealed > concealed or cut.shown - x > most:
