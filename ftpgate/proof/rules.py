@@ -29,16 +29,20 @@ SHORT = 64 * KIB
 LONG = 128 * KIB
 """Bytes by which the window of a paced connection may show more than was read. Measured: 60 kB with one connection, 116 kB with
 forty."""
+CONCEALED = 1024 * KIB
+"""The window of a paced connection that may hide more than this agrees with nothing: its client reads in bursts."""
 LONG_VAGUE = 512 * KIB
 NEAR_VAGUE = 384 * KIB
-"""Of faster connections, and of fast TLS, whose records fill a receiver's buffer with more than their data: bytes by which the window may show more than was read, and bytes between what it shows as read and what was sent, up to which
-it does not matter where the client stopped. Measured: 227 kB less than was read, 130 kB sent beyond. They show more at times; that
-stays unconfirmed."""
-CONCEALED = 512 * KIB
-"""A window that may hide more than this agrees with nothing."""
+CONCEALED_VAGUE = 512 * KIB
+"""The same of faster connections, and of fast TLS, whose records fill a receiver's buffer with more than their data; and the bytes
+between what the window shows as read and what was sent, up to which it does not matter where the client stopped. Measured: 227 kB
+less than was read, 130 kB sent beyond. They show more at times; that stays unconfirmed."""
 LATER = 0.1
-"""Seconds after a cut from which on what a client does is no part of the same stop: a program that ends closes its connections one
-after the other, and a player that skips forward asks for the new place at once."""
+"""Seconds after a cut from which on what a client reads is no part of the same stop: a program that ends closes its connections one
+after the other."""
+SKIP = 0.05
+"""Seconds within which a player that skips forward asks for the new place. Where the window is vague, a segment that begins so soon
+proves little."""
 
 
 def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
@@ -46,12 +50,12 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
     within = sorted((other for other in others if begins_within(other, cut)), key=attrgetter("start"))
     for x, starting in groupby(within, key=attrgetter("start")):
         there = list(starting)
-        resumed = all(other.order >= cut.ended_at for other in there)
-        if not agrees(cut, x, resumed=resumed, later=min(other.began for other in there) > cut.moved + LATER):
+        new = [other for other in there if other.order >= cut.ended_at]
+        later = any(other.began > cut.moved + SKIP for other in new)
+        if not agrees(cut, x, resumed=new == there, later=later):
             continue
-        meant = [other for other in there if was_meant(other)]
-        if meant:
-            lived_on = cut.client_survived or any(other.order >= cut.ended_at for other in meant)
+        if any(was_meant(other) for other in there):
+            lived_on = cut.client_survived or any(was_meant(other) for other in new)
             return x if lived_on and is_lowest(cut, x, within) else None
         if not all(other.ended for other in there):
             return None  # it may be meant yet
@@ -59,11 +63,12 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
 
 
 def begins_within(other: Segment, cut: Segment) -> bool:
-    """Does `other` begin within what is unconfirmed of `cut`?
+    """Does `other` begin within what is unconfirmed of `cut`, before the end of what that was asked for?
 
-    Without it, a client confirms what was never sent: the gate is killed, and the client opens the file 3 MB further on.
+    Without it, a client confirms what was never sent: the gate is killed, and the client opens the file 3 MB further on. And of a
+    range that was sent to its end, the next one confirms all, though its client would have ended in order if it had read it.
     """
-    return other is not cut and cut.credited < other.start <= cut.sent
+    return other is not cut and cut.credited < other.start <= cut.sent and other.start < cut.end
 
 
 def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
@@ -74,17 +79,20 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
 
     Args:
         resumed: no segment began at `x` before the cut. Who goes on then at just the byte where the connection ended has read it all.
-        later: the segment at `x` began some time after the cut: its client does not skip forward.
+        later: a segment began at `x` some time after the cut: its client does not skip forward.
     """
     if resumed and (x == cut.acknowledged or (cut.exact and x == cut.sent)):
         return True
-    if cut.paced or not later:
-        most, concealed, near = LONG, CONCEALED if cut.paced else CONCEALED // 2, 0
+    if cut.paced:
+        most, concealed, near = LONG, CONCEALED, 0
+    elif later:
+        most, concealed, near = LONG_VAGUE, CONCEALED_VAGUE, NEAR_VAGUE
     else:
-        most, concealed, near = LONG_VAGUE, CONCEALED, NEAR_VAGUE
+        most, concealed, near = LONG, CONCEALED_VAGUE // 2, 0
     if cut.concealed > concealed or cut.shown - x > most:
         return False
-    return x - cut.shown <= SHORT or cut.sent - cut.shown <= near
+    read = cut.shown - cut.start  # of what is hardly read at all, a window hides all the rest
+    return x - cut.shown <= min(SHORT, read) or (cut.sent - cut.shown <= near and read >= near)
 
 
 def is_lowest(cut: Segment, x: int, within: Iterable[Segment]) -> bool:
