@@ -32,7 +32,7 @@ KEPT = 10.0
 VIEWERS = 256
 """Streams of one grant at the same time."""
 RANGES = 256
-"""Covered ranges told of one file; of more, the largest. `delivered` counts them all."""
+"""Covered, and unconfirmed, ranges told of one file; of more, the largest. `delivered` and the item's `unconfirmed` count all."""
 
 
 class ProgressBoard:
@@ -152,7 +152,7 @@ class _Channel:
         self.shown_at = time.monotonic()
         self._state = b""
         self._made_at = -EVERY
-        self._fragments: dict[str, tuple[int, str]] = {}
+        self._fragments: dict[str, tuple[tuple[int, int], str]] = {}
         self._bytes = sum(item.size for item in grant.grant.items)
 
     def join(self, viewer: Viewer) -> None:
@@ -201,23 +201,27 @@ class _Channel:
         )
 
     def _item(self, item: Item, delivered: int) -> str:
-        """The JSON of one item, made again only when more of it has been delivered: coverage never shrinks."""
+        """The JSON of one item, made again only when more or less of it is delivered (which never shrinks) or unconfirmed."""
         grant = self.grant
+        unconfirmed = 0
+        if delivered < item.size:
+            unconfirmed = sum(end - start for file in item.files for start, end in grant.unconfirmed(file.id))
         held = self._fragments.get(item.id)
-        if held is not None and held[0] == delivered:
+        if held is not None and held[0] == (delivered, unconfirmed):
             return held[1]
         beginning = {
             "id": item.id, "title": item.title, "folder": grant.tree.folder_of(item).name, "bytes": item.size,
-            "delivered": delivered, "complete": grant.is_whole(item),
+            "delivered": delivered, "unconfirmed": unconfirmed, "complete": grant.is_whole(item),
         }  # fmt: skip
         made = f'{compact_json(beginning)[:-1]},"files":[{",".join(map(self._file, item.files))}]}}'
-        self._fragments[item.id] = delivered, made
+        self._fragments[item.id] = (delivered, unconfirmed), made
         return made
 
     def _file(self, file: File) -> str:
         spans = self.grant.coverage.get(file.id)
         covered = "[]" if spans is None else compact_json(compact(spans))
-        return f'{{"path":{compact_json(file.path)},"bytes":{file.size},"covered":{covered}}}'
+        unconfirmed = compact_json(compact(self.grant.unconfirmed(file.id)))
+        return f'{{"path":{compact_json(file.path)},"bytes":{file.size},"covered":{covered},"unconfirmed":{unconfirmed}}}'
 
 
 def compact(spans: Iterable[Span]) -> list[Span]:
