@@ -9,18 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from ftpgate.coverage import Span
 from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant, Throttle
 from ftpgate.delivery.alarm import CallLater
 from ftpgate.delivery.files import OffLoop
 from ftpgate.delivery.strangers import Strangers
 from ftpgate.errors import DeadToken, GateError, TooManyWrongTokens, Unavailable, UnknownToken
-from ftpgate.grants import Bridge, Doubt, Grant, GrantState, GrantStatus
+from ftpgate.grants import Bridge, Grant, GrantState, GrantStatus
 from ftpgate.tokens import Token
 
 _log = logging.getLogger(__name__)
@@ -72,7 +71,6 @@ class Gatekeeper:
         self._throttle = Throttle(total_rate, call_later) if total_rate else None
         self._grants: OrderedDict[str, OpenGrant] = OrderedDict()
         self._used: dict[str, float] = {}
-        self._doubts: OrderedDict[str, Mapping[str, Sequence[Span]]] = OrderedDict()
         self._customers: dict[str, Customer] = {}
         self._waiting: dict[bytes | str, list[_Waiting]] = {}
         """Who waits for a look-up: of a token by its digest, of a grant by its id."""
@@ -155,11 +153,6 @@ class Gatekeeper:
                 if status.revision != held.grant.status.revision:
                     self._renew(status.id)
 
-    def doubts(self, grant: str) -> Sequence[Doubt]:
-        """The zones of doubt of a grant, for the ledger to keep in case this gate dies."""
-        held = self._grants.get(grant)
-        return () if held is None else held.doubts(time.monotonic())
-
     def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], peer: str, answer: Answer) -> None:
         client = _Waiting(peer, answer, time.monotonic())
         waiting = self._waiting.get(key)
@@ -204,8 +197,7 @@ class Gatekeeper:
             if customer is None:
                 customer = Customer(grant.status.user, grant.status.tier, self._call_later, self._throttle)
                 self._customers[grant.status.user] = customer
-            doubts = {**grant.doubts, **self._doubts.pop(grant.id, {})}
-            held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger, doubts)
+            held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger)
         elif grant.status.revision != held.grant.status.revision:
             held.renew(grant)
         held.change(grant.status)
@@ -256,7 +248,7 @@ class Gatekeeper:
         now = time.monotonic()
         self._send_away(now)
         for grant in tuple(self._grants.values()):
-            grant.quiet(now)
+            grant.settle()
             idle = now - self._used.get(grant.id, 0.0)
             if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED):
                 self._forget(grant)
@@ -286,13 +278,8 @@ class Gatekeeper:
                     self._forget(gone)
 
     def _forget(self, grant: OpenGrant) -> None:
-        """Nobody uses it: keep only what is in doubt, since a customer may come back tomorrow."""
         del self._grants[grant.id]
         self._used.pop(grant.id, None)
-        if doubts := grant.open_doubts():
-            self._doubts[grant.id] = doubts
-            if len(self._doubts) > CACHED:
-                self._doubts.popitem(last=False)
 
 
 @contextmanager

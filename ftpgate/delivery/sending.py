@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 
-from ftpgate.delivery.acknowledgement import Wire
+from ftpgate.net.tcp_info import TcpProbe
 
 UNSENT = 196_608
 """Bytes in the kernel's queue of a socket that have not been sent yet, above which it takes no more (TCP_NOTSENT_LOWAT). What
@@ -24,7 +24,7 @@ class PlainSink:
     __slots__ = ("_fd", "_socket", "wire")
 
     def __init__(self, sock: socket.socket) -> None:
-        self.wire = Wire(sock)
+        self.wire = TcpProbe(sock)
         self._socket = sock
         self._fd = sock.fileno()
         keep_queue_short(sock)
@@ -74,6 +74,13 @@ def cork(sock: socket.socket, on: bool) -> None:
     if hasattr(socket, "TCP_CORK"):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
+
+def flush(sock: socket.socket) -> None:
+    """Send what is held back now, full segment or not."""
+    cork(sock, False)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def reset(sock: socket.socket) -> None:

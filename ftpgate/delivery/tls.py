@@ -17,9 +17,9 @@ from typing import NamedTuple
 from cryptography import x509
 from OpenSSL import SSL
 
-from ftpgate.delivery.acknowledgement import Wire
 from ftpgate.delivery.sending import keep_queue_short
 from ftpgate.errors import UserError
+from ftpgate.net.tcp_info import TcpProbe
 from ftpgate.sentences import os_reason
 
 RECORD = 16_384
@@ -116,7 +116,7 @@ class TlsSink:
     __slots__ = ("_connection", "_kept", "_scratch", "_socket", "parting", "wire")
 
     def __init__(self, connection: SSL.Connection, sock: socket.socket, scratch: memoryview) -> None:
-        self.wire = Wire(sock, encrypted=True)
+        self.wire = TcpProbe(sock, encrypted=True)
         self.parting = False
         keep_queue_short(sock)
         self._connection = connection

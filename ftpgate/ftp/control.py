@@ -47,7 +47,8 @@ class GateFTPHandler(Moving):
         super().__init__(sock, server)
         if sink is not None:
             self.take_for_secure(sink)
-        self.arrived = self._stranger_since = self._heard
+        self._stranger_since = self._heard
+        server.gate.engine.newcomers.add(self.peer, self, self._heard)
         server.sessions.add(self)
         server.gate.connections += 1
         server.gate.sessions += 1
@@ -204,6 +205,7 @@ class GateFTPHandler(Moving):
         self.drop_handshake()
         AsyncChat.close(self)
         self.server.sessions.discard(self)
+        self.server.gate.engine.newcomers.discard(self.peer, self)
         self.server.gate.connections -= 1
         self.server.gate.sessions -= 1
         self._order = None

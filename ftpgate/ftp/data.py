@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.delivery import sending
 from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.credit import Phase
 from ftpgate.delivery.engine import STALLED, Engine
+from ftpgate.delivery.sections import Part
 from ftpgate.delivery.tls import PATIENCE
-from ftpgate.delivery.transfer import Sink, Span, Transfer
+from ftpgate.delivery.transfer import Sink, Transfer
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ _EDGE = getattr(select, "EPOLLET", 0)
 class Owner(Protocol):
     """The session, as its data channel sees it."""
 
-    arrived: float
-    """When its control connection came, by the monotonic clock."""
     lingering: int
     """Its connections that are acknowledged and not closed yet."""
 
@@ -66,8 +65,8 @@ class DataChannel:
     """A connected data socket, registered with the loop from its first moment, so that a hang-up is seen at once."""
 
     __slots__ = (
-        "_answered", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop", "_owner", "_rest",
-        "_since", "_taken", "_transfer", "_waits", "sink", "socket",
+        "_answered", "_corks", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop",
+        "_owner", "_rest", "_since", "_taken", "_transfer", "_waits", "sink", "socket",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, sink: Sink, owner: Owner, loop: IOLoop, lingering: Lingering) -> None:
@@ -90,14 +89,12 @@ class DataChannel:
         """Does our end give the client's the first turn (`tls.PATIENCE`)?"""
         self._since = 0.0
         self._taken = 0
+        self._corks = False
+        """Are partial segments held back while more follows?"""
         self._deferred = False
         """Something has arrived that cannot be read while the sink is owing: until then the loop would report it for ever."""
         self._events = loop.READ
         loop.register(self._fileno, self, self._events)
-
-    @property
-    def arrived(self) -> float:
-        return self._owner.arrived
 
     @property
     def busy(self) -> bool:
@@ -114,12 +111,12 @@ class DataChannel:
         """Send a file or zip from byte `offset` to its end, as it is stored."""
         if grant.customer.paced or self.sink.wire.encrypted:  # the last segment of TLS has to go before its FIN does
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not grant.customer.paced:
-            sending.cork(self.socket, True)
+        self._corks = not grant.customer.paced
+        self.hold_partial_segments(True)
         self._waits = self.sink.wire.encrypted
-        span = Span(leaf.resource, offset, leaf.resource.size)
+        part = Part(leaf.resource, offset, leaf.resource.size)
         transfer = engine.start(
-            self, grant, (span,), item=leaf.item.id, path=leaf.path, protocol=protocol, peer=peer, client=client
+            self, grant, (part,), item=leaf.item.id, path=leaf.path, protocol=protocol, peer=peer, client=client
         )
         if transfer.outcome is None:
             self._transfer = transfer
@@ -135,9 +132,11 @@ class DataChannel:
     def abort(self) -> None:
         """End what is being sent, by reset; the owner hears of it as of any other cut.
 
-        What is written to its end is not reset but heard to its end: lftp says ABOR as soon as it has read the last byte.
+        What is written to its end, or to a line, is not reset but heard to its end: lftp says ABOR as soon as it has read what it
+        wants.
         """
         if self._transfer is not None and self._transfer.credit.phase is not Phase.SENDING:
+            self._transfer.detach()
             self._transfer.look(time.monotonic())
             if not self._answered:
                 self._answered = True
@@ -163,7 +162,10 @@ class DataChannel:
         self._owner.data_failed(self, outcome)
 
     def forsake(self) -> None:
-        """The session has ended. What is not written yet ends as well (RFC 959 section 3.2); what is, is heard to its end."""
+        """The session has ended. What is not written yet ends as well (RFC 959 section 3.2).
+
+        What is written to its end, or stands at a line, is heard to its end: aria2 and axel close the control connection first.
+        """
         transfer, self._answered = self._transfer, True
         if transfer is None:
             self.close()
@@ -171,6 +173,7 @@ class DataChannel:
             sending.reset(self.socket)
             transfer.cut()
         else:
+            transfer.detach()
             self._linger()
 
     def still_taken(self, now: float) -> None:
@@ -203,6 +206,12 @@ class DataChannel:
     def watch_writable(self, on: bool) -> None:
         self._watch(writable=on)
 
+    def hold_partial_segments(self, on: bool) -> None:
+        if not on:
+            sending.flush(self.socket)
+        elif self._corks:
+            sending.cork(self.socket, True)
+
     def transfer_written(self, transfer: Transfer) -> None:
         self._transfer = transfer
         if self._waits:
@@ -223,6 +232,10 @@ class DataChannel:
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         self._transfer = None
+        if outcome == "stopped" and not self._answered:
+            self._answered = True
+            self.close()
+            return self._owner.data_failed(self, "cut")
         if not self._answered:
             return self.fail(outcome)
         if not self._finished:
@@ -257,7 +270,7 @@ class DataChannel:
     def handle_write_event(self) -> None:
         if self._lines is not None:
             self._send_lines()
-        elif self._transfer is not None and self._transfer.credit.phase is Phase.SENDING:
+        elif self._transfer is not None and self._transfer.credit.phase in (Phase.SENDING, Phase.AT_LINE):
             self._transfer.writable()
         else:
             self._finish()

@@ -259,6 +259,7 @@ class Moving(Secured):
         assert self._grant is not None
         if self._grant.status.state is GrantState.REVOKED:  # since it was promised, when no transfer was there to be ended
             return channel.fail("revoked")
+        self.server.gate.engine.newcomers.discard(self.peer, self)
         channel.send_file(
             self.server.gate.engine, self._grant, order.what, order.offset,
             protocol="ftps" if channel.sink.wire.encrypted else "ftp", peer=self.peer, client=self.client,

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 
 from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.credit import Phase
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.http.carrier import Body, BodyCarrier, State
@@ -20,6 +19,7 @@ from ftpgate.http.front import Front, Visit
 from ftpgate.http.messages import Answer, Request, RequestTimeout, Sent, chunk, head
 from ftpgate.http.pages import error_answer
 from ftpgate.http.parser import HEAD_LIMIT, take_head
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 HEADER_TIMEOUT = 20.0
@@ -40,6 +40,9 @@ UNSETTLED = 256
 """Bodies of one connection that are written and not settled yet: a client that sends requests ahead waits here."""
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
+CLOSES_FROM = 256 * 1024
+"""Bytes of a body from which it ends the connection. A fast connection's window hides megabytes, so that one which is kept open
+proves nothing; when the connection ends with the body, the client's own end follows, and that does."""
 STREAM_BUFFER = 65_536
 """Bytes that the kernel keeps of a stream of events for a viewer who does not read on."""
 
@@ -54,7 +57,7 @@ class HttpConnection(BodyCarrier):
 
     def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str) -> None:
         super().__init__(front, sock, sink, peer)
-        self._since = self.arrived
+        self._since = time.monotonic()
         self._buffer = bytearray()
         self._out: memoryview | None = None
         """What of an answer the kernel has not taken yet."""
@@ -75,6 +78,7 @@ class HttpConnection(BodyCarrier):
         self._serving = False
         self._discarded = 0
         front.enter(self)
+        front.gate.engine.newcomers.add(peer, self, self._since)
         front.gate.loop.register(self._fileno, self, front.gate.loop.READ)
 
     def handle_read_event(self) -> None:
@@ -137,7 +141,7 @@ class HttpConnection(BodyCarrier):
         if self._transfers:
             for transfer in tuple(self._transfers):
                 transfer.look(now)
-            self._piped = any(transfer.credit.phase is Phase.SETTLING for transfer in self._transfers)
+            self._piped = any(transfer.credit.phase is Phase.AWAITING_ACK for transfer in self._transfers)
 
     def _discard(self) -> None:
         try:
@@ -192,6 +196,8 @@ class HttpConnection(BodyCarrier):
         if not self._piped:
             for transfer in tuple(self._transfers):
                 transfer.next_request()
+        if not self._used:
+            self._front.gate.engine.newcomers.discard(self.peer, self)
         self._used = True
         self._piped = True  # whatever else is in the buffer by now
         self._keep_alive = request.keep_alive
@@ -227,6 +233,8 @@ class HttpConnection(BodyCarrier):
         self._visit = None
         self._chunked = False
         if not self._request.is_head:
+            if answer.length >= CLOSES_FROM:
+                self._keep_alive = False
             client = self._request.header("user-agent") or ""
             self._body = Body(grant, leaf, answer.parts, answer.length, client)
         self._send(self._head(answer))
@@ -342,9 +350,14 @@ class HttpConnection(BodyCarrier):
         elif self._transfers and self.sink.wire.encrypted:
             # A close_notify is data. A client that has counted its bytes and closes without reading it, as axel does with
             # a segment when all are there, resets the connection, and nobody could tell that from a cut.
-            return  # until the body is settled
+            return  # until the body is acknowledged, and a little longer
         else:
             self._finish()
+
+    def _end_too(self) -> None:
+        if self.state is State.LINGERING and not self._fin:
+            self._finish()
+            self._watch()
 
     def _finish(self) -> None:
         """End our side, now or when there is room for its last words."""
@@ -406,5 +419,6 @@ class HttpConnection(BodyCarrier):
         visit, self._visit = self._visit, None
         self._shut()
         self._front.leave(self)
+        self._front.gate.engine.newcomers.discard(self.peer, self)
         if visit is not None:
             visit.closed()

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from ftpgate.coverage import SpanSet
 from ftpgate.delivery.alarm import Alarm, CallLater
 from ftpgate.delivery.files import OffLoop
 from ftpgate.errors import GateError
-from ftpgate.grants import Batch, Bridge, Delivered, Doubt, GrantStatus, TransferRecord
+from ftpgate.grants import Batch, Bridge, Delivered, GrantStatus, TransferRecord
+from ftpgate.proof.segments import Evidence
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class LedgerWriter:
         self._alarm = Alarm(call_later, self._write)
         self._spans: dict[tuple[str, int], SpanSet] = {}
         self._records: deque[TransferRecord] = deque()
-        self._doubtful: set[str] = set()
+        self._segments: dict[str, Evidence] = {}
+        self._settled: set[str] = set()
         self._uses: dict[bytes, float] = {}
         self._writing: Batch | None = None
         self._began = self._written_at = 0.0
@@ -64,8 +66,6 @@ class LedgerWriter:
         self.transactions = 0
         self.changed: Callable[[Sequence[GrantStatus]], None] = lambda statuses: None
         """Told, on the loop, of grants whose state changed by what was written."""
-        self.doubts: Callable[[str], Iterable[Doubt]] = lambda grant: ()
-        """Asked for the zones of doubt of a grant that is being written."""
 
     @property
     def backlog(self) -> int:
@@ -90,14 +90,22 @@ class LedgerWriter:
             self._records.popleft()
             self._lost += 1
         self._records.append(record)
-        self._doubtful.add(record.grant)
         self._schedule()
+
+    def segment(self, evidence: Evidence) -> None:
+        self._segments[evidence.id] = evidence
+        self._schedule()
+
+    def settled(self, segment: str) -> None:
+        if self._segments.pop(segment, None) is None:
+            self._settled.add(segment)
+            self._schedule()
 
     def used(self, token: bytes) -> None:
         if len(self._uses) < USES or token in self._uses:
             self._uses[token] = time.time()
 
-    def hurry(self) -> None:
+    def flush_soon(self) -> None:
         if not self._pause:
             self._schedule(now=True)
 
@@ -116,15 +124,15 @@ class LedgerWriter:
         self._alarm.within(0.0 if now else max(rest, GATHER))
 
     def _write(self) -> None:
-        if self._writing is not None or not (self._spans or self._records):
+        if self._writing is not None or not self._pending:
             return
         chosen = list(self._spans)[:ROWS]
         delivered = tuple(Delivered(grant, file, tuple(self._spans.pop((grant, file)))) for grant, file in chosen)
-        touched = {grant for grant, _ in chosen} | self._doubtful
-        self._doubtful = set()
         records = tuple(self._records.popleft() for _ in range(min(len(self._records), ROWS)))
         uses, self._uses = self._uses, {}
-        batch = Batch(delivered, tuple(doubt for grant in touched for doubt in self.doubts(grant)), records, uses)
+        segments, self._segments = tuple(self._segments.values()), {}
+        settled, self._settled = tuple(self._settled), set()
+        batch = Batch(delivered=delivered, segments=segments, settled=settled, transfers=records, uses=uses)
         self._writing = batch
         self._began = self._written_at = time.monotonic()
         try:
@@ -151,12 +159,17 @@ class LedgerWriter:
                 self.failing_since, self._pause, self._lost = None, 0.0, 0
             if statuses:
                 self.changed(statuses)
-        if self._spans or self._records:
+        if self._pending:
             self._schedule()
+
+    @property
+    def _pending(self) -> bool:
+        return bool(self._spans or self._records or self._segments or self._settled)
 
     def _put_back(self, batch: Batch) -> None:
         for delivered in batch.delivered:
             self._spans.setdefault((delivered.grant, delivered.file), SpanSet()).update(delivered.spans)
         self._records.extendleft(reversed(batch.transfers))
-        self._doubtful.update(doubt.grant for doubt in batch.doubts)
+        self._segments = {**{evidence.id: evidence for evidence in batch.segments}, **self._segments}
+        self._settled.update(batch.settled)
         self._uses = {**batch.uses, **self._uses}

@@ -21,7 +21,6 @@ from typing import Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
-from ftpgate.delivery.acknowledgement import TRUTHFUL
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.gate import Gate
@@ -30,6 +29,7 @@ from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.tls import Certificates, Loaded
 from ftpgate.errors import GateError, UserError
 from ftpgate.grants import Bridge, GateAddress
+from ftpgate.net.tcp_info import TRUTHFUL
 from ftpgate.process import logs
 from ftpgate.process.ledger import LedgerWriter
 from ftpgate.process.offloop import OffLoopThreads, Waker
@@ -122,12 +122,11 @@ class _Process:
         self.scribe = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
         self.ledger = LedgerWriter(self.bridge, self.id, self.scribe, loop.call_later)
         files = FileStore(settings.media_root, self.disk, self._report_changed)
-        self.engine = Engine(files, self.ledger, loop.call_later)
+        self.engine = Engine(files, self.ledger, loop.call_later, name=self.id)
         keeper = Gatekeeper(
             self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
         self.ledger.changed = keeper.changed
-        self.ledger.doubts = keeper.doubts
         self.gate = Gate(
             id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger,

@@ -190,7 +190,6 @@ class InProcessGate:
         parsed = load(given, directory=media)
         self.keeper = Gatekeeper(self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate)
         self.ledger.changed = self.keeper.changed
-        self.ledger.doubts = self.keeper.doubts
         self.gate = Gate(
             id="test", settings=parsed, loop=loop, engine=self.engine, gatekeeper=self.keeper, started_at=time.time(),
             most_connections=most_connections, ledger=self.ledger,

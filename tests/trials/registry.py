@@ -1,0 +1,16 @@
+"""All trials, in the order in which they run. A module of this folder with a `TRIAL` becomes one by its name here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from tests.trials.trial import Trial
+
+NAMES = ("managers", "cancelled", "players", "tails", "kills", "dead_link")
+
+
+def trials() -> dict[str, Trial]:
+    """Name -> trial."""
+    modules = {name: f"{__package__}.{name}" for name in NAMES}
+    return {name: import_module(module).TRIAL for name, module in modules.items() if find_spec(module)}
