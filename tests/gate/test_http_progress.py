@@ -118,6 +118,18 @@ def test_what_an_earlier_gate_left_unconfirmed_is_told_until_it_is_delivered(gat
     assert (found["unconfirmed"], [file["unconfirmed"] for file in found["files"]]) == (200, [[], [[400, 600]]])
 
 
+def test_what_a_client_leaves_unread_is_told_as_unconfirmed(gate: InProcessGate) -> None:
+    token = issue(gate)
+    assert state(gate, token)["items"][0]["unconfirmed"] == 0
+    client = connect(gate)
+    client.ask(f"/d/{token.reveal()}/Album/a.ogg", "Range: bytes=1000-60999")
+    wait_until(lambda: client.unread > 60_000, 20, "the range in the client's buffer")
+    client.reset()
+    wait_until(lambda: state(gate, token)["items"][0]["unconfirmed"] == 60_000, 10, "the end of the transfer")
+    (found,) = state(gate, token)["items"]
+    assert (found["delivered"], found["files"][0]["unconfirmed"]) == (0, [[1_000, 61_000]])
+
+
 def test_events_while_something_moves(gate: InProcessGate) -> None:
     token = issue(gate, rate=30_000)  # so slow that a transfer does not look at the kernel every second by itself
     with connect(gate) as viewer, connect(gate) as client:
