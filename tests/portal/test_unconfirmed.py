@@ -192,7 +192,7 @@ def test_an_expired_grant_is_confirmed_and_stays_expired(alice: User, grant: Gra
     let_expire(grant)
     assert complete_by_word(grant, salt, alice).proof == Proof.CUSTOMER
     grant.refresh_from_db()
-    assert grant.state == State.EXPIRED
+    assert grant.present_state is State.EXPIRED
     assert not CartItem.objects.exists()
 
 
@@ -218,7 +218,7 @@ def test_the_word_and_delivery_at_once_complete_once(locked: bool, monkeypatch: 
     grant, _ = make_grant(alice, salt)
     leave_unconfirmed(grant, salt, {1: (0, 10)})
     if not locked:
-        monkeypatch.setattr(by_word, "lock_grant", lambda grant: Grant.objects.get(pk=grant.pk))
+        monkeypatch.setattr(by_word, "lock_grants", lambda public_ids: list(Grant.objects.filter(public_id__in=public_ids)))
     looked, recorded = threading.Event(), threading.Event()
     errors: list[BaseException] = []
     real = by_word.complete

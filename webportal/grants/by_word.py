@@ -10,10 +10,9 @@ from django.utils.translation import gettext_noop
 from ftpgate.errors import UserError
 from webportal.accounts.models import User
 from webportal.catalogue.models import Item
-from webportal.grants.completion import complete
+from webportal.grants.completion import complete, lock_grants
 from webportal.grants.models import Grant, GrantItem, State
 from webportal.grants.selectors import details
-from webportal.grants.services import lock_grant
 from webportal.history.models import Completion, Proof
 
 
@@ -27,7 +26,10 @@ def complete_by_word(grant: Grant, item: Item, user: User) -> Completion:
     Raises:
         UserError: the grant is another user's, was revoked or does not hold the item, or the item lacks bytes that were not sent.
     """
-    grant = lock_grant(grant)
+    locked = lock_grants([grant.public_id])
+    if not locked:
+        raise UserError(f"the grant {grant} is gone", "look it up again")
+    (grant,) = locked
     if grant.user_id != user.pk:
         raise UserError(f"the grant {grant} is not {user}'s", "only its own customer can say that everything was received")
     entry = GrantItem.objects.filter(grant=grant, item=item).select_related("grant", "completion").first()

@@ -57,7 +57,7 @@ def add_token(grant: Grant, *, made_for: str = "") -> Token:
     Raises:
         UserError: the grant opens nothing any more.
     """
-    grant, now = lock_grant(grant), timezone.now()
+    grant, now = _locked(grant), timezone.now()
     _check_serving(grant)
     live = GrantToken.objects.filter(grant=grant, dead_at=None).order_by(Coalesce("last_used_at", "made_at").desc(), "-pk")
     giving_way = list(live.values_list("pk", flat=True)[MOST_LIVE_TOKENS - 1 :])
@@ -72,7 +72,7 @@ def replace_tokens(grant: Grant, *, made_for: str = "") -> Token:
     Raises:
         UserError: the grant opens nothing any more.
     """
-    grant, now = lock_grant(grant), timezone.now()
+    grant, now = _locked(grant), timezone.now()
     _check_serving(grant)
     GrantToken.objects.filter(grant=grant, dead_at=None).update(dead_at=now)
     return _new_token(grant, made_for, now)
@@ -85,7 +85,7 @@ def revoke_grant(grant: Grant) -> Grant:
     Raises:
         UserError: the grant is complete or has expired: it ends by itself.
     """
-    grant = lock_grant(grant)
+    grant = _locked(grant)
     if grant.state != State.REVOKED:
         _move(grant, State.REVOKED, "nothing needs to be revoked: its links end by themselves")
     return grant
@@ -99,7 +99,7 @@ def renew_grant(grant: Grant, *, expires_at: datetime) -> Grant:
         UserError: the grant is complete or revoked, all of it was delivered, what was not is off the disk, or the expiry has
             passed.
     """
-    grant = lock_grant(grant)
+    grant = _locked(grant)
     _check_expiry(expires_at, timezone.now())
     if grant.state != State.OPEN:
         again = "issue a new grant with: ftpgate grant issue"
@@ -144,7 +144,7 @@ def _new_token(grant: Grant, made_for: str, now: datetime) -> Token:
     return token
 
 
-def lock_grant(grant: Grant) -> Grant:
+def _locked(grant: Grant) -> Grant:
     """The grant as it is now, locked, its expiry written down."""
     write_down_expiry([grant.pk], timezone.now())
     locked = lock_grants([grant.public_id])
