@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 Document = dict[str, Any]
@@ -52,11 +52,20 @@ def _grant_show(document: Document) -> Iterator[str]:
     yield f"grant {document['grant']} of {document['user']}: {document['state']}"
     yield f"  issued {document['issued_at']}, expires {document['expires_at']}, complete {document['completed_at'] or 'not yet'}"
     for item in document["items"]:
-        done = "complete" if item["complete"] else f"{_bytes(item['delivered'])} of {_bytes(item['bytes'])}"
+        done = _complete(item) if item["complete"] else f"{_bytes(item['delivered'])} of {_bytes(item['bytes'])}"
         yield f"  {item['id']} {item['folder']}: {done}"
         for file in item["files"]:
-            covered = sum(end - start for start, end in file["covered"])
-            yield f"    {_percent(covered, file['bytes']):>4}  {file['path']}"
+            unconfirmed = _total(file["unconfirmed"])
+            note = f" ({_bytes(unconfirmed)} unconfirmed)" if unconfirmed else ""
+            yield f"    {_percent(_total(file['covered']), file['bytes']):>4}  {file['path']}{note}"
+
+
+def _complete(item: Document) -> str:
+    return "complete, confirmed by the customer" if item["proof"] == "customer" else "complete"
+
+
+def _total(ranges: Iterable[Sequence[int]]) -> int:
+    return sum(end - start for start, end in ranges)
 
 
 def _grant_state(document: Document) -> Iterator[str]:
@@ -72,6 +81,8 @@ def _receipt_verify(document: Document) -> Iterator[str]:
     yield f"  item   {' - '.join(part for part in (item['artist'], item['title']) if part)}, {_bytes(receipt['bytes'])}"
     yield f"  to     {receipt['user']['name']}, under the grant {receipt['grant']}"
     yield f"  whole  {receipt['completed_at']}"
+    # Receipts of earlier versions name no proof: all that they tell of was delivered.
+    yield f"  proof  {'confirmed by the customer' if receipt.get('proof') == 'customer' else 'delivery'}"
 
 
 def _status(document: Document) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.coverage import Span, SpanSet
@@ -246,18 +246,17 @@ class OpenGrant:
             if reconciler.idle:
                 del self._followed[key]
 
-    def unconfirmed(self, file: int) -> Iterator[Span]:
-        """The ranges of a file that were sent, without proof that they were read, and not delivered since."""
-        spans = SpanSet()
-        for evidence in self._left.values():
-            spans.update(evidence.unconfirmed.get(file, ()))
+    def unconfirmed(self) -> dict[int, SpanSet]:
+        """By `File.id`: what was sent, without proof that it was read, and not delivered since; files without it are left out."""
+        sent = [evidence.unconfirmed for evidence in self._left.values()]
         for followed in self._followed.values():
-            if any(file == other.id for other in followed.resource.files):
-                for segment in followed.reconciler.unconfirmed():
-                    spans.update(_unconfirmed(followed.resource, segment).get(file, ()))
-        covered = self.coverage.get(file) or SpanSet()
-        for start, end in spans:
-            yield from covered.missing(start, end)
+            sent += [_unconfirmed(followed.resource, segment) for segment in followed.reconciler.unconfirmed()]
+        merged: dict[int, SpanSet] = {}
+        for ranges in sent:
+            for file, spans in ranges.items():
+                merged.setdefault(file, SpanSet()).update(spans)
+        apart = ((file, spans.without(self.coverage.get(file) or SpanSet())) for file, spans in merged.items())
+        return {file: spans for file, spans in apart if spans}
 
     def credit(self, resource: Resource, start: int, end: int) -> None:
         """Bytes `[start, end)` of `resource` were delivered."""

@@ -28,6 +28,7 @@ from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
 from ftpgate.process.ledger import LedgerWriter
 from ftpgate.process.offloop import OffLoopThreads, Waker
+from ftpgate.proof.segments import Evidence
 from ftpgate.settings import Address, load
 from ftpgate.tokens import Token, new_grant_id
 from tests.support.certificates import Certificate
@@ -90,6 +91,12 @@ class MemoryShop:
         with self._lock:
             del self._grants[grant]
             self._tokens = {digest: of for digest, of in self._tokens.items() if of != grant}
+
+    def leave(self, segment: Evidence) -> None:
+        """A segment that an earlier gate left without proof."""
+        with self._lock:
+            held = self._grants[segment.grant]
+            self._grants[segment.grant] = replace(held, segments=(*held.segments, segment))
 
     def status(self, grant: str) -> GrantStatus:
         with self._lock:

@@ -118,6 +118,12 @@ class GrantItem(models.Model):
         completion = getattr(self, "completion", None)
         return completion.completed_at if completion else None
 
+    @property
+    def proof(self) -> str | None:
+        """What its completion rests on, a `webportal.history.models.Proof`, or None. Select `completion` along with it."""
+        completion = getattr(self, "completion", None)
+        return completion.proof if completion else None
+
 
 class GrantToken(models.Model):
     """One token, as its SHA-256 only. A dead one is kept, so that it is told from one that never was."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -17,7 +18,7 @@ from django.utils.translation import gettext, ngettext
 
 from webportal.accounts.models import User
 from webportal.grants.models import Grant, State
-from webportal.history.models import Completion
+from webportal.history.models import Completion, Proof
 from webportal.notices.models import Notice
 from webportal.pages.addresses import portal_address
 
@@ -120,7 +121,8 @@ def _message(user: User, notices: Sequence[Notice]) -> EmailMessage | None:
     with translation.override(user.language or settings.LANGUAGE_CODE), timezone.override(user.time_zone or None):
         context = {
             "user": user,
-            "arrived": [{"item": row.grant_item.item, "address": portal_address(_receipt(row))} for row in completions],
+            "arrived": [_told(row) for row in completions if row.proof == Proof.DELIVERED],
+            "by_word": [_told(row) for row in completions if row.proof == Proof.CUSTOMER],
             "expiring": [
                 {
                     "items": [entry.item for entry in grant.grant_items.all() if entry.completed_at is None],
@@ -139,6 +141,8 @@ def _message(user: User, notices: Sequence[Notice]) -> EmailMessage | None:
 def _subject(completions: Sequence[Completion], expiring: Sequence[Grant]) -> str:
     if len(completions) == 1:
         title = " ".join(completions[0].grant_item.item.title.split())[:150]
+        if completions[0].proof == Proof.CUSTOMER:
+            return gettext("“%(title)s” is received, as you confirmed") % {"title": title}
         return gettext("“%(title)s” has arrived") % {"title": title}
     if completions:
         return ngettext("%(count)d item has arrived", "%(count)d items have arrived", len(completions)) % {
@@ -147,6 +151,7 @@ def _subject(completions: Sequence[Completion], expiring: Sequence[Grant]) -> st
     return gettext("Your download links expire soon")
 
 
-def _receipt(row: Completion) -> str:
+def _told(row: Completion) -> dict[str, Any]:
     entry = row.grant_item
-    return reverse("receipt", args=(entry.grant.public_id, entry.item.public_id))
+    receipt = reverse("receipt", args=(entry.grant.public_id, entry.item.public_id))
+    return {"item": entry.item, "address": portal_address(receipt)}
