@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.support.tools import CACHE
 from tests.trials.counting import Row
-from tests.trials.judging import Judge, Story
+from tests.trials.judging import PROMPT, Judge, Story
 from tests.trials.lab import Lab, Target
 from tests.trials.spans import common
 
@@ -110,7 +110,7 @@ class Crowd:
         self._rows = rows
         self._ever = ever
         self.blind = False
-        """Look at nothing: the database is away."""
+        """Look at nothing: the database is away. Until `see_again`."""
         self._running: list[_Client] = []
         self._looked_at: list[_Client] = []
 
@@ -139,6 +139,12 @@ class Crowd:
     def finish(self) -> None:
         while self.busy:
             self.step()
+
+    def see_again(self) -> None:
+        """The database is back; the time of those that have ended counts from now."""
+        self.blind = False
+        for client in self._looked_at:
+            client.ended_at = time.monotonic()
 
     def look_at_all(self) -> None:
         """Look at the grants of all whose programs have ended, or pause."""
@@ -187,16 +193,18 @@ class Crowd:
             client.process.close()
 
     def _look(self, client: _Client) -> None:
-        story = client.story or client.paused
+        story, now = client.story or client.paused, time.monotonic()
         if story is not None and not self.blind:
-            client.judge.look(self._lab.show(client.target.grant), story.read(), story.taken(), time.monotonic())
+            client.judge.look(self._lab.show(client.target.grant), story.read(), story.taken(), now)
 
     def _look_again(self, client: _Client) -> None:
         story = client.story
         assert story is not None
         self._look(client)
         now = time.monotonic()
-        client.next_look = now + (0.1 if story.held_at is not None and now < story.held_at + 3 else 1.0)
+        client.next_look = now + max(0.1, min(now - client.ended_at, 2.0) / 2)
+        if story.held_at is not None and now < story.held_at + PROMPT < client.next_look:
+            client.next_look = story.held_at + PROMPT
         if self.blind:
             return
         over = now > client.ended_at + (SURE if story.held_at is None else self._ever)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.trials.crowd import Crowd, Job, Talk
+from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.manager import Manager, Stop, draw_manner
 from tests.trials.trial import Run, Trial, draw_rate, draw_size, paced
@@ -45,7 +45,7 @@ def _draw(rng: random.Random, seed: str) -> Job:
 
 
 def run(trial: Run) -> None:
-    Crowd(trial.labs.shared(), trial.rows).run(trial.jobs(_draw), 8, trial.until)
+    trial.crowd().run(trial.jobs(_draw), 8, trial.until)
 
 
 TRIAL = Trial(

@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from tests.trials.crowd import Crowd, Job, Talk
+from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.spans import less
 from tests.trials.trial import Run, Trial, draw_size
@@ -84,7 +84,7 @@ def _draw(rng: random.Random, seed: str) -> Job:
 
 
 def run(trial: Run) -> None:
-    Crowd(trial.labs.shared(), trial.rows).run(trial.jobs(_draw), 10, trial.until)
+    trial.crowd().run(trial.jobs(_draw), 10, trial.until)
 
 
 TRIAL = Trial("Media players that skip forward by 0.1 to 2 MB, two to eight times, and at times back.", run, 50, 400)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tests.trials.crowd import Crowd, Job, Talk
+from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.trial import Run, Trial, draw_rate, draw_size
 from tests.trials.wire import draw_wire
@@ -40,7 +40,7 @@ def _draw(rng: random.Random, seed: str) -> Job:
 
 
 def run(trial: Run) -> None:
-    Crowd(trial.labs.shared(), trial.rows).run(trial.jobs(_draw), 24, trial.until)
+    trial.crowd().run(trial.jobs(_draw), 24, trial.until)
 
 
 TRIAL = Trial("Clients that leave the last 30 kB to 1.2 MB unread for 3 s and then close, some half-closed before.", run, 45, 300)
