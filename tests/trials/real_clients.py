@@ -88,7 +88,7 @@ KINDS: dict[str, tuple[str, str, Fetch]] = {
 """Name of the row -> program, protocol, how it is run."""
 
 
-def _behaviour(kind: str) -> Behaviour:
+def behaviour(kind: str) -> Behaviour:
     _, protocol, fetch = KINDS[kind]
 
     def fetches(target: Target, rng: random.Random, talk: Talk) -> None:
@@ -105,7 +105,7 @@ def _behaviour(kind: str) -> Behaviour:
 
 def _draw(rng: random.Random, seed: str) -> Job:
     rate = draw_rate(rng)
-    return Job("", seed, draw_size(rng, rate, 4), rate, _behaviour("curl, http"), SECONDS + 10)
+    return Job("", seed, draw_size(rng, rate, 4), rate, behaviour("curl, http"), SECONDS + 10)
 
 
 def run(trial: Run) -> None:
@@ -126,7 +126,7 @@ def run(trial: Run) -> None:
 def _batch(trial: Run, crowd: Crowd, kind: str, jobs: Iterator[Job]) -> None:
     lab = trial.labs.shared()
     before = lab.metric("ftpgate_acknowledged_bytes")
-    chosen = [replace(job, row=kind, behaviour=_behaviour(kind)) for job in islice(jobs, AT_ONCE)]
+    chosen = [replace(job, row=kind, behaviour=behaviour(kind)) for job in islice(jobs, AT_ONCE)]
     crowd.run(chosen, AT_ONCE, float("inf"))
     lab.settle()
     row = trial.rows.setdefault(kind, Row(kind))
