@@ -14,7 +14,7 @@ def gives_up(target: Target, rng: random.Random, talk: Talk) -> None:
     manager = draw_manager(target, rng, talk)
     for left in reversed(range(rng.choice([1, 1, 2]))):
         if manager.session(draw_stop(rng, target.size)):
-            manager.end()
+            manager.end(talk)
             break
         if left:
             talk.pause(rng.choice([0.1, 1.0, 3.0]) * rng.random())

@@ -26,8 +26,6 @@ EVER = 10.0
 """Seconds after which a client that holds all and is not complete is missed."""
 SURE = 5.0
 """Seconds after which nothing is credited any more to a client that has gone."""
-PAUSED = 0.4
-"""Seconds between two looks at a grant whose client pauses."""
 WRONG = CACHE / "trials" / "wrong.jsonl"
 """Every client that was missed, over-credited or failed, with what it had read: to be looked at."""
 _fork = multiprocessing.get_context("fork")  # this process has one thread; a forked child has nothing to import
@@ -47,6 +45,13 @@ class Talk:
     def __init__(self, pipe: Connection, story: Story) -> None:
         self._pipe = pipe
         self.story = story
+
+    def holds_all(self, seconds: float = 0.0) -> None:
+        """It has read its last byte just now, and leaves its connections open for a while."""
+        self.story.held_at = time.monotonic()
+        if seconds:
+            self._pipe.send(("pause", self.story))
+            time.sleep(seconds)
 
     def pause(self, seconds: float) -> None:
         """Do nothing for a while: no connection is open, so that what is credited can be compared with what was read."""
@@ -88,6 +93,7 @@ class _Client:
         self.judge = Judge(target.size)
         self.story: Story | None = None
         self.paused: Story | None = None
+        self.paused_at = 0.0
         self.next_look = 0.0
         self.late_at = now + job.seconds + 5
         self.ended_at = 0.0
@@ -164,7 +170,7 @@ class Crowd:
                 client.process.kill()  # the pipe ends, and it has failed
             elif client.paused is not None and now >= client.next_look:
                 self._look(client)
-                client.next_look = now + PAUSED
+                client.next_look = _next_look(now, client.paused_at, client.paused.held_at)
         for client in tuple(self._looked_at):
             if now >= client.next_look:
                 self._look_again(client)
@@ -175,7 +181,7 @@ class Crowd:
         except (EOFError, OSError):
             what, told = "end", Story(failed="it did not end in time, and was killed")
         if what == "pause":
-            client.paused, client.next_look = told, time.monotonic() + PAUSED
+            client.paused, client.paused_at, client.next_look = told, time.monotonic(), 0.0
         elif what == "go":
             self._look(client)
             client.paused = None
@@ -202,9 +208,7 @@ class Crowd:
         assert story is not None
         self._look(client)
         now = time.monotonic()
-        client.next_look = now + max(0.1, min(now - client.ended_at, 2.0) / 2)
-        if story.held_at is not None and now < story.held_at + PROMPT < client.next_look:
-            client.next_look = story.held_at + PROMPT
+        client.next_look = _next_look(now, client.ended_at, story.held_at)
         if self.blind:
             return
         over = now > client.ended_at + (SURE if story.held_at is None else self._ever)
@@ -233,6 +237,12 @@ class Crowd:
             WRONG.parent.mkdir(parents=True, exist_ok=True)
             with WRONG.open("a") as file:
                 file.write(json.dumps(note) + "\n")
+
+
+def _next_look(now: float, since: float, held_at: float | None) -> float:
+    """Often at first, and just when a client that holds all is to be complete."""
+    following = now + max(0.1, min(now - since, 2.0) / 2)
+    return held_at + PROMPT if held_at is not None and now < held_at + PROMPT < following else following
 
 
 def _live(job: Job, target: Target, pipe: Connection) -> None:

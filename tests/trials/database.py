@@ -29,7 +29,7 @@ def one_stream(target: Target, rng: random.Random, talk: Talk) -> None:
     if not stream.read_to(target.size):
         raise ConnectionError(f"the connection broke at {stream.position} of {target.size}")
     stream.say_goodbye()
-    talk.story.held_at = time.monotonic()
+    talk.holds_all()
 
 
 BEHAVIOURS: tuple[Behaviour, ...] = (one_stream, resumes)

@@ -36,7 +36,7 @@ def resumes(target: Target, rng: random.Random, talk: Talk) -> None:
         talk.pause(rng.choice([0.0, 0.05, 0.3, 1.0, 2.0, 4.0]) * rng.random())
     else:
         manager.session()
-    manager.end()
+    manager.end(talk)
 
 
 def _draw(rng: random.Random, seed: str) -> Job:
@@ -49,5 +49,5 @@ def run(trial: Run) -> None:
 
 
 TRIAL = Trial(
-    "Managers with 2 to 16 connections, stopped up to three times at random and resumed from what they hold.", run, 90, 600
+    "Managers with 2 to 16 connections, stopped up to three times at random and resumed from what they hold.", run, 80, 600
 )

@@ -75,7 +75,7 @@ def skips(target: Target, rng: random.Random, talk: Talk) -> None:
         stream.leave(reset=manner.reset)
     talk.story.skipped = less(skipped, talk.story.read())
     if not less([(0, target.size)], talk.story.read()):
-        talk.story.held_at = time.monotonic()
+        talk.holds_all()
 
 
 def _draw(rng: random.Random, seed: str) -> Job:

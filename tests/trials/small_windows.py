@@ -48,8 +48,7 @@ def reads_all(target: Target, rng: random.Random, talk: Talk) -> None:
     stream, manner = _begins(target, rng, talk)
     if not _read(stream, target.size, manner):
         raise ConnectionError(f"the connection broke at {stream.position} of {target.size}")
-    talk.story.held_at = time.monotonic()
-    time.sleep(rng.choice([0, 0, 2.5]))
+    talk.holds_all(rng.choice([0, 0, 2.5]))
     stream.say_goodbye()
 
 
