@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from tests.trials.trial import Trial
 
 NAMES = (
-    "real_clients", "managers", "cancelled", "players", "tails", "small_windows", "kills", "database", "far_links", "dead_link",
+    "real_clients", "managers", "cancelled", "players", "tails", "customers", "small_windows", "kills", "database",
+    "far_links", "dead_link",
 )  # fmt: skip
 
 

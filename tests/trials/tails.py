@@ -12,6 +12,8 @@ from tests.trials.wire import draw_wire
 
 TAILS = (30_000, 1_200_000)
 """Bytes left unread."""
+SMALL = (60_000, 100_000)
+"""Bytes of files of which a part, or nothing, is read."""
 IDLE = 3.0
 """Seconds for which they lie."""
 
@@ -19,7 +21,7 @@ IDLE = 3.0
 def leaves_the_end(target: Target, rng: random.Random, talk: Talk) -> None:
     """Closes with data unread, which is a reset on Linux; or ends its sending early, before it reads or before it waits."""
     wire = draw_wire(rng, target, talk.story)
-    tail = min(rng.randrange(*TAILS), target.size)
+    tail = min(rng.randrange(*TAILS), target.size)  # of a small file, all of it
     half_closes = rng.choice(["never", "never", "at once", "before it waits"])
     step, reset = rng.choice([4_096, 65_536, 262_144]), rng.random() < 0.2
     talk.story.manner = f"{wire.protocol}, {tail} bytes unread, half-closes {half_closes}, reads {step}"
@@ -36,6 +38,8 @@ def leaves_the_end(target: Target, rng: random.Random, talk: Talk) -> None:
 
 def _draw(rng: random.Random, seed: str) -> Job:
     rate = draw_rate(rng)
+    if rng.random() < 0.25:
+        return Job("unread small files", seed, rng.choice(SMALL), rate, leaves_the_end)
     return Job("unread tails", seed, draw_size(rng, rate, 4), rate, leaves_the_end)
 
 
