@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.trials.crowd import Crowd, Job, Talk
+from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.managers import draw_manager, draw_stop
 from tests.trials.trial import Run, Trial, draw_rate, draw_size
@@ -14,7 +14,7 @@ def gives_up(target: Target, rng: random.Random, talk: Talk) -> None:
     manager = draw_manager(target, rng, talk)
     for left in reversed(range(rng.choice([1, 1, 2]))):
         if manager.session(draw_stop(rng, target.size)):
-            manager.end()
+            manager.end(talk)
             break
         if left:
             talk.pause(rng.choice([0.1, 1.0, 3.0]) * rng.random())
@@ -26,7 +26,7 @@ def _draw(rng: random.Random, seed: str) -> Job:
 
 
 def run(trial: Run) -> None:
-    Crowd(trial.labs.shared(), trial.rows).run(trial.jobs(_draw), 8, trial.until)
+    trial.crowd().run(trial.jobs(_draw), 8, trial.until)
 
 
 TRIAL = Trial("The same managers, cancelled for good: nothing is complete, nothing that was not read is credited.", run, 50, 400)

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.support.tools import CACHE
 from tests.trials.counting import Row
-from tests.trials.judging import Judge, Story
+from tests.trials.judging import PROMPT, Judge, Story
 from tests.trials.lab import Lab, Target
 from tests.trials.spans import common
 
@@ -26,8 +26,6 @@ EVER = 10.0
 """Seconds after which a client that holds all and is not complete is missed."""
 SURE = 5.0
 """Seconds after which nothing is credited any more to a client that has gone."""
-PAUSED = 0.4
-"""Seconds between two looks at a grant whose client pauses."""
 WRONG = CACHE / "trials" / "wrong.jsonl"
 """Every client that was missed, over-credited or failed, with what it had read: to be looked at."""
 _fork = multiprocessing.get_context("fork")  # this process has one thread; a forked child has nothing to import
@@ -47,6 +45,13 @@ class Talk:
     def __init__(self, pipe: Connection, story: Story) -> None:
         self._pipe = pipe
         self.story = story
+
+    def holds_all(self, seconds: float = 0.0) -> None:
+        """It has read its last byte just now, and leaves its connections open for a while."""
+        self.story.held_at = time.monotonic()
+        if seconds:
+            self._pipe.send(("pause", self.story))
+            time.sleep(seconds)
 
     def pause(self, seconds: float) -> None:
         """Do nothing for a while: no connection is open, so that what is credited can be compared with what was read."""
@@ -88,6 +93,7 @@ class _Client:
         self.judge = Judge(target.size)
         self.story: Story | None = None
         self.paused: Story | None = None
+        self.paused_at = 0.0
         self.next_look = 0.0
         self.late_at = now + job.seconds + 5
         self.ended_at = 0.0
@@ -110,7 +116,7 @@ class Crowd:
         self._rows = rows
         self._ever = ever
         self.blind = False
-        """Look at nothing: the database is away."""
+        """Look at nothing: the database is away. Until `see_again`."""
         self._running: list[_Client] = []
         self._looked_at: list[_Client] = []
 
@@ -140,6 +146,12 @@ class Crowd:
         while self.busy:
             self.step()
 
+    def see_again(self) -> None:
+        """The database is back; the time of those that have ended counts from now."""
+        self.blind = False
+        for client in self._looked_at:
+            client.ended_at = time.monotonic()
+
     def look_at_all(self) -> None:
         """Look at the grants of all whose programs have ended, or pause."""
         for client in (*self._running, *self._looked_at):
@@ -158,7 +170,7 @@ class Crowd:
                 client.process.kill()  # the pipe ends, and it has failed
             elif client.paused is not None and now >= client.next_look:
                 self._look(client)
-                client.next_look = now + PAUSED
+                client.next_look = _next_look(now, client.paused_at, client.paused.held_at)
         for client in tuple(self._looked_at):
             if now >= client.next_look:
                 self._look_again(client)
@@ -169,7 +181,7 @@ class Crowd:
         except (EOFError, OSError):
             what, told = "end", Story(failed="it did not end in time, and was killed")
         if what == "pause":
-            client.paused, client.next_look = told, time.monotonic() + PAUSED
+            client.paused, client.paused_at, client.next_look = told, time.monotonic(), 0.0
         elif what == "go":
             self._look(client)
             client.paused = None
@@ -187,16 +199,16 @@ class Crowd:
             client.process.close()
 
     def _look(self, client: _Client) -> None:
-        story = client.story or client.paused
+        story, now = client.story or client.paused, time.monotonic()
         if story is not None and not self.blind:
-            client.judge.look(self._lab.show(client.target.grant), story.read(), story.taken(), time.monotonic())
+            client.judge.look(self._lab.show(client.target.grant), story.read(), story.taken(), now)
 
     def _look_again(self, client: _Client) -> None:
         story = client.story
         assert story is not None
         self._look(client)
         now = time.monotonic()
-        client.next_look = now + (0.1 if story.held_at is not None and now < story.held_at + 3 else 1.0)
+        client.next_look = _next_look(now, client.ended_at, story.held_at)
         if self.blind:
             return
         over = now > client.ended_at + (SURE if story.held_at is None else self._ever)
@@ -225,6 +237,12 @@ class Crowd:
             WRONG.parent.mkdir(parents=True, exist_ok=True)
             with WRONG.open("a") as file:
                 file.write(json.dumps(note) + "\n")
+
+
+def _next_look(now: float, since: float, held_at: float | None) -> float:
+    """Often at first, and just when a client that holds all is to be complete."""
+    following = now + max(0.1, min(now - since, 2.0) / 2)
+    return held_at + PROMPT if held_at is not None and now < held_at + PROMPT < following else following
 
 
 def _live(job: Job, target: Target, pipe: Connection) -> None:

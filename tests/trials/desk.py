@@ -65,15 +65,12 @@ class Desk:
         process, self._process = self._process, None
         if process is None:
             return
+        process.kill()  # to the end of its input it would wait in vain: clients were forked meanwhile, and have the pipe too
+        process.wait()
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
     def __enter__(self) -> Desk:
         return self

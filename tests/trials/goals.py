@@ -90,7 +90,7 @@ def _lost(rows: Rows) -> Outcome:
     found = _chosen(rows, ["database"])
     if not found:
         return NOT_MEASURED
-    lost, credited = (sum(row.more.get(name, 0) for row in found) for name in ("bytes lost", "bytes credited before"))
+    lost, credited = (sum(row.more.get(name, 0) for row in found) for name in ("bytes lost", "bytes credited meanwhile"))
     return Outcome(f"{lost:,} of {credited:,} = {_percent(lost / max(credited, 1))} %", lost == 0 and credited > 0)
 
 

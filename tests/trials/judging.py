@@ -92,7 +92,9 @@ class Judge:
 
     def verdict(self, story: Story) -> Verdict:
         held = not self.lacking(story.read())
-        prompt = self._complete_at is not None and story.held_at is not None and self._complete_at - story.held_at <= PROMPT
+        prompt = (
+            self._complete_at is not None and story.held_at is not None and self._complete_at - story.held_at <= PROMPT + 0.05
+        )
         return Verdict(
             held=held,
             complete=self._complete,

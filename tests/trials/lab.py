@@ -79,7 +79,10 @@ class Lab:
         for name, rate in RATES.items():
             self.desk.json("tier", "set", name, "--rate", rate)
 
-    def start(self) -> None:
+    def start(self, *sizes: int) -> None:
+        """Start its gate, with items of these sizes there already."""
+        for size in sizes:
+            self._item(size)
         self.site.start()
 
     @property
@@ -155,13 +158,24 @@ class Labs:
         """The one, on SQLite, for trials that break nothing; its gate runs."""
         if self._shared is None:
             self._shared = self.make("sqlite")
-            self._shared.start()
+            self._shared.start(*SIZES)
         return self._shared
 
-    def make(self, kind: str, settings: Mapping[str, str] | None = None) -> Lab:
-        """Another one on a database of that kind, its gate not started; whoever makes it closes it, early if possible."""
+    def own_postgres(self) -> PostgresServer:
+        """Another server, to be stopped and started."""
+        return self._stack.enter_context(PostgresServer())
+
+    def make(self, kind: str, settings: Mapping[str, str] | None = None, server: PostgresServer | None = None) -> Lab:
+        """Another one on a database of that kind, its gate not started; whoever makes it closes it, early if possible.
+
+        Args:
+            server: of PostgreSQL, where it is not to be the shared one.
+        """
         self._made += 1
-        lab = Lab(self._folder / f"lab{self._made}", self.databases.migrated(kind), settings)
+        folder = self._folder / f"lab{self._made}"
+        folder.mkdir()
+        databases = self.databases if server is None else Databases(folder, lambda: server)
+        lab = Lab(folder, databases.migrated(kind), settings)
         self._stack.callback(lab.close)
         return lab
 

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from tests.trials.crowd import Talk
 from tests.trials.judging import Story
 from tests.trials.spans import less
 from tests.trials.wire import Stream, Wire, close
@@ -132,13 +133,11 @@ class Manager:
                     return False
                 self._begin_pieces(theirs)
                 self._turn(selector, ours, began + stop.seconds)
-        self.story.held_at = time.monotonic()
         return True
 
-    def end(self) -> None:
-        """Everything is held: close what is open."""
-        if self.manner.stays:
-            time.sleep(self.manner.stays)
+    def end(self, talk: Talk) -> None:
+        """Everything is held, just now: close what is open."""
+        talk.holds_all(self.manner.stays)
         for stream in self._streams.values():
             stream.leave()
         self._streams.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.trials.crowd import Crowd, Job, Talk
+from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.manager import Manager, Stop, draw_manner
 from tests.trials.trial import Run, Trial, draw_rate, draw_size, paced
@@ -36,7 +36,7 @@ def resumes(target: Target, rng: random.Random, talk: Talk) -> None:
         talk.pause(rng.choice([0.0, 0.05, 0.3, 1.0, 2.0, 4.0]) * rng.random())
     else:
         manager.session()
-    manager.end()
+    manager.end(talk)
 
 
 def _draw(rng: random.Random, seed: str) -> Job:
@@ -45,9 +45,9 @@ def _draw(rng: random.Random, seed: str) -> Job:
 
 
 def run(trial: Run) -> None:
-    Crowd(trial.labs.shared(), trial.rows).run(trial.jobs(_draw), 8, trial.until)
+    trial.crowd().run(trial.jobs(_draw), 8, trial.until)
 
 
 TRIAL = Trial(
-    "Managers with 2 to 16 connections, stopped up to three times at random and resumed from what they hold.", run, 90, 600
+    "Managers with 2 to 16 connections, stopped up to three times at random and resumed from what they hold.", run, 80, 600
 )

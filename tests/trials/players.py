@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from tests.trials.crowd import Crowd, Job, Talk
+from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.spans import less
 from tests.trials.trial import Run, Trial, draw_size
@@ -75,7 +75,7 @@ def skips(target: Target, rng: random.Random, talk: Talk) -> None:
         stream.leave(reset=manner.reset)
     talk.story.skipped = less(skipped, talk.story.read())
     if not less([(0, target.size)], talk.story.read()):
-        talk.story.held_at = time.monotonic()
+        talk.holds_all()
 
 
 def _draw(rng: random.Random, seed: str) -> Job:
@@ -84,7 +84,7 @@ def _draw(rng: random.Random, seed: str) -> Job:
 
 
 def run(trial: Run) -> None:
-    Crowd(trial.labs.shared(), trial.rows).run(trial.jobs(_draw), 10, trial.until)
+    trial.crowd().run(trial.jobs(_draw), 10, trial.until)
 
 
 TRIAL = Trial("Media players that skip forward by 0.1 to 2 MB, two to eight times, and at times back.", run, 50, 400)

@@ -7,7 +7,10 @@ from importlib.util import find_spec
 
 from tests.trials.trial import Trial
 
-NAMES = ("managers", "cancelled", "players", "tails", "kills", "dead_link")
+NAMES = (
+    "real_clients", "managers", "cancelled", "players", "tails", "customers", "small_windows", "kills", "database",
+    "far_links", "dead_link",
+)  # fmt: skip
 
 
 def trials() -> dict[str, Trial]:

@@ -28,21 +28,22 @@ _HEAD = (
 )  # fmt: skip
 
 
-def measured(run: Run, took: float) -> dict[str, Any]:
-    """What is kept of a trial's run."""
+def measured(run: Run, took: float, others: float) -> dict[str, Any]:
+    """What is kept of a trial's run. `others`: the share of the processors that everything else on the machine took."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(), "machine": machine(), "seed": run.seed, "long": run.long, "seconds": round(took),
+        "others": round(others, 2),
         "rows": [asdict(row) for row in run.rows.values()], "notes": run.notes,
     }  # fmt: skip
 
 
-def keep(found: Mapping[str, Mapping[str, Any]], state: str, page: Path) -> None:
-    """Put what was measured beside the page, in place of what the same trials gave for this state of the code before."""
+def keep(name: str, found: Mapping[str, Any], state: str, page: Path) -> None:
+    """Put what a trial gave beside the page, in place of what it gave for this state of the code before."""
     path = page.parent / "results" / f"{state}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"state": state, "trials": {}}
-    document["trials"] |= found
+    document["trials"][name] = found
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -135,6 +136,7 @@ def _figures(document: Mapping[str, Any]) -> Iterator[str]:
         about = f"{known[name].about} " if name in known else ""
         how = f"--only {name} --seed {trial['seed']}{' --long' if trial['long'] else ''}"
         when = f"{trial['seconds']} s, commit {trial['commit']}, {trial['at'][:10]}; {trial['machine']}"
+        when += f"; others took {trial['others']:.0%} of the processors"
         yield f"{about}`python -m tests.trials {how}`, {when}."
         yield ""
         if rows:

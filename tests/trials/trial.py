@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.trials.counting import Row
-from tests.trials.crowd import Job
+from tests.trials.crowd import Crowd, Job
 from tests.trials.lab import RATES, SIZES, Labs
 
 BYTES_PER_SECOND = {"1 MB/s": 1e6, "5 MB/s": 5e6, "20 MB/s": 20e6, "unlimited": 1e9}
@@ -46,6 +46,12 @@ class Run:
     @property
     def until(self) -> float:
         return self.began + self.seconds
+
+    def crowd(self) -> Crowd:
+        """At the lab that all share; the time begins now."""
+        lab = self.labs.shared()
+        self.began = time.monotonic()
+        return Crowd(lab, self.rows)
 
     def jobs(self, draw: Callable[[random.Random, str], Job]) -> Iterator[Job]:
         """Endless clients, each drawn from a seed of its own: the run's, the trial's name, the client's number."""
