@@ -12,9 +12,14 @@ import socket
 import struct
 import sys
 import termios
+import time
 from typing import NamedTuple
 
+from ftpgate.delivery.silence import BACKED_OFF, SILENCE, extended, is_shut, set_silence
+
 _FIELDS = struct.Struct("=56xI60xQ16xI80xI")  # last_ack_recv, bytes_acked, notsent_bytes, snd_wnd
+_TIMER = struct.Struct("=4xB19xI16xI")  # backoff, unacked, last_data_sent
+_BACKOFF = 4  # where that byte is
 _OUTQ = b"\0" * 4
 TRUTHFUL = sys.platform == "linux"
 """Without Linux's `TCP_INFO` only an orderly end or a next request credits anything: the degraded mode."""
@@ -41,6 +46,14 @@ NARROW = 128 * 1024
 is read in bursts makes its buffer larger. Then it conceals as much as if it had just widened from nothing."""
 LEAST_CONCEALED = 128 * 1024
 """Bytes that a wide window conceals at the least. Measured: 300 kB behind one of 138 kB, which was shut again and again."""
+
+
+def silence_of(sock: socket.socket) -> float:
+    """Seconds since the client has acknowledged anything, a probe included; 0 where the system does not tell."""
+    if not TRUTHFUL:
+        return 0.0
+    milliseconds: int = _FIELDS.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232))[0]
+    return milliseconds / 1000
 
 
 class Look(NamedTuple):
@@ -119,7 +132,7 @@ class Wire(Window):
         encrypted: is there TLS between?
     """
 
-    __slots__ = ("_base", "ahead", "encrypted", "socket", "written")
+    __slots__ = ("_base", "_shut_at", "ahead", "encrypted", "socket", "written")
 
     def __init__(self, sock: socket.socket, *, encrypted: bool = False, written: int = 0) -> None:
         """`written`: bytes of plain data that went out before (an HTTP connection counts from its first)."""
@@ -128,6 +141,8 @@ class Wire(Window):
         self.ahead = 0
         self.encrypted = encrypted
         self._base = window = 0
+        self._shut_at: float | None = None
+        """Since when its window keeps data back, while the kernel is told to wait for it."""
         if TRUTHFUL:
             _, acknowledged, _, window = _FIELDS.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232))
             self._base = acknowledged - written
@@ -137,9 +152,10 @@ class Wire(Window):
         """Ask the kernel. Works until the socket is closed, after a reset too."""
         if not TRUTHFUL:
             return Look(self.written, self.written, 0, 0, self.written, 0.0, False)
-        silence, acknowledged, unsent, window = _FIELDS.unpack_from(
-            self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
-        )
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+        silence, acknowledged, unsent, window = _FIELDS.unpack_from(info)
+        if info[_BACKOFF] >= BACKED_OFF or self._shut_at is not None:
+            self._wait_for_window(info, window, silence / 1000)
         if self.encrypted:
             acknowledged = self.written - self.queued()
             unsent -= unsent >> 6  # ciphertext, less its overhead: `sent` is an upper bound
@@ -154,6 +170,18 @@ class Wire(Window):
         overhead = max(OVERHEAD_TLS, untouched >> 1) if self.encrypted else max(OVERHEAD, untouched >> 2)
         untouched = max(untouched - overhead, 0)
         return Look(acknowledged, unread, hidden, untouched, sent, silence / 1000, unread <= max(OPEN, self._peak >> 3))
+
+    def _wait_for_window(self, info: bytes, window: int, silence: float) -> None:
+        """Have the kernel wait for a client that answers with a shut window; a transfer has its own limit for that."""
+        backoff, in_flight, idle = _TIMER.unpack_from(info)
+        if is_shut(backoff, in_flight, window):
+            now = time.monotonic()
+            if self._shut_at is None:
+                self._shut_at = now - idle / 1000
+            set_silence(self.socket, extended(now - self._shut_at, silence))
+        elif self._shut_at is not None:
+            self._shut_at = None
+            set_silence(self.socket, SILENCE)
 
     def queued(self) -> int:
         """Bytes that the kernel holds and the client has not acknowledged (SIOCOUTQ)."""

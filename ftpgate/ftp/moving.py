@@ -11,8 +11,10 @@ from functools import partial
 from typing import NamedTuple
 
 from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.delivery.acknowledgement import silence_of
 from ftpgate.delivery.handshake import Handshake
 from ftpgate.delivery.sending import PlainSink
+from ftpgate.delivery.silence import PROBE_AFTER, PROBE_EVERY
 from ftpgate.delivery.tls import HandshakeError, TlsSink
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import BadRequest, GateError, RangeNotSatisfiable, Unavailable
@@ -29,6 +31,9 @@ _log = logging.getLogger(__name__)
 
 CONNECT_WITHIN = 30.0
 """Seconds in which a data connection has to come about once something is to be sent, and that a passive port waits."""
+
+UNANSWERED = PROBE_AFTER + PROBE_EVERY / 2
+"""Seconds of silence on a control connection that mean that the kernel's question (keep-alive) was not answered."""
 
 _FAILURES = {
     "cut": "426 Connection closed; transfer aborted.",
@@ -281,6 +286,9 @@ class Moving(Secured):
 
     def data_failed(self, channel: DataChannel, outcome: str) -> None:
         self._data = None
+        if channel.lost and silence_of(self.socket) > UNANSWERED:
+            self.close()  # a reply would only be waited for as long again
+            return
         self._moved(_FAILURES[outcome])
 
     def data_closed(self, channel: DataChannel) -> None:
