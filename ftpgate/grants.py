@@ -79,6 +79,8 @@ class GrantStatus:
     """`Token.digest()` of the tokens that still open this grant."""
     revision: int = 0
     """Another one as soon as files of the grant have other time stamps than before: a gate that holds it looks it up anew."""
+    as_of: float | None = field(default=None, compare=False)
+    """When this was read, by the database's clock, which the gate compares with its own; None where that is this machine's."""
 
     def opens(self, now: float, grace: float) -> bool:
         """May new transfers start? `complete` keeps serving for `grace` seconds; expiry counts at once."""

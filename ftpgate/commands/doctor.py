@@ -6,12 +6,14 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ftpgate import settings as settings_module
+from ftpgate.clock import MEND
 from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
 from ftpgate.delivery.tls import Certificates
@@ -68,10 +70,15 @@ def _checks() -> Iterator[tuple[str, Check]]:
 
     yield "bridge", load
     holders: dict[str, str] = {}
+    gates: list[dict[str, Any]] = []
     if shop is not None:
         yield from shop.checks()
         with suppress(UserError):  # the checks of the shop have said why
-            holders = _holders(shop, settings)
+            started = shop.running_gates()
+            gates = status(started)["gates"]
+            holders = _holders(shop, settings, started, {gate["id"] for gate in gates})
+    for gate in gates:
+        yield f"clock of the gate {gate['id']}", partial(_gate_clock, gate)
     for name, address in _addresses(settings).items():
         yield f"port of {name}", _port_check(name, address, holders.get(str(address)))
 
@@ -113,6 +120,12 @@ def _clock() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def _gate_clock(gate: dict[str, Any]) -> str:
+    if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
+        raise UserError(f"it cannot be trusted and nothing expires: {wrong}", MEND)
+    return "it can be trusted"
+
+
 def _addresses(settings: Settings) -> dict[str, Address]:
     named = {
         "FTP": settings.ftp, "HTTP": settings.http, "FTPS": settings.ftps, "HTTPS": settings.https,
@@ -121,10 +134,8 @@ def _addresses(settings: Settings) -> dict[str, Address]:
     return {name: address for name, address in named.items() if address is not None}
 
 
-def _holders(shop: Shop, settings: Settings) -> dict[str, str]:
+def _holders(shop: Shop, settings: Settings, started: Sequence[dict[str, Any]], answering: Collection[str]) -> dict[str, str]:
     """Who of us listens where just now, by address."""
-    started = shop.running_gates()
-    answering = {gate["id"] for gate in status(started)["gates"]}
     found = {
         gate[name]: f"the gate {gate['id']}"
         for gate in started

@@ -92,6 +92,8 @@ def _status(document: Document) -> Iterator[str]:
             f"{gate['connections']} connections, {gate['transfers']} transfers, {_bytes(gate['bytes_per_s'])}/s, "
             f"{_bytes(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
         )
+        if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
+            yield f"  its clock cannot be trusted and nothing expires: {wrong}"
     if not document["gates"]:
         yield "no gate answers"
     for transfer in document["transfers"]:

@@ -77,6 +77,8 @@ class Gate:
             return "stopping"
         if self.ledger.failing_since is not None or self.ledger.hangs:
             return "the database does not answer"
+        if wrong := self.gatekeeper.clock.wrong():
+            return f"the clock cannot be trusted and nothing expires: {wrong}"
         return ""
 
     def link(self, protocol: str) -> str | None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
+from ftpgate.clock import ClockGuard
 from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant, Throttle
 from ftpgate.delivery.alarm import CallLater
 from ftpgate.delivery.files import OffLoop
@@ -58,11 +59,14 @@ class Gatekeeper:
         call_later: the loop's.
         grace: seconds that a complete grant keeps serving.
         total_rate: bytes a second of all customers together; 0 for no limit.
+        clock: by which grants expire.
     """
 
     def __init__(
-        self, bridge: Bridge, offloop: OffLoop, ledger: Ledger, call_later: CallLater, *, grace: float, total_rate: int = 0
-    ) -> None:
+        self, bridge: Bridge, offloop: OffLoop, ledger: Ledger, call_later: CallLater, *,
+        grace: float, total_rate: int = 0, clock: ClockGuard | None = None,
+    ) -> None:  # fmt: skip
+        self.clock = clock or ClockGuard()
         self._bridge = bridge
         self._offloop = offloop
         self._ledger = ledger
@@ -94,7 +98,7 @@ class Gatekeeper:
             return self._wrong(peer, answer)
         digest = token.digest()
         held = self._grants.get(token.grant)
-        if held is not None and digest in held.status.live_tokens and not held.status.expired(time.time()):
+        if held is not None and digest in held.status.live_tokens and not held.status.expired(self.clock.expiry_time()):
             return self._admitted(held, digest, answer)
         self._look_up(digest, lambda: self._bridge.look_up(token), peer, answer)
 
@@ -126,7 +130,7 @@ class Gatekeeper:
         nothing is asked for anew. Only the shop's own pages get here, so that costs no stranger's look-ups.
         """
         held = self._grants.get(name)
-        if held is not None and held.status.opens(time.time(), self._grace):
+        if held is not None and held.status.opens(self.clock.expiry_time(), self._grace):
             return self._opened(held, answer)
         self._look_up(name, lambda: self._bridge.look_up_grant(name), peer, answer)
 
@@ -138,7 +142,7 @@ class Gatekeeper:
         """
         if digest is not None and digest not in grant.status.live_tokens:
             raise DeadToken()
-        grant.check_open(time.time(), self._grace)
+        grant.check_open(self.clock.expiry_time(), self._grace)
 
     def grants(self) -> Sequence[OpenGrant]:
         """The grants in the cache."""
@@ -160,14 +164,17 @@ class Gatekeeper:
             waiting.append(client)
             return
         try:
-            self._offloop.submit(ask, lambda grant, error: self._found(key, grant, error))
+            self._offloop.submit(ask, lambda grant, error: self._found(key, grant, error, client.since))
         except GateError as error:
             return answer(None, error)
         self.look_ups += 1
         self._waiting[key] = [client]
 
-    def _found(self, key: bytes | str, grant: Grant | None, error: GateError | None) -> None:
-        held = None if grant is None else self._keep(grant)
+    def _found(self, key: bytes | str, grant: Grant | None, error: GateError | None, asked_at: float) -> None:
+        held = None
+        if grant is not None:
+            self._hear_clock(grant.status, asked_at)
+            held = self._keep(grant)
         for peer, answer, _ in self._waiting.pop(key, ()):
             with _alone():
                 if error is not None:
@@ -246,11 +253,13 @@ class Gatekeeper:
     def _refresh(self) -> None:
         self._call_later(REFRESH_EVERY, self._refresh)
         now = time.monotonic()
+        self.clock.tell(_log)
+        asked_about = 1 if self.clock.wrong() else 0  # a grant at the least, for its status tells the database's time
         self._send_away(now)
         for grant in tuple(self._grants.values()):
             grant.settle()
             idle = now - self._used.get(grant.id, 0.0)
-            if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED):
+            if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED) and len(self._grants) > asked_about:
                 self._forget(grant)
         named = {grant.customer.name for grant in self._grants.values()}
         for customer in tuple(self._customers.values()):
@@ -260,15 +269,21 @@ class Gatekeeper:
             return
         names = tuple(self._grants)
         try:
-            self._offloop.submit(lambda: self._bridge.refresh(names), lambda found, error: self._refreshed(names, found, error))
+            self._offloop.submit(
+                lambda: self._bridge.refresh(names), lambda found, error: self._refreshed(names, found, error, now)
+            )
             self._refreshing = True
         except GateError:
             pass  # the queue is full; in a second it is tried again
 
-    def _refreshed(self, names: Sequence[str], found: Sequence[GrantStatus] | None, error: GateError | None) -> None:
+    def _refreshed(
+        self, names: Sequence[str], found: Sequence[GrantStatus] | None, error: GateError | None, asked_at: float
+    ) -> None:
         self._refreshing = False
         if error is not None or found is None:
             return
+        if found:
+            self._hear_clock(found[0], asked_at)
         self.changed(found)
         there = {status.id for status in found}
         for name in names:
@@ -276,6 +291,10 @@ class Gatekeeper:
                 gone.change(replace(gone.status, state=GrantState.REVOKED))
                 if not gone.in_use:
                     self._forget(gone)
+
+    def _hear_clock(self, status: GrantStatus, asked_at: float) -> None:
+        if status.as_of is not None:
+            self.clock.heard(status.as_of, time.monotonic() - asked_at)
 
     def _forget(self, grant: OpenGrant) -> None:
         del self._grants[grant.id]

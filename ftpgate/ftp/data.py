@@ -9,6 +9,7 @@ open a while, because the way in which the client ends it tells whether the last
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import socket
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_NO_ANSWER = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
+"""What the kernel says when it gives up: the latter two where a router, or the machine's own network, has told it why."""
 LINGER = 10.0
 """Seconds without any sign of the client reading on, after which an acknowledged connection is closed."""
 LINGERING = 4_096
@@ -66,7 +69,7 @@ class DataChannel:
 
     __slots__ = (
         "_answered", "_corks", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop",
-        "_owner", "_rest", "_since", "_taken", "_transfer", "_waits", "sink", "socket",
+        "_owner", "_rest", "_since", "_taken", "_transfer", "_waits", "lost", "sink", "socket",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, sink: Sink, owner: Owner, loop: IOLoop, lingering: Lingering) -> None:
@@ -79,6 +82,8 @@ class DataChannel:
         self._transfer: Transfer | None = None
         self._lines: Iterator[bytes] | None = None
         self._rest = b""
+        self.lost = False
+        """Has the kernel given up waiting for an answer of the client's machine?"""
         self._answered = False
         """Has the session given its last reply for what was sent here?"""
         self._ended = False
@@ -258,8 +263,8 @@ class DataChannel:
             received = self.sink.recv(65_536)
         except BlockingIOError:
             return
-        except OSError:
-            return self._broken()
+        except OSError as error:
+            return self._broken(error.errno)
         if received:
             return  # nobody has asked for it
         self._ended = True
@@ -280,8 +285,8 @@ class DataChannel:
     def handle_close(self) -> None:
         """The poll has seen an error, or both halves ended. It catches nothing that is raised here."""
         try:
-            if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                self._broken()
+            if error := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._broken(error)
             elif not self._ended:
                 self.handle_read_event()
         except Exception:
@@ -355,7 +360,8 @@ class DataChannel:
         self._since = time.monotonic()
         self._lingering.add(self, self._owner)
 
-    def _broken(self) -> None:
+    def _broken(self, error: int | None = None) -> None:
+        self.lost = error in _NO_ANSWER
         if self._transfer is not None:
             self._transfer.cut()
         elif self._lines is not None:

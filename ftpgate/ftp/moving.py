@@ -23,12 +23,17 @@ from ftpgate.ftp.dialogue import Turn
 from ftpgate.ftp.filesystem import GrantFS, fact_lines, list_lines, name_lines
 from ftpgate.ftp.security import Secured
 from ftpgate.grants import GrantState
+from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY
+from ftpgate.net.tcp_info import silence_of
 from ftpgate.tree import Folder, Leaf
 
 _log = logging.getLogger(__name__)
 
 CONNECT_WITHIN = 30.0
 """Seconds in which a data connection has to come about once something is to be sent, and that a passive port waits."""
+
+UNANSWERED = PROBE_AFTER + PROBE_EVERY / 2
+"""Seconds of silence on a control connection that mean that the kernel's question (keep-alive) was not answered."""
 
 _FAILURES = {
     "cut": "426 Connection closed; transfer aborted.",
@@ -282,6 +287,9 @@ class Moving(Secured):
 
     def data_failed(self, channel: DataChannel, outcome: str) -> None:
         self._data = None
+        if channel.lost and silence_of(self.socket) > UNANSWERED:
+            self.close()  # a reply would only be waited for as long again
+            return
         self._moved(_FAILURES[outcome])
 
     def data_closed(self, channel: DataChannel) -> None:

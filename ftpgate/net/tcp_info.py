@@ -11,13 +11,19 @@ import socket
 import struct
 import sys
 import termios
+import time
 
+from ftpgate.net.silence import BACKED_OFF, SILENCE, extended, is_shut, set_silence
 from ftpgate.proof.window import TcpSnapshot, Window
 
 _FIELDS = struct.Struct("=B55xI60xQ16xI80xI")
 """tcpi_state, tcpi_last_ack_recv, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd"""
 _CLOSED = 7
 """TCP_CLOSE (include/net/tcp_states.h): the state of a socket that was reset, or whose peer is gone, until we close it."""
+_TIMER = struct.Struct("=4xB19xI16xI")
+"""tcpi_backoff, tcpi_unacked, tcpi_last_data_sent"""
+_BACKOFF = 4
+"""Where tcpi_backoff is."""
 _OUTQ = b"\0" * 4
 
 
@@ -31,6 +37,14 @@ def _told() -> bool:
 
 TRUTHFUL = _told()
 """Elsewhere than on Linux 5.4 and newer only an orderly end or a next request credits anything: the degraded mode."""
+
+
+def silence_of(sock: socket.socket) -> float:
+    """Seconds since the client has acknowledged anything, a probe included; 0 where the system does not tell."""
+    if not TRUTHFUL:
+        return 0.0
+    milliseconds: int = _FIELDS.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size))[1]
+    return milliseconds / 1000
 
 
 class TcpProbe(Window):
@@ -47,7 +61,7 @@ class TcpProbe(Window):
         encrypted: is there TLS between?
     """
 
-    __slots__ = ("_base", "ahead", "encrypted", "socket", "written")
+    __slots__ = ("_base", "_shut_at", "ahead", "encrypted", "socket", "written")
 
     def __init__(self, sock: socket.socket, *, encrypted: bool = False, written: int = 0) -> None:
         """`written`: bytes of plain data that went out before (an HTTP connection counts from its first)."""
@@ -56,8 +70,10 @@ class TcpProbe(Window):
         self.ahead = 0
         self.encrypted = encrypted
         self._base = width = 0
+        self._shut_at: float | None = None
+        """Since when its window keeps data back, while the kernel is told to wait for it."""
         if TRUTHFUL:
-            _, _, acknowledged, _, width = self._ask()
+            _, _, acknowledged, _, width = _FIELDS.unpack_from(self._ask())
             self._base = acknowledged - written
         super().__init__(width, written)
 
@@ -65,7 +81,10 @@ class TcpProbe(Window):
         """Ask the kernel. Works until the socket is closed, after a reset too."""
         if not TRUTHFUL:
             return TcpSnapshot(self.written, self.written, 0, 0, self.written, 0.0, False)
-        state, silence, acknowledged, unsent, width = self._ask()
+        info = self._ask()
+        state, silence, acknowledged, unsent, width = _FIELDS.unpack_from(info)
+        if info[_BACKOFF] >= BACKED_OFF or self._shut_at is not None:
+            self._wait_for_window(info, width, silence / 1000)
         if self.encrypted:
             acknowledged = self.written - self.queued()
             unsent -= unsent >> 6  # ciphertext, less its overhead: `sent` is an upper bound
@@ -96,8 +115,17 @@ class TcpProbe(Window):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 30)
 
-    def _ask(self) -> tuple[int, int, int, int, int]:
-        answer: tuple[int, int, int, int, int] = _FIELDS.unpack_from(
-            self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
-        )
-        return answer
+    def _ask(self) -> bytes:
+        return self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)
+
+    def _wait_for_window(self, info: bytes, width: int, silence: float) -> None:
+        """Have the kernel wait for a client that answers with a shut window; a transfer has its own limit for that."""
+        backoff, in_flight, idle = _TIMER.unpack_from(info)
+        if is_shut(backoff, in_flight, width):
+            now = time.monotonic()
+            if self._shut_at is None:
+                self._shut_at = now - idle / 1000
+            set_silence(self.socket, extended(now - self._shut_at, silence))
+        elif self._shut_at is not None:
+            self._shut_at = None
+            set_silence(self.socket, SILENCE)

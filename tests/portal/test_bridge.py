@@ -60,6 +60,11 @@ def running_pid() -> Iterator[int]:
     process.wait()
 
 
+def asks_clock() -> bool:
+    """Does a round of statuses ask the database for its time?"""
+    return connection.vendor == "postgresql"
+
+
 def spans_of(grant: Grant, file: int) -> list[list[int]]:
     return Coverage.objects.get(grant=grant, file=file).spans
 
@@ -165,7 +170,7 @@ def test_refresh_tells_what_has_changed(bridge: Bridge, django_assert_num_querie
     let_expire(expired)
     user.tier.rate, user.tier.connections = 512_000, 3
     user.tier.save()
-    with django_assert_num_queries(1):  # type: ignore[operator]
+    with django_assert_num_queries(1 + asks_clock()):  # type: ignore[operator]
         found = {status.id: status for status in bridge.refresh([open_.public_id, revoked.public_id, expired.public_id, "gone"])}
     assert {id: status.state for id, status in found.items()} == {
         open_.public_id: GrantState.OPEN,
@@ -206,7 +211,7 @@ def test_refresh_of_a_thousand(bridge: Bridge, django_assert_num_queries: object
         for grant in grants
         for _ in range(2)
     )
-    with django_assert_num_queries(2):  # type: ignore[operator]
+    with django_assert_num_queries(2 + asks_clock()):  # type: ignore[operator]
         found = bridge.refresh([grant.public_id for grant in grants])
     assert len(found) == 1_000
     assert {len(status.live_tokens) for status in found} == {2}

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from pyftpdlib.ioloop import IOLoop
 
+from ftpgate.clock import ClockGuard
 from ftpgate.coverage import SpanSet
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
@@ -59,6 +60,8 @@ class MemoryShop:
         self.changed_files: dict[int, str] = {}
         self.look_ups = 0
         self.away = False
+        self.clock: Callable[[], float] | None = None
+        """Its database's, of a machine of its own; None for one without."""
 
     def issue(self, items: Sequence[Item], *, tier: Tier = DEFAULT_TIER, user: str = "user", expires_in: float = 3600) -> Token:
         """A new open grant; returns a token of it."""
@@ -125,12 +128,15 @@ class MemoryShop:
         if grant not in self._grants:
             return None
         covered = {file: tuple(spans) for (of, file), spans in self.covered.items() if of == grant}
-        return replace(self._grants[grant], covered=covered)
+        return replace(self._grants[grant], status=self._now(self._grants[grant].status), covered=covered)
+
+    def _now(self, status: GrantStatus) -> GrantStatus:
+        return replace(status, as_of=None if self.clock is None else self.clock())
 
     def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:
         self._check()
         with self._lock:
-            return [self._grants[grant].status for grant in grants if grant in self._grants]
+            return [self._now(self._grants[grant].status) for grant in grants if grant in self._grants]
 
     def record(self, gate: str, batch: Batch) -> Sequence[GrantStatus]:
         self._check()
@@ -146,7 +152,7 @@ class MemoryShop:
             files = [file for item in held.items for file in item.files if file.size]
             whole = all((spans := self.covered.get((name, file.id))) and spans.size == file.size for file in files)
             if whole and held.status.state is GrantState.OPEN:
-                status = replace(held.status, state=GrantState.COMPLETE, completed_at=time.time())
+                status = replace(held.status, state=GrantState.COMPLETE, completed_at=(self.clock or time.time)())
                 self._grants[name] = replace(held, status=status)
                 self.completed.append(name)
                 yield status
@@ -173,12 +179,14 @@ class InProcessGate:
         media: the media root; `item` imports a folder below it.
         listen: protocol to a front's `listen`: `{"http": ftpgate.http.listen}`. Ports are free ones of 127.0.0.1.
         settings: `FTPGATE_…` settings.
+        clock: by which grants expire.
         certificate: make one, so that fronts may speak TLS; it is this attribute then.
     """
 
     def __init__(
         self, media: Path, listen: Mapping[str, Callable[[Gate, Address], Listener]], *,
         settings: Mapping[str, str] | None = None, most_connections: int = 1_000, certificate: bool = False,
+        clock: ClockGuard | None = None,
     ) -> None:  # fmt: skip
         self.media = media
         self.shop = MemoryShop()
@@ -195,7 +203,9 @@ class InProcessGate:
             self.certificate = Certificate(media.parent)
             given |= {"FTPGATE_TLS_CERT": str(self.certificate.chain), "FTPGATE_TLS_KEY": str(self.certificate.key)}
         parsed = load(given, directory=media)
-        self.keeper = Gatekeeper(self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate)
+        self.keeper = Gatekeeper(
+            self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate, clock=clock
+        )
         self.ledger.changed = self.keeper.changed
         self.gate = Gate(
             id="test", settings=parsed, loop=loop, engine=self.engine, gatekeeper=self.keeper, started_at=time.time(),

@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.db.models import Aggregate, Case, Count, F, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
+from webportal import clock
 from webportal.accounts.models import User
 from webportal.api.models import ShopUser
 from webportal.catalogue.models import FileReport
@@ -159,7 +160,7 @@ def _software(transfers: QuerySet[Transfer]) -> tuple[Software, ...]:
     became = Case(
         When(grant__grant_items__completion__proof=Proof.DELIVERED, then=Value("complete")),
         When(grant__grant_items__completion__proof=Proof.CUSTOMER, then=Value("by_word")),
-        When(grant__state=State.OPEN, grant__expires_at__gt=timezone.now(), then=Value("waiting")),
+        When(grant__state=State.OPEN, grant__expires_at__gt=clock.expiry_time(), then=Value("waiting")),
         default=Value("abandoned"),
     )
     rows = (

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from ftpgate.errors import UserError
 from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
+from webportal import clock
 from webportal.grants import selectors, services
 from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, State
 from webportal.grants.showing import Ways
@@ -130,7 +131,7 @@ class GrantAdmin(Watched):
 
     @admin.action(description=_("Renew: open the links again, or for longer"), permissions=("change_grant",))
     def renew(self, request: HttpRequest, grants: QuerySet[Grant]) -> None:
-        expires_at = timezone.now() + timedelta(seconds=settings.FTPGATE.expires)
+        expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
         self._each(request, grants, gettext_noop("renewed"), lambda grant: services.renew_grant(grant, expires_at=expires_at))
 
     @admin.action(description=_("New token: more links of the same grant, shown once"), permissions=("change_grant",))
@@ -153,7 +154,7 @@ class GrantAdmin(Watched):
         if grant is None:
             return None
         items = [entry.item for entry in GrantItem.objects.filter(grant=grant).select_related("item").order_by("position")]
-        expires_at = timezone.now() + timedelta(seconds=settings.FTPGATE.expires)
+        expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
         try:
             with transaction.atomic():
                 again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=Sentence("staff"))

@@ -10,6 +10,7 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from webportal import clock
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import File
 from webportal.grants.models import Coverage, Grant, GrantItem, State
@@ -52,7 +53,7 @@ def complete(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> set[i
     for user, items in received.items():
         CartItem.objects.filter(user=user, item__in=items).delete()
     waiting = GrantItem.objects.filter(grant=OuterRef("pk"), completion=None)
-    ended = Grant.objects.in_state(State.OPEN, now).filter(~Exists(waiting), pk__in={entry.grant_id for entry in entries})
+    ended = Grant.objects.in_state(State.OPEN).filter(~Exists(waiting), pk__in={entry.grant_id for entry in entries})
     finished = set(ended.values_list("pk", flat=True))
     Grant.objects.filter(pk__in=finished).update(state=State.COMPLETE, completed_at=now)
     announce_items(entries, proof, now)
@@ -62,11 +63,15 @@ def complete(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> set[i
     return finished
 
 
-def write_down_expiry(grants: Collection[int], now: datetime) -> int:
+def write_down_expiry(grants: Collection[int]) -> int:
     """Make the derived state `expired` of these grants a stored one, and announce it; returns in how many it was not yet.
 
-    Within a transaction, wherever the grants' rows are locked and changed anyway.
+    Within a transaction, wherever the grants' rows are locked and changed anyway. By the database's clock, and not at all
+    while the clocks disagree: this is for good.
     """
+    now = clock.now()
+    if clock.guard.wrong():
+        return 0
     due = Grant.objects.select_for_update(no_key=True).filter(pk__in=grants, state=State.OPEN, expires_at__lte=now)
     expired = list(due.order_by("pk").values_list("pk", flat=True))
     if expired:
