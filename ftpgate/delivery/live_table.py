@@ -19,10 +19,11 @@ import fcntl
 import mmap
 import os
 import secrets
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from ftpgate.proof.segments import Evidence
 
@@ -54,15 +55,12 @@ _GET_FLAGS, _SET_FLAGS, _NO_COPY_ON_WRITE = 0x8008_6601, 0x4008_6602, 0x0080_000
 
 
 class LiveTable:
-    """The rows of one running gate.
+    """The rows of one running gate. It has none until `reserve` has made the file and `extend` has taken them.
 
-    All methods are called on the loop but `reserve`, which may block.
+    All methods are called on the loop but `hold` and `reserve`, which may block.
 
     Args:
-        path: the file to make, in a folder that exists.
-
-    Raises:
-        OSError: it cannot be made, or not be locked.
+        path: the file to make.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,13 +73,9 @@ class LiveTable:
         """Rows that there is space for."""
         self._stamp = 0
         self._free: list[int] = []
-        self._fd = _make(path)
-        try:
-            self._map = mmap.mmap(self._fd, _FILE_SIZE)
-        except (OSError, ValueError):
-            os.close(self._fd)
-            raise
-        self.extend(self.reserve(FIRST_ROWS))
+        self._fd = -1
+        self._making = threading.Lock()
+        self._map: Any = None  # a mapping, once there are rows
 
     def add(self, evidence: Evidence) -> int:
         """Keep what is known of a transfer that begins; returns its slot, or `NO_SLOT` when there is no room."""
@@ -120,12 +114,24 @@ class LiveTable:
         """So many rows there should be space for: more than `rows` when it becomes crowded."""
         return min(self.rows * 2 or FIRST_ROWS, ROWS) if self.used * 4 >= self.rows * 3 else self.rows
 
+    def hold(self) -> None:
+        """Make the file and lock it, if that was not done yet: from now on nobody takes this gate for one that has ended.
+
+        Raises:
+            OSError: it cannot be made, or not be locked.
+        """
+        with self._making:
+            if self._fd < 0:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._fd = _make(self.path)
+
     def reserve(self, rows: int) -> int:
-        """Reserve disk space for so many rows; off the loop. `extend` takes what it returns.
+        """Reserve disk space for so many rows. `extend` takes what it returns.
 
         Raises:
             OSError: there is none.
         """
+        self.hold()
         start, end = _HEADER_SIZE + self.rows * _ROW_SIZE, _HEADER_SIZE + rows * _ROW_SIZE
         # Written, not only reserved (posix_fallocate): the first store into that still takes space of the file system's own.
         while start < end:
@@ -134,15 +140,20 @@ class LiveTable:
 
     def extend(self, rows: int) -> None:
         """Use rows that space was reserved for."""
+        if self._map is None:
+            self._map = mmap.mmap(self._fd, _FILE_SIZE)
         added = range(_HEADER_SIZE + self.rows * _ROW_SIZE, _HEADER_SIZE + rows * _ROW_SIZE, _ROW_SIZE)
         self._free[:0] = reversed(added)
         self.rows = max(self.rows, rows)
 
     def close(self) -> None:
         """The gate ends: delete the file unless something in it is still to be taken over by the next one."""
+        if self._fd < 0:
+            return
         if not self.used:
             self.path.unlink(missing_ok=True)
-        self._map.close()
+        if self._map is not None:
+            self._map.close()
         os.close(self._fd)
 
 

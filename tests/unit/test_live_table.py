@@ -25,8 +25,15 @@ STAMP = Struct("@Q")
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[LiveTable]:
-    with closing(LiveTable(tmp_path / "gate.bin")) as table:
+    with closing(make(tmp_path / "gate.bin")) as table:
         yield table
+
+
+def make(path: Path) -> LiveTable:
+    """A table that has rows."""
+    table = LiveTable(path)
+    table.extend(table.reserve(table.wanted))
+    return table
 
 
 def found(table: LiveTable) -> list[Evidence]:
@@ -157,9 +164,8 @@ def test_on_a_disk_that_is_full_no_store_ends_the_process(tmp_path: Path) -> Non
     try:
         program = f"""
 from pathlib import Path
-from ftpgate.delivery.live_table import LiveTable
-from tests.unit.test_live_table import RUNNING
-table = LiveTable(Path({str(tmp_path)!r}, "gate.bin"))
+from tests.unit.test_live_table import RUNNING, make
+table = make(Path({str(tmp_path)!r}, "gate.bin"))
 try:
     Path({str(tmp_path)!r}, "fill").write_bytes(bytes(10_000_000))
 except OSError:
@@ -180,9 +186,8 @@ def test_a_killed_gate_leaves_its_rows_and_can_be_told_from_a_running_one(tmp_pa
     path = tmp_path / "gate.bin"
     program = f"""
 from pathlib import Path
-from ftpgate.delivery.live_table import LiveTable
-from tests.unit.test_live_table import RUNNING
-table = LiveTable(Path({str(path)!r}))
+from tests.unit.test_live_table import RUNNING, make
+table = make(Path({str(path)!r}))
 slot = table.add(RUNNING)
 print("ready", flush=True)
 position = 1_000
@@ -210,7 +215,7 @@ while True:
 def test_its_file_is_private_and_goes_with_it(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        table = LiveTable(tmp_path / "gate.bin")
+        table = make(tmp_path / "gate.bin")
     finally:
         os.umask(before)
     assert stat.S_IMODE(table.path.stat().st_mode) == 0o600
@@ -220,10 +225,22 @@ def test_its_file_is_private_and_goes_with_it(tmp_path: Path) -> None:
 
 
 def test_its_file_stays_as_long_as_something_in_it_was_not_kept_elsewhere(tmp_path: Path) -> None:
-    table = LiveTable(tmp_path / "gate.bin")
+    table = make(tmp_path / "gate.bin")
     table.add(RUNNING)
     table.close()
     assert [evidence.id for evidence in read(table.path)] == ["gate-1"]
+
+
+def test_without_its_file_it_keeps_nothing_until_there_is_one(tmp_path: Path) -> None:
+    table = LiveTable(tmp_path / "live" / "gate.bin")
+    (tmp_path / "live").write_text("in the way")
+    with pytest.raises(OSError, match="exists"):
+        table.reserve(table.wanted)
+    assert table.add(RUNNING) == NO_SLOT
+    (tmp_path / "live").unlink()
+    table.extend(table.reserve(table.wanted))
+    assert table.add(RUNNING) != NO_SLOT
+    assert stat.S_IMODE((tmp_path / "live").stat().st_mode) == 0o700
 
 
 def test_another_file_is_not_taken_for_a_table(tmp_path: Path) -> None:
