@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftpgate.coverage import Span, SpanSet
 from ftpgate.delivery.journal import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Changes, Recovered
@@ -35,6 +35,21 @@ class _Grant:
 
     coverage: dict[int, SpanSet] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
+
+
+class Waiting(NamedTuple):
+    """How much the database has not confirmed; `str()` says it, '' when it is nothing."""
+
+    files: int = 0
+    bytes: int = 0
+    transfers: int = 0
+    segments: int = 0
+
+    def __str__(self) -> str:
+        said = [f"{self.bytes} delivered bytes of {self.files} files"] if self.files else []
+        said += [f"{self.transfers} ended transfers"] if self.transfers else []
+        said += [f"{self.segments} segments"] if self.segments else []
+        return ", ".join(said)
 
 
 class Backlog:
@@ -190,6 +205,11 @@ class Backlog:
     def rows(self) -> int:
         """Files with ranges, ended transfers and segments that the database has not confirmed."""
         return len(self._spans) + len(self._transfers) + len(self._inherited) + len(self._segments) + len(self._left)
+
+    def waiting(self) -> Waiting:
+        """What there is to record."""
+        size = sum(spans.size for spans in self._spans.values())
+        return Waiting(len(self._spans), size, len(self._transfers) + len(self._inherited), len(self._segments))
 
     @property
     def pending(self) -> bool:

@@ -23,10 +23,10 @@ from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
+from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.tls import Certificates
 from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
-from ftpgate.process.ledger import LedgerWriter
 from ftpgate.process.offloop import OffLoopThreads, Waker
 from ftpgate.settings import Address, load
 from ftpgate.tokens import Token, new_grant_id
@@ -190,7 +190,6 @@ class InProcessGate:
         parsed = load(given, directory=media)
         self.keeper = Gatekeeper(self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate)
         self.ledger.changed = self.keeper.changed
-        self.ledger.doubts = self.keeper.doubts
         self.gate = Gate(
             id="test", settings=parsed, loop=loop, engine=self.engine, gatekeeper=self.keeper, started_at=time.time(),
             most_connections=most_connections, ledger=self.ledger,
