@@ -38,6 +38,10 @@ class _Done:
 
     changes: Changes
     seconds: float = 0.0
+    anew: bool = False
+    """Everything was written."""
+    last: bool = False
+    """It was begun after `finish`, and synced."""
     moved: bool = False
     """The journal is another file than before."""
     error: JournalError | None = None
@@ -171,7 +175,7 @@ class JournalWriter:
 
     def _written_off_loop(self, changes: Changes, spent: float, *, anew: bool, last: bool) -> _Done:
         began = time.thread_time()
-        done = _Done(changes, moved=not anew and self._journal.moved())
+        done = _Done(changes, anew=anew, last=last, moved=not anew and self._journal.moved())
         try:
             self._hold()
             if not done.moved:
@@ -207,10 +211,16 @@ class JournalWriter:
         self._rest = max(EVERY, done.seconds * SHARE)
         if done.moved:
             self._backlog.journal_lost()
-        elif self.problem:
+        elif done.anew:
             _log.warning("the journal takes what the database has not confirmed again")
             self.problem = ""
-        self._go_on()
+        if self._finished is None:
+            if self._backlog.changed:
+                self._alarm.within(self._rest)
+        elif done.last and not done.moved:
+            self._finish(saved=True)
+        else:
+            self._write()
 
     def _fail(self, error: JournalError) -> None:
         self.failures += 1
@@ -224,14 +234,6 @@ class JournalWriter:
         if self._finished is not None and not at_once:
             return self._finish(saved=False)
         self._alarm.within(0.0 if at_once else RETRY)
-
-    def _go_on(self) -> None:
-        if self._finished is not None and not self._backlog.changed:
-            self._finish(saved=True)
-        elif self._finished is not None:
-            self._write()
-        elif self._backlog.changed:
-            self._alarm.within(self._rest)
 
     def _finish(self, *, saved: bool) -> None:
         self._saved = saved

@@ -155,6 +155,7 @@ class LiveTable:
         if self._map is not None:
             self._map.close()
         os.close(self._fd)
+        self._fd = -1
 
 
 def read(path: Path) -> list[Evidence]:
