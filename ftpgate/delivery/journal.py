@@ -71,7 +71,7 @@ _AT_ONCE = 500
 """Rows in a statement: making their JSON text holds the GIL for about a millisecond."""
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
 """What SQLite says of a file that is no journal, or none any more."""
-_UNREADABLE = "unreadable"
+UNREADABLE = "unreadable"
 """The gate that rows are given to which nobody can read."""
 
 
@@ -222,7 +222,7 @@ class Journal:
         """
         with self._transaction() as database:
             # Before the folder is looked into: a gate has its file there before it has rows here.
-            named = {gate for (gate,) in database.execute("SELECT DISTINCT gate FROM entries")} - {self.gate, _UNREADABLE}
+            named = {gate for (gate,) in database.execute("SELECT DISTINCT gate FROM entries")} - {self.gate, UNREADABLE}
             noted = {gate for (gate,) in database.execute("SELECT gate FROM taken")}
         tables = _tables(self._folder)
         for gate, path in tables.items():
@@ -254,7 +254,7 @@ class Journal:
                 try:
                     found.add(kind, key, json.loads(value))
                 except (ValueError, TypeError, KeyError, AttributeError):
-                    unreadable.append((_UNREADABLE, gate, kind, key))
+                    unreadable.append((UNREADABLE, gate, kind, key))
             found.left.update((each.id, each) for each in running if each.id not in found.segments)
             if unreadable:
                 _log.error("the journal has %d rows of gate %s that cannot be read; they are kept in it", len(unreadable), gate)

@@ -201,6 +201,7 @@ def test_status(gate: InProcessGate) -> None:
             document = json.loads(admin.ask("/status").reply().body)
             assert set(document["gate"]) == {
                 "id", "started_at", "ftp", "http", "connections", "transfers", "bytes_per_s", "rss_bytes", "loop_lag_ms",
+                "journal",
             }  # fmt: skip
             return [transfer for transfer in document["transfers"] if transfer["grant"] == token.grant]
 
