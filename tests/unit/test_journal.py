@@ -303,17 +303,24 @@ def test_a_gate_finds_that_another_one_has_set_the_file_aside(gates: list[Gate],
     first, second, _ = gates
     first.credit((0, 10))
     second.credit((0, 20), key="grant/8")
-    BREAKAGES["another program's"](tmp_path / NAME)
-    first.journal.close()
+    BREAKAGES["a table missing"](tmp_path / NAME)
     with pytest.raises(JournalError):
         first.credit((0, 10))
     first.credit((0, 10))
     assert not first.journal.moved()
+    with pytest.raises(JournalError) as caught:
+        second.credit((0, 20), key="grant/8")
+    assert not caught.value.set_aside
+    second.credit((0, 20), key="grant/8")
+    BREAKAGES["a table missing"](tmp_path / NAME)
+    with pytest.raises(JournalError):
+        first.credit((0, 10))
+    first.credit((0, 10))
     assert second.journal.moved()
     second.credit((0, 20), key="grant/8")
     assert not second.journal.moved()
     assert {(gate, key) for gate, _, key, _ in rows(tmp_path)} == {("first", "grant/7"), ("second", "grant/8")}
-    assert len(set_aside(tmp_path)) == 1
+    assert len(set_aside(tmp_path)) == 2
 
 
 def test_a_full_disk_stops_nothing_and_breaks_nothing(journal: Journal, tmp_path: Path) -> None:

@@ -208,6 +208,13 @@ def test_it_tells_since_when_something_waits(monkeypatch: pytest.MonkeyPatch) ->
     writer.flush()
     clock.answer()
     assert writer.waiting_since is None
+    monkeypatch.setattr(backlog, "ROWS", 1)
+    writer.credit("a", 1, 0, 10)
+    writer.credit("a", 2, 0, 10)
+    now = 1_002.0
+    writer.flush()
+    clock.answer()
+    assert writer.waiting_since == 1_001.0, "one file is left of those"
 
 
 def test_history_of_another_gate_is_recorded_as_its_own_and_at_once() -> None:
