@@ -16,6 +16,8 @@ from ftpgate import settings as settings_module
 from ftpgate.clock import MEND
 from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
+from ftpgate.commands.text import size
+from ftpgate.delivery import journal
 from ftpgate.delivery.tls import Certificates
 from ftpgate.errors import UserError
 from ftpgate.sentences import os_reason
@@ -24,6 +26,8 @@ from ftpgate.settings import Address, Settings
 _FEW_DESCRIPTORS = 4_096
 _RENEW_WITHIN = 7
 """Days before its end at which a certificate should have been renewed: those who renew by a clock do it weeks before."""
+_UNCONFIRMED = 60.0
+"""Seconds after which what waits in the journal is not just on its way."""
 _BUILT = 1_767_225_600  # 2026-01-01: a clock that is before this was never set
 
 Check = Callable[[], str]
@@ -59,6 +63,7 @@ def _checks() -> Iterator[tuple[str, Check]]:
     if settings.tls != "off":
         yield "certificate", lambda: _certificate(settings)
     yield "media folder", lambda: _media(settings)
+    yield "journal", lambda: _journal(settings)
     yield "file descriptors", _descriptors
     yield "system clock", _clock
     shop: Shop | None = None
@@ -90,6 +95,35 @@ def _media(settings: Settings) -> str:
     if not os.access(root, os.R_OK | os.X_OK):
         raise UserError(f"the folder {str(root)!r} cannot be read by this user", "mend its permissions")
     return f"{root} can be read"
+
+
+def _journal(settings: Settings) -> str:
+    try:
+        found = journal.waiting(settings.state_dir)
+    except journal.JournalError as error:
+        raise UserError(str(error), "restart the gate: it sets a broken journal aside and makes another one") from None
+    if asides := journal.broken(settings.state_dir):
+        names = ", ".join(str(path) for path in asides)
+        raise UserError(
+            f"set aside because it was broken: {names}",
+            "deliveries may be lost with it: look into it (sqlite3 FILE .recover), then delete it",
+        )
+    ended = [each for each in found if not each.running]
+    if any(each.gate == journal.UNREADABLE for each in ended):
+        raise UserError(
+            f"rows that no gate can read stand in {settings.state_dir / journal.NAME}",
+            f"look at the entries of the gate '{journal.UNREADABLE}' (sqlite3), then delete them",
+        )
+    if ended:
+        raise UserError(f"{_rows(ended)} of gates that have ended wait to be recorded", "start a gate: ftpgate serve")
+    if found and time.time() - min(each.since for each in found) > _UNCONFIRMED:
+        raise UserError(f"{_rows(found)} wait for the database", "see that it runs; the gate's log tells more")
+    return f"{_rows(found)} are on their way to the database" if found else "nothing waits"
+
+
+def _rows(waiting: Sequence[journal.Waiting]) -> str:
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(each.since for each in waiting)))
+    return f"{sum(each.rows for each in waiting)} rows ({size(sum(each.bytes for each in waiting))}, since {since})"
 
 
 def _certificate(settings: Settings) -> str:

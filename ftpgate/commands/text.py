@@ -18,14 +18,14 @@ def _user_add(document: Document) -> Iterator[str]:
 
 
 def _tier_set(document: Document) -> Iterator[str]:
-    rate = f"{_bytes(document['rate'])}/s" if document["rate"] else "no rate limit"
+    rate = f"{size(document['rate'])}/s" if document["rate"] else "no rate limit"
     yield f"tier {document['tier']}: {rate}, {document['connections']} connections"
 
 
 def _item_add(document: Document) -> Iterator[str]:
     yield f"item {document['id']}: {document['title']}"
     for file in document["files"]:
-        yield f"  {_bytes(file['bytes']):>9}  {file['path']}"
+        yield f"  {size(file['bytes']):>9}  {file['path']}"
 
 
 def _item_verify(document: Document) -> Iterator[str]:
@@ -52,11 +52,11 @@ def _grant_show(document: Document) -> Iterator[str]:
     yield f"grant {document['grant']} of {document['user']}: {document['state']}"
     yield f"  issued {document['issued_at']}, expires {document['expires_at']}, complete {document['completed_at'] or 'not yet'}"
     for item in document["items"]:
-        done = _complete(item) if item["complete"] else f"{_bytes(item['delivered'])} of {_bytes(item['bytes'])}"
+        done = _complete(item) if item["complete"] else f"{size(item['delivered'])} of {size(item['bytes'])}"
         yield f"  {item['id']} {item['folder']}: {done}"
         for file in item["files"]:
             unconfirmed = _total(file["unconfirmed"])
-            note = f" ({_bytes(unconfirmed)} unconfirmed)" if unconfirmed else ""
+            note = f" ({size(unconfirmed)} unconfirmed)" if unconfirmed else ""
             yield f"    {_percent(_total(file['covered']), file['bytes']):>4}  {file['path']}{note}"
 
 
@@ -78,7 +78,7 @@ def _receipt_verify(document: Document) -> Iterator[str]:
     item = receipt["item"]
     yield "the receipt is good: signed by this key, and no byte of it was changed"
     yield f"  key    {document['key']}"
-    yield f"  item   {' - '.join(part for part in (item['artist'], item['title']) if part)}, {_bytes(receipt['bytes'])}"
+    yield f"  item   {' - '.join(part for part in (item['artist'], item['title']) if part)}, {size(receipt['bytes'])}"
     yield f"  to     {receipt['user']['name']}, under the grant {receipt['grant']}"
     yield f"  whole  {receipt['completed_at']}"
     # Receipts of earlier versions name no proof: all that they tell of was delivered.
@@ -89,18 +89,27 @@ def _status(document: Document) -> Iterator[str]:
     for gate in document["gates"]:
         yield (
             f"gate {gate['id']} since {gate['started_at']}: FTP {gate['ftp']}, HTTP {gate['http']}, "
-            f"{gate['connections']} connections, {gate['transfers']} transfers, {_bytes(gate['bytes_per_s'])}/s, "
-            f"{_bytes(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
+            f"{gate['connections']} connections, {gate['transfers']} transfers, {size(gate['bytes_per_s'])}/s, "
+            f"{size(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
         )
         if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
             yield f"  its clock cannot be trusted and nothing expires: {wrong}"
+        yield from _journal(gate.get("journal") or {})
     if not document["gates"]:
         yield "no gate answers"
     for transfer in document["transfers"]:
         yield (
             f"  {transfer['grant']} {transfer['user']} {transfer['protocol']} {transfer['peer']} {transfer['path']} "
-            f"{transfer['start']}-{transfer['end']}: {_bytes(transfer['delivered'])}, {_bytes(transfer['bytes_per_s'])}/s"
+            f"{transfer['start']}-{transfer['end']}: {size(transfer['delivered'])}, {size(transfer['bytes_per_s'])}/s"
         )
+
+
+def _journal(document: Document) -> Iterator[str]:
+    """What of a gate's journal somebody should know: an older gate tells nothing of it."""
+    if document.get("problem"):
+        yield f"  BAD {document['problem']}"
+    if document.get("rows") and document.get("since"):
+        yield f"  journal: {document['rows']} rows that the database has not confirmed since {document['since']}"
 
 
 def _doctor(document: Document) -> Iterator[str]:
@@ -110,7 +119,8 @@ def _doctor(document: Document) -> Iterator[str]:
             yield f"       → {check['mend']}"
 
 
-def _bytes(count: float) -> str:
+def size(count: float) -> str:
+    """Of so many bytes, in decimal units."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"

@@ -48,6 +48,14 @@ class Ledger(Protocol):
         """Nothing is unconfirmed any more of the segment with this id."""
         ...
 
+    def recovered(self, grant: str) -> tuple[Mapping[int, Sequence[Span]], Sequence[Evidence]]:
+        """What ended gates left of a grant: coverage by `File.id`, and segments without proof."""
+        ...
+
+    def forget(self, grant: str) -> None:
+        """There is no such grant any more."""
+        ...
+
 
 class Throttle:
     """The limit of the whole gate, `FTPGATE_TOTAL_RATE`, shared evenly between the customers who want to send."""
@@ -234,6 +242,32 @@ class OpenGrant:
         """A segment has ended without proof of all that it sent."""
         self._told[segment.id] = resource.key
         self._ledger.segment(describe(self.id, resource, segment))
+
+    def inherit(self, coverage: Mapping[int, Sequence[Span]], left: Sequence[Evidence]) -> None:
+        """Take on what ended gates left of this grant. What is known already changes nothing.
+
+        Of segments that ran when their gate ended only positions are known: what was credited of them becomes coverage here.
+        """
+        for file, spans in coverage.items():
+            self.merge(file, tuple(spans))
+        for evidence in left:
+            resource = self.tree.resource(evidence.resource)
+            if resource is None:
+                self._ledger.settled(evidence.id)
+            elif evidence.id not in self._told:
+                self._inherit(resource, evidence)
+
+    def _inherit(self, resource: Resource, evidence: Evidence) -> None:
+        self.credit(resource, evidence.start, evidence.credited)
+        segment = Segment.left(evidence)
+        if segment.unconfirmed is None:
+            return self._ledger.settled(evidence.id)
+        self.unproven(resource, segment)
+        followed = self._followed.get(resource.key)
+        if followed is None:
+            self._left[evidence.id] = describe(self.id, resource, segment)
+        else:
+            followed.reconciler.inherit(segment)
 
     def settle(self) -> None:
         """Called every second: forget the segments that say nothing any more."""

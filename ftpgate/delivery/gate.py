@@ -23,10 +23,33 @@ class LedgerState(Protocol):
     def backlog(self) -> int: ...
 
     @property
-    def hangs(self) -> bool: ...
+    def stalled(self) -> bool: ...
+
+    @property
+    def waiting_since(self) -> float | None: ...
 
     failing_since: float | None
     transactions: int
+
+
+class JournalState(Protocol):
+    """What the fronts may know of the journal; see `journal_writer.JournalWriter`."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def set_aside(self) -> int: ...
+
+    @property
+    def running_left_out(self) -> int: ...
+
+    failures: int
+
+    def health(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -43,6 +66,8 @@ class Gate:
     """Unix time."""
     most_connections: int
     """Client sockets that the limit of open files leaves room for."""
+    journal: JournalState | None = None
+    """Where what the database has not confirmed is kept; None when it is not."""
     tls: Handshakes | None = None
     """Where TLS connections come from; None when none is spoken."""
     addresses: dict[str, str] = field(default_factory=dict)
@@ -75,11 +100,11 @@ class Gate:
         """What is wrong with this gate, in one line; '' when nothing is."""
         if self.draining:
             return "stopping"
-        if self.ledger.failing_since is not None or self.ledger.hangs:
+        if self.ledger.failing_since is not None or self.ledger.stalled:
             return "the database does not answer"
         if wrong := self.gatekeeper.clock.wrong():
             return f"the clock cannot be trusted and nothing expires: {wrong}"
-        return ""
+        return self.journal.health() if self.journal is not None else ""
 
     def link(self, protocol: str) -> str | None:
         """`H:P` of a protocol as customers should use it, or None when it does not listen."""

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -205,12 +205,28 @@ class Gatekeeper:
                 customer = Customer(grant.status.user, grant.status.tier, self._call_later, self._throttle)
                 self._customers[grant.status.user] = customer
             held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger)
+            held.inherit(*self._ledger.recovered(grant.id))
         elif grant.status.revision != held.grant.status.revision:
             held.renew(grant)
         held.change(grant.status)
         for file, spans in grant.covered.items():
             held.merge(file, tuple(spans))
         return held
+
+    def recover(self, name: str) -> None:
+        """Open a grant with what ended gates left of it, which nobody may ever ask for again."""
+        held = self._grants.get(name)
+        if held is not None:
+            return held.inherit(*self._ledger.recovered(name))
+
+        def found(grant: Grant | None, error: GateError | None) -> None:
+            if grant is not None:
+                self._keep(grant)
+            elif error is None:
+                self._ledger.forget(name)
+
+        with suppress(GateError):  # it is asked for again
+            self._offloop.submit(lambda: self._bridge.look_up_grant(name), found)
 
     def _renew(self, name: str) -> None:
         """Look up anew what a grant holds. When that fails the next refreshing finds it of old still."""

@@ -30,8 +30,8 @@ PATIENCE = 0.25
 """Seconds that a client is given to end at a line, once everything before it is acknowledged. Measured: one that wants no more
 ends 0.4 to 1 ms after that over loopback, later where a machine is busy."""
 PRECISE_TLS_RATE = 10_000_000
-"""Bytes a second up to which the window of a TLS client tells precisely what is unread. Measured: off by 58 kB at 2 and 5 MB/s, by
-227 kB at 20 MB/s."""
+"""Bytes a second up to which the window of a TLS client tells precisely what is unread. Measured: off by 58 kB at 2 and 5 MB/s,
+by 227 kB at 20 MB/s."""
 NUDGE = 1_024
 """Bytes that are sent beyond a line at first: they fit in one segment, and are read together with what is before them."""
 GENTLE_FROM = 4 * 1024 * 1024

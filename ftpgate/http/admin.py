@@ -78,8 +78,22 @@ def _status(gate: Gate) -> Iterator[str]:
         "rss_bytes": resident_bytes(),
         "loop_lag_ms": gate.loop_lag_ms,
         "clock": gate.gatekeeper.clock.wrong() or None,
+        "journal": _journal(gate),
     }
     yield f'],"gate":{compact_json(figures)}}}\n'
+
+
+def _journal(gate: Gate) -> dict[str, object] | None:
+    """What waits for the database, and stands in the journal meanwhile; `since` is that of the oldest."""
+    journal, since = gate.journal, gate.ledger.waiting_since
+    if journal is None:
+        return None
+    return {
+        "rows": journal.rows,
+        "bytes": journal.bytes,
+        "since": None if since is None else stamp(since),
+        "problem": journal.health() or None,
+    }
 
 
 def _described(transfer: Transfer) -> dict[str, object]:

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.gate import Gate, JournalState
 from ftpgate.delivery.lag import EDGES, LoopLag
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -51,7 +51,19 @@ class GateMetrics(Collector):
         yield CounterMetricFamily(
             "ftpgate_ledger_transactions", "Transactions that have recorded something.", gate.ledger.transactions
         )
+        if gate.journal is not None:
+            yield from _journal(gate.journal)
         yield GaugeMetricFamily("ftpgate_healthy", "1 when nothing is wrong.", 0 if gate.health() else 1)
+
+
+def _journal(journal: JournalState) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ftpgate_journal_rows", "Rows that the journal keeps for this gate.", journal.rows)
+    yield GaugeMetricFamily("ftpgate_journal_bytes", "Bytes that the journal keeps for all gates.", journal.bytes)
+    yield CounterMetricFamily("ftpgate_journal_failures", "Times that the journal took nothing.", journal.failures)
+    yield CounterMetricFamily("ftpgate_journal_set_aside", "Broken journals that were set aside.", journal.set_aside)
+    yield CounterMetricFamily(
+        "ftpgate_journal_running_left_out", "Transfers that were not kept while they ran.", journal.running_left_out
+    )
 
 
 def _histogram(lag: LoopLag) -> Metric:

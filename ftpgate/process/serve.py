@@ -21,17 +21,21 @@ from typing import Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
+from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
+from ftpgate.delivery.journal import LIVE, Journal
+from ftpgate.delivery.journal_writer import JournalWriter
+from ftpgate.delivery.ledger import LedgerWriter
+from ftpgate.delivery.live_table import LiveTable
 from ftpgate.delivery.tls import Certificates, Loaded
 from ftpgate.errors import GateError, UserError
 from ftpgate.grants import Bridge, GateAddress
 from ftpgate.net.tcp_info import TRUTHFUL
 from ftpgate.process import logs
-from ftpgate.process.ledger import LedgerWriter
 from ftpgate.process.offloop import OffLoopThreads, Waker
 from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
@@ -41,6 +45,8 @@ _log = logging.getLogger("ftpgate.gate")
 SHOP_THREADS = 2
 """Threads that look tokens up; with the ledger's one, the gate holds at most three database connections."""
 FILE_THREADS = 2
+JOURNAL_THREADS = 2
+"""One writes while the other one waits for the disk."""
 WAITING = 2_000
 """Jobs that may wait for a thread; further clients are asked to come again."""
 ERROR_PAUSE = 0.05
@@ -53,6 +59,8 @@ GIL_EVERY = 0.0002
 Python's own 5 ms, a turn of ten connections waits for 50 while the ledger or a look-up is at work."""
 EXPIRES_SOON = 14 * 86_400.0
 """Seconds before the end of a certificate from which on each start and reload warns of it."""
+FLUSH_SECONDS = 5.0
+"""Seconds that the database has at the end to take what waits, and then again the journal's disk."""
 RESERVED = 64
 """Descriptors for the process itself: database, log, listeners, spare files."""
 
@@ -119,22 +127,32 @@ class _Process:
         self.id = secrets.token_hex(4)
         self.shop = OffLoopThreads(loop, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
         self.disk = OffLoopThreads(loop, "disk", threads=FILE_THREADS, most=WAITING)
-        self.scribe = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
-        self.ledger = LedgerWriter(self.bridge, self.id, self.scribe, loop.call_later)
+        self.ledger_thread = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
+        self.journal_threads = OffLoopThreads(loop, "journal", threads=JOURNAL_THREADS, most=16)
+        self.backlog = Backlog(self.id, journaled=True)
+        self.ledger = LedgerWriter(self.bridge, self.id, self.ledger_thread, loop.call_later, self.backlog)
+        self.table = LiveTable(settings.state_dir / LIVE / f"{self.id}.bin")
+        self.journal = JournalWriter(
+            self.backlog, Journal(settings.state_dir, self.id), self.journal_threads, loop.call_later,
+            table=self.table, recover=self.ledger.recover,
+        )  # fmt: skip
+        self.ledger.journal = self.journal
         files = FileStore(settings.media_root, self.disk, self._report_changed)
-        self.engine = Engine(files, self.ledger, loop.call_later, name=self.id)
+        self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
         keeper = Gatekeeper(
             self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
         self.ledger.changed = keeper.changed
+        self.ledger.on_recovered = keeper.recover
         self.gate = Gate(
             id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
-            most_connections=max(limit - RESERVED, 16), ledger=self.ledger,
+            most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal,
         )  # fmt: skip
         self._secure()
         self.listeners: list[Listener] = []
         self.stopping = False
         self.stopped = False
+        self.exit_code = 0
         self._limit = limit
 
     def _secure(self) -> None:
@@ -148,6 +166,7 @@ class _Process:
     def run(self) -> int:
         try:
             self._listen()
+            self.journal.start()
             self._introduce()
             self._register()
             self._watch_signals()
@@ -169,7 +188,7 @@ class _Process:
                     timeout = ERROR_PAUSE
         finally:
             self._close()
-        return 0
+        return self.exit_code
 
     def _listen(self) -> None:
         settings = self.settings
@@ -214,7 +233,7 @@ class _Process:
                 _log.warning("the shop's database does not answer yet (%s); tried again in 2 s", error)
                 self.loop.call_later(2.0, self._register)
 
-        self.scribe.submit(lambda: self.bridge.gate_started(me), done)
+        self.ledger_thread.submit(lambda: self.bridge.gate_started(me), done)
 
     def _report_changed(self, files: Mapping[int, str]) -> None:
         _log.error("files are not as they were imported and are refused: %s", files)
@@ -271,17 +290,27 @@ class _Process:
         for listener in self.listeners:
             listener.close()
         self.loop.call_later(self.settings.drain, self.engine.abort_all)
-        self.engine.when_idle(lambda: self._flush(time.monotonic() + 5.0))
+        self.engine.when_idle(lambda: self._flush(time.monotonic() + FLUSH_SECONDS))
 
     def _flush(self, deadline: float) -> None:
-        if self.ledger.backlog and time.monotonic() < deadline:
-            self.ledger.flush()
+        """Into the database what it takes, and into the journal what it does not."""
+        if self.ledger.flush() and time.monotonic() < deadline:
             self.loop.call_later(0.02, lambda: self._flush(deadline))
             return
-        if self.ledger.backlog:
-            _log.error("ended with %d rows that the database did not take", self.ledger.backlog)
+        self.loop.call_later(FLUSH_SECONDS, self._flushed)  # should the disk not answer
+        self.journal.finish(self._flushed)
+
+    def _flushed(self) -> None:
+        if self.stopped:
+            return
         self.stopped = True
         self.loop.call_later(0.0, lambda: None)
+        kept, lost = self.journal.outcome()
+        if kept:
+            _log.warning("the database did not take %s: kept in %s, recorded by the next gate that runs", kept, self.journal.path)
+        if lost:
+            _log.error("LOST: %s, which neither the database nor the journal has taken (%s)", lost, self.journal.health())
+            self.exit_code = 1
 
     def _measure_lag(self) -> None:
         """How late the loop wakes up: scheduled against actual."""
@@ -291,8 +320,9 @@ class _Process:
         for listener in self.listeners:
             listener.close()
         with contextlib.suppress(GateError):
-            self.scribe.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
-        for threads in (self.scribe, self.shop, self.disk):
+            self.ledger_thread.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
+        for threads in (self.ledger_thread, self.journal_threads, self.shop, self.disk):
             threads.stop(2.0)
+        self.journal.close()
         self.engine.files.close()
         self.loop.close()

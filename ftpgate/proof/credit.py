@@ -139,7 +139,8 @@ class Credit:
         self.line = None
 
     def read_before_line(self, look: TcpSnapshot, line: int) -> None:
-        """The client was sent a little more than what lies before `line`, and its answer shows that it lets next to nothing lie."""
+        """The client was sent a little more than what lies before `line`, and its answer shows that it lets next to nothing
+        lie."""
         if self.paced and look.hides_little and self.acknowledged >= line:
             self.credited = max(self.credited, line)
 

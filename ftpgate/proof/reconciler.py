@@ -42,6 +42,11 @@ class Reconciler:
         self.forgotten: list[Segment] = []
         """Unconfirmed ones that had to give way; whoever keeps evidence of them takes them from here."""
 
+    def inherit(self, segment: Segment) -> None:
+        """A segment that an earlier time left without proof has become known."""
+        insort_right(self._segments, segment, key=_start)
+        self._make_room()
+
     def begin(self, id: str, start: int, end: int, now: float) -> Segment:
         """A transfer is about to send bytes `[start, end)`. Others that would run into it stop there."""
         self._order += 1

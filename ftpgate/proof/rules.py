@@ -34,15 +34,15 @@ CONCEALED = 1024 * KIB
 LONG_VAGUE = 512 * KIB
 NEAR_VAGUE = 384 * KIB
 CONCEALED_VAGUE = 512 * KIB
-"""The same of faster connections, and of fast TLS, whose records fill a receiver's buffer with more than their data; and the bytes
-between what the window shows as read and what was sent, up to which it does not matter where the client stopped. Measured: 227 kB
-less than was read, 130 kB sent beyond. They show more at times; that stays unconfirmed."""
+"""The same of faster connections, and of fast TLS, whose records fill a receiver's buffer with more than their data; and the
+bytes between what the window shows as read and what was sent, up to which it does not matter where the client stopped. Measured:
+227 kB less than was read, 130 kB sent beyond. They show more at times; that stays unconfirmed."""
 LATER = 0.1
-"""Seconds after a cut from which on what a client reads is no part of the same stop: a program that ends closes its connections one
-after the other."""
+"""Seconds after a cut from which on what a client reads is no part of the same stop: a program that ends closes its connections
+one after the other."""
 SKIP = 0.05
-"""Seconds within which a player that skips forward asks for the new place. Where the window is vague, a segment that begins so soon
-proves little."""
+"""Seconds within which a player that skips forward asks for the new place. Where the window is vague, a segment that begins so
+soon proves little."""
 
 
 def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
@@ -78,8 +78,8 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
     together are confirmed by one that resumes behind the last.
 
     Args:
-        resumed: no segment began at `x` before the cut. Who goes on then at just the byte where the connection ended has read it all.
-        later: a segment began at `x` some time after the cut: its client does not skip forward.
+        resumed: no segment began at `x` before the cut. Who goes on then at just the byte where the connection ended has read it
+        all. later: a segment began at `x` some time after the cut: its client does not skip forward.
     """
     if resumed and (x == cut.acknowledged or (cut.exact and x == cut.sent)):
         return True

@@ -17,12 +17,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ftpgate import http as front
+from ftpgate.delivery import ledger
 from ftpgate.delivery.lag import EVERY
 from ftpgate.grants import GrantState, Tier
 from ftpgate.http import messages
 from ftpgate.http.progress import RANGES, VIEWERS, compact
 from ftpgate.passes import LIFE, Purpose
-from ftpgate.process import ledger
 from ftpgate.proof.credit import PACED_CHUNK
 from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
@@ -233,6 +233,7 @@ def test_status(gate: InProcessGate) -> None:
             assert set(document["gate"]) == {
                 "id", "started_at", "ftp", "http", "connections", "transfers", "bytes_per_s", "rss_bytes", "loop_lag_ms",
                 "clock",
+                "journal",
             }  # fmt: skip
             return [transfer for transfer in document["transfers"] if transfer["grant"] == token.grant]
 
@@ -264,7 +265,7 @@ def test_the_status_of_many_transfers_is_made_as_it_is_sent(gate: InProcessGate,
 
 
 def test_a_database_that_hangs_shows_in_the_health(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "HANGS", 0.2)
+    monkeypatch.setattr(ledger, "STALLED", 0.2)
     answering = threading.Event()
     record = gate.shop.record
     monkeypatch.setattr(gate.shop, "record", lambda *batch: answering.wait(30) and record(*batch))

@@ -24,10 +24,10 @@ from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
+from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.tls import Certificates
 from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
-from ftpgate.process.ledger import LedgerWriter
 from ftpgate.process.offloop import OffLoopThreads, Waker
 from ftpgate.proof.segments import Evidence
 from ftpgate.settings import Address, load

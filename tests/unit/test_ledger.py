@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from ftpgate.coverage import SpanSet
+from ftpgate.delivery import backlog, ledger
+from ftpgate.delivery.journal import Recovered
+from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.errors import GateError, Unavailable
-from ftpgate.grants import Batch, Doubt, GrantStatus, TransferRecord
-from ftpgate.process import ledger
-from ftpgate.process.ledger import LedgerWriter
+from ftpgate.grants import Batch, GrantStatus, TransferRecord
+from tests.unit.test_live_table import RUNNING
 
 
 class Clock:
@@ -40,6 +43,7 @@ class Clock:
 class Shop:
     def __init__(self) -> None:
         self.batches: list[Batch] = []
+        self.gates: list[str] = []
         self.away = False
         self.statuses: list[GrantStatus] = []
 
@@ -47,6 +51,7 @@ class Shop:
         if self.away:
             raise Unavailable()
         self.batches.append(batch)
+        self.gates.append(gate)
         return self.statuses
 
 
@@ -116,39 +121,39 @@ def test_a_transaction_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     writer.credit("a", 1, 0, 10)
     writer.flush()
     writer.credit("a", 1, 10, 20)
-    writer.hurry()
-    assert not writer.hangs
-    monkeypatch.setattr(ledger, "HANGS", 0.0)
-    assert writer.hangs
+    writer.flush_soon()
+    assert not writer.stalled
+    monkeypatch.setattr(ledger, "STALLED", 0.0)
+    assert writer.stalled
     clock.answer()
-    assert not writer.hangs
+    assert not writer.stalled
 
 
 def test_history_is_bounded_while_the_database_is_away() -> None:
     writer, _, _ = make()
-    for number in range(ledger.RECORDS + 5):
+    for number in range(backlog.RECORDS + 5):
         writer.transfer(record(str(number)))
-    assert writer.backlog == ledger.RECORDS
+    assert writer.backlog == backlog.RECORDS
 
 
 def test_a_large_backlog_goes_in_several() -> None:
     writer, clock, shop = make()
-    for file in range(ledger.ROWS + 1):
+    for file in range(backlog.ROWS + 1):
         writer.credit("a", file, 0, 1)
     writer.flush()
     clock.answer()
     writer.flush()
     clock.answer()
-    assert [len(batch.delivered) for batch in shop.batches] == [ledger.ROWS, 1]
+    assert [len(batch.delivered) for batch in shop.batches] == [backlog.ROWS, 1]
 
 
-def test_a_hurry_does_not_wait_for_the_second_to_be_over() -> None:
+def test_a_flush_soon_does_not_wait_for_the_second_to_be_over() -> None:
     writer, clock, shop = make()
     writer.credit("a", 1, 0, 10)
     writer.flush()
     clock.answer()
     writer.credit("a", 1, 10, 20)
-    writer.hurry()
+    writer.flush_soon()
     clock.calls[-1]()
     clock.answer()
     assert len(shop.batches) == 2
@@ -174,10 +179,87 @@ def test_uses_of_tokens_go_along_and_cause_nothing() -> None:
     assert not shop.batches[-1].uses
 
 
-def test_zones_of_doubt_go_along() -> None:
+def test_uses_alone_are_written_at_the_end() -> None:
     writer, clock, shop = make()
-    writer.doubts = lambda grant: [Doubt(grant, "f1", ((5, 9),))]
-    writer.credit("a", 1, 0, 5)
+    writer.used(b"a")
+    assert writer.flush()
+    clock.answer()
+    assert set(shop.batches[0].uses) == {b"a"}
+    assert not writer.flush()
+
+
+def test_it_tells_since_when_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(ledger.time, "time", lambda: now)
+    writer, clock, shop = make()
+    shop.away = True
+    writer.credit("a", 1, 0, 10)
+    now = 1_001.0
+    writer.flush()
+    writer.credit("a", 1, 10, 20)
+    assert writer.waiting_since == 1_000.0
+    clock.answer()
+    assert writer.waiting_since == 1_000.0
+    shop.away = False
+    writer.flush()
+    writer.credit("a", 1, 20, 30)
+    clock.answer()
+    assert writer.waiting_since == 1_001.0
     writer.flush()
     clock.answer()
-    assert shop.batches[0].doubts == (Doubt("a", "f1", ((5, 9),)),)
+    assert writer.waiting_since is None
+    monkeypatch.setattr(backlog, "ROWS", 1)
+    writer.credit("a", 1, 0, 10)
+    writer.credit("a", 2, 0, 10)
+    now = 1_002.0
+    writer.flush()
+    clock.answer()
+    assert writer.waiting_since == 1_001.0, "one file is left of those"
+
+
+def test_history_of_another_gate_is_recorded_as_its_own_and_at_once() -> None:
+    writer, clock, shop = make()
+    writer.recover(
+        Recovered({("a", 1): SpanSet([(0, 10)])}, {"old/1": record("a"), "older/1": record("a")}, gates=["old", "older"])
+    )
+    writer.flush()
+    clock.answer()
+    while writer.pending:
+        clock.calls[-1]()
+        clock.answer()
+    assert shop.gates == ["old", "gate", "older"]
+
+
+def test_grants_with_transfers_that_ran_are_asked_for_until_they_are_judged() -> None:
+    writer, clock, shop = make()
+    asked: list[str] = []
+    writer.on_recovered = asked.append
+    writer.recover(Recovered(left={RUNNING.id: RUNNING}, gates=["old"]))
+    clock.calls[-1]()
+    assert asked == [RUNNING.grant]
+    shop.away = True
+    writer.credit("a", 1, 0, 10)
+    writer.flush()
+    clock.answer()
+    writer._ask()
+    assert asked == [RUNNING.grant], "it could not be looked up"
+    shop.away = False
+    writer.flush()
+    clock.answer()
+    writer._ask()
+    assert asked == [RUNNING.grant] * 2
+    writer.segment(RUNNING)
+    writer._ask()
+    assert asked == [RUNNING.grant] * 2
+
+
+def test_what_was_recovered_is_told_of_until_every_look_up_finds_it_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "RECOVERED_FOR", 0.0)
+    writer, clock, _ = make()
+    writer.recover(Recovered({("a", 1): SpanSet([(0, 10)])}, gates=["old"]))
+    assert writer.recovered("a") == ({1: ((0, 10),)}, ())
+    writer.flush()
+    clock.answer()
+    assert writer.recovered("a") == ({1: ((0, 10),)}, ())
+    clock.calls[-1]()
+    assert writer.recovered("a") == ({}, ())
