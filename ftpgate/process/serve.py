@@ -28,6 +28,7 @@ from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.tls import Certificates, Loaded
+from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import GateError, UserError
 from ftpgate.grants import Bridge, GateAddress
 from ftpgate.process import logs
@@ -117,9 +118,10 @@ class _Process:
         self.bridge = load_bridge(settings)
         self.loop = loop = IOLoop.factory()
         self.id = secrets.token_hex(4)
-        self.shop = OffLoopThreads(loop, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
-        self.disk = OffLoopThreads(loop, "disk", threads=FILE_THREADS, most=WAITING)
-        self.scribe = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
+        work = WorkQueue(loop.call_later)
+        self.shop = OffLoopThreads(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
+        self.disk = OffLoopThreads(loop, work, "disk", threads=FILE_THREADS, most=WAITING)
+        self.scribe = OffLoopThreads(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release)
         self.ledger = LedgerWriter(self.bridge, self.id, self.scribe, loop.call_later)
         files = FileStore(settings.media_root, self.disk, self._report_changed)
         self.engine = Engine(files, self.ledger, loop.call_later)
@@ -130,7 +132,7 @@ class _Process:
         self.ledger.doubts = keeper.doubts
         self.gate = Gate(
             id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
-            most_connections=max(limit - RESERVED, 16), ledger=self.ledger,
+            most_connections=max(limit - RESERVED, 16), ledger=self.ledger, work=work,
         )  # fmt: skip
         self._secure()
         self.listeners: list[Listener] = []
