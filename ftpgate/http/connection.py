@@ -36,7 +36,8 @@ LINGER_BYTES = 64 * 1024 * 1024
 """What a client may still send after its last answer, read and thrown away: closing with unread bytes would make the
 kernel reset the connection, and the client would never see the answer."""
 UNSETTLED = 256
-"""Bodies of one connection that are written and not settled yet: a client that sends requests ahead waits here."""
+"""Bodies of one customer, and of one connection, that are written and not settled yet, about: a client that sends requests
+ahead waits here. The engine looks at each of them every 20 ms."""
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
 STREAM_BUFFER = 65_536
@@ -173,7 +174,7 @@ class HttpConnection(BodyCarrier):
 
     def _take_request(self) -> bool:
         """False when there was nothing to be done."""
-        if self.state is not State.READING or len(self._transfers) >= UNSETTLED:
+        if self.state is not State.READING or self._crowded():
             return False
         try:
             request = take_head(self._buffer)
@@ -190,6 +191,14 @@ class HttpConnection(BodyCarrier):
                 self._linger()
             return False
         return True
+
+    def _crowded(self) -> bool:
+        """Are so many bodies not settled that the next request has to wait for one of this connection's?"""
+        if not self._transfers:
+            return False
+        customer = self._transfers[-1].grant.customer
+        unsettled = len(customer.transfers) - customer.connections  # each connection may have one that is not written yet
+        return len(self._transfers) >= UNSETTLED or unsettled >= UNSETTLED
 
     def _may_serve(self) -> bool:
         return self.state is State.READING and bool(self._buffer or self._paused or self._fin or self.sink.parting)
@@ -391,8 +400,8 @@ class HttpConnection(BodyCarrier):
     def _settled(self) -> None:
         if self.state is State.LINGERING and not self._transfers:
             self._part()
-        elif len(self._transfers) == UNSETTLED - 1:
-            self._serve()
+        else:
+            self._serve()  # it may have had to wait for this
 
     def _reads(self) -> bool:
         return self.state is State.LINGERING or len(self._buffer) < HEAD_LIMIT
@@ -405,7 +414,7 @@ class HttpConnection(BodyCarrier):
         if self._deferred:
             self._watch()  # what was owing may be written
         if self.state is State.READING:
-            if len(self._transfers) >= UNSETTLED:
+            if self._crowded():
                 if waited > UNSETTLED_TIMEOUT:
                     self._linger()
                     self._watch()
