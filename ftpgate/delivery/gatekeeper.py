@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from ftpgate.clock import ClockGuard
 from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant, Throttle
 from ftpgate.delivery.alarm import CallLater
 from ftpgate.delivery.files import OffLoop
+from ftpgate.delivery.look_ups import LookUp, LookUps
 from ftpgate.delivery.strangers import Strangers
 from ftpgate.errors import DeadToken, GateError, TooManyWrongTokens, Unavailable, UnknownToken
 from ftpgate.grants import Bridge, Grant, GrantState, GrantStatus
@@ -37,6 +39,8 @@ PATIENCE = 10.0
 Answer = Callable[[OpenGrant | None, GateError | None], None]
 LoginAnswer = Callable[[str, OpenGrant | None, GateError | None], None]
 """As `Answer`, after the credential that was judged last."""
+Gone = Callable[[], bool]
+"""Has the client left? Then nothing is looked up for it any more."""
 
 _NOT_THIS_ONE = (UnknownToken, DeadToken, TooManyWrongTokens)
 
@@ -46,7 +50,12 @@ class _Waiting(NamedTuple):
 
     peer: str
     answer: Answer
+    gone: Gone
     since: float
+
+
+def _stays() -> bool:
+    return False
 
 
 class Gatekeeper:
@@ -69,6 +78,7 @@ class Gatekeeper:
         self.clock = clock or ClockGuard()
         self._bridge = bridge
         self._offloop = offloop
+        self._line = LookUps(offloop, call_later)
         self._ledger = ledger
         self._call_later = call_later
         self._grace = grace
@@ -82,11 +92,14 @@ class Gatekeeper:
         self._refreshing = False
         self._renewing: set[str] = set()
         """Grants whose items are being looked up anew."""
-        self.look_ups = 0
-        """Tokens and grants that were looked up in the shop; for the metrics."""
         call_later(REFRESH_EVERY, self._refresh)
 
-    def admit(self, presented: str, peer: str, answer: Answer) -> None:
+    @property
+    def look_ups(self) -> int:
+        """Tokens and grants that were looked up in the shop; for the metrics."""
+        return self._line.asked
+
+    def admit(self, presented: str, peer: str, answer: Answer, gone: Gone = _stays) -> None:
         """Find the grant that `presented` opens, then `answer(grant, None)` or `answer(None, error)` on the loop.
 
         The answer comes at once when the grant is in use, and later otherwise; a front holds back what the client sends
@@ -100,28 +113,28 @@ class Gatekeeper:
         held = self._grants.get(token.grant)
         if held is not None and digest in held.status.live_tokens and not held.status.expired(self.clock.expiry_time()):
             return self._admitted(held, digest, answer)
-        self._look_up(digest, lambda: self._bridge.look_up(token), peer, answer)
+        self._look_up(digest, lambda: self._bridge.look_up(token), _Waiting(peer, answer, gone, time.monotonic()))
 
-    def log_in(self, user: str, password: str, peer: str, answer: LoginAnswer) -> None:
+    def log_in(self, user: str, password: str, peer: str, answer: LoginAnswer, gone: Gone = _stays) -> None:
         """Admit whoever gives a token as user name or as password, the same over FTP and HTTP.
 
         Beside the token anything is allowed, also another one: of an older link that a client has remembered. When none
         of two opens anything, a dead one says more than an unknown one.
         """
         given = [text for text in dict.fromkeys((user, password)) if Token.parse(text) is not None]
-        self._log_in(given or [password], peer, answer, None)
+        self._log_in(given or [password], peer, answer, gone, None)
 
-    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, dead: DeadToken | None) -> None:
+    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, gone: Gone, dead: DeadToken | None) -> None:
         presented, *others = given
 
         def judged(grant: OpenGrant | None, error: GateError | None) -> None:
             known = error if isinstance(error, DeadToken) else dead
             if others and isinstance(error, _NOT_THIS_ONE):
-                self._log_in(others, peer, answer, known)
+                self._log_in(others, peer, answer, gone, known)
             else:
                 answer(presented, grant, known or error if isinstance(error, _NOT_THIS_ONE) else error)
 
-        self.admit(presented, peer, judged)
+        self.admit(presented, peer, judged, gone)
 
     def watch(self, name: str, peer: str, answer: Answer) -> None:
         """Find the grant with this id for somebody who may look on without a token of it; answers as `admit` does.
@@ -132,7 +145,7 @@ class Gatekeeper:
         held = self._grants.get(name)
         if held is not None and held.status.opens(self.clock.expiry_time(), self._grace):
             return self._opened(held, answer)
-        self._look_up(name, lambda: self._bridge.look_up_grant(name), peer, answer)
+        self._look_up(name, lambda: self._bridge.look_up_grant(name), _Waiting(peer, answer, _stays, time.monotonic()))
 
     def check_open(self, grant: OpenGrant, digest: bytes | None = None) -> None:
         """Raises `DeadToken` when new transfers under `grant` may not start any more.
@@ -157,41 +170,52 @@ class Gatekeeper:
                 if status.revision != held.grant.status.revision:
                     self._renew(status.id)
 
-    def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], peer: str, answer: Answer) -> None:
-        client = _Waiting(peer, answer, time.monotonic())
+    def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], client: _Waiting) -> None:
         waiting = self._waiting.get(key)
         if waiting is not None:
             waiting.append(client)
             return
+        waiting = self._waiting[key] = [client]
+        look_up = LookUp(
+            ask,
+            partial(self._found, key, client.since),
+            lambda: not all(client.gone() for client in waiting),
+        )
+        # A pass comes from the shop's own pages: it is no guess, wherever its bearer is.
+        doubtful = isinstance(key, bytes) and self._strangers.doubtful(client.peer, client.since)
         try:
-            self._offloop.submit(ask, lambda grant, error: self._found(key, grant, error, client.since))
+            self._line.add(client.peer, look_up, doubtful=doubtful)
         except GateError as error:
-            return answer(None, error)
-        self.look_ups += 1
-        self._waiting[key] = [client]
+            del self._waiting[key]
+            client.answer(None, error)
 
-    def _found(self, key: bytes | str, grant: Grant | None, error: GateError | None, asked_at: float) -> None:
+    def _found(self, key: bytes | str, asked_at: float, grant: Grant | None, error: GateError | None) -> None:
         held = None
         if grant is not None:
             self._hear_clock(grant.status, asked_at)
             held = self._keep(grant)
-        for peer, answer, _ in self._waiting.pop(key, ()):
+        for client in self._waiting.pop(key, ()):
             with _alone():
                 if error is not None:
-                    answer(None, error)
+                    client.answer(None, error)
                 elif held is None:
-                    self._wrong(peer, answer)
+                    self._wrong(client.peer, client.answer)
                 elif isinstance(key, bytes):
-                    self._admitted(held, key, answer)
+                    self._admitted(held, key, partial(self._looked_up, client))
                 else:
-                    self._opened(held, answer)
+                    self._opened(held, client.answer)
+
+    def _looked_up(self, client: _Waiting, grant: OpenGrant | None, error: GateError | None) -> None:
+        if isinstance(error, DeadToken):
+            self._strangers.dead(client.peer, time.monotonic())
+        client.answer(grant, error)
 
     def _send_away(self, now: float) -> None:
-        """Ask those to come again who have waited long enough; the look-up stays under way, and is not asked for twice."""
+        """Ask those to come again who have waited long enough. A look-up that is under way is not asked for twice; one that is
+        not is dropped when nobody waits for it."""
         for waiting in tuple(self._waiting.values()):
             tired = [client for client in waiting if now - client.since >= PATIENCE]
-            if tired:
-                waiting[:] = [client for client in waiting if now - client.since < PATIENCE]
+            waiting[:] = [client for client in waiting if now - client.since < PATIENCE and not client.gone()]
             for client in tired:
                 with _alone():
                     client.answer(None, Unavailable())

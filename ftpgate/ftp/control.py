@@ -104,16 +104,19 @@ class GateFTPHandler(Moving):
         if self._user is None:
             return self.respond("503 Send USER first.")
         self._turn = Turn.LOGIN
-        self.server.gate.gatekeeper.log_in(self._user, password, self.peer, self._answered)
+        self.server.gate.gatekeeper.log_in(self._user, password, self.peer, self._answered, self._gone)
+
+    def _gone(self) -> bool:
+        return bool(self._closed)
 
     def _answered(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
+        self.later(partial(self._log_in, presented, grant, error))
+
+    def _log_in(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         if self._closed or self._turn is not Turn.LOGIN:
             return
         self._turn = Turn.READY
         self._heard = time.monotonic()
-        self.resume(partial(self._log_in, presented, grant, error))
-
-    def _log_in(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         self._user = None
         try:
             token = Token.parse(presented)

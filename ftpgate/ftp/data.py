@@ -15,7 +15,7 @@ import select
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -61,6 +61,10 @@ class Owner(Protocol):
 
     def data_closed(self, channel: DataChannel) -> None:
         """The connection is gone, and nothing was on it."""
+        ...
+
+    def later(self, step: Callable[[], None]) -> None:
+        """Run `step` in its turn."""
         ...
 
 
@@ -274,7 +278,8 @@ class DataChannel:
 
     def handle_write_event(self) -> None:
         if self._lines is not None:
-            self._send_lines()
+            self._watch(writable=False)
+            self._owner.later(self._send_lines)
         elif self._transfer is not None and self._transfer.credit.phase in (Phase.SENDING, Phase.AT_LINE):
             self._transfer.writable()
         else:
@@ -319,7 +324,9 @@ class DataChannel:
             self._loop.modify(self._fileno, events)
 
     def _send_lines(self) -> None:
-        assert self._lines is not None
+        """Make and send some lines, in a turn of the session's; listings of many clients are made together otherwise."""
+        if self._lines is None:
+            return  # it has ended meanwhile
         if not self._rest:
             self._rest = b"".join(islice(self._lines, _LINES))
         if self._rest:
@@ -329,8 +336,8 @@ class DataChannel:
             except BlockingIOError:
                 pass
             except OSError:
-                self.fail("cut")
-            return
+                return self.fail("cut")
+            return self._watch(writable=True)
         if self._finish():
             self._answered = True
             self.close()

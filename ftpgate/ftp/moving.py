@@ -204,11 +204,12 @@ class Moving(Secured):
         self.server.gate.gatekeeper.check_open(self._grant, self._digest)
 
     def _prepared(self, order: Order, error: GateError | None) -> None:
-        if self._order is order and self._turn is Turn.PREPARING:  # else it was aborted meanwhile
-            self._turn, self._order = Turn.READY, None
-            self.resume(partial(self._promise_file, order, error))
+        self.later(partial(self._promise_file, order, error))
 
     def _promise_file(self, order: Order, error: GateError | None) -> None:
+        if self._order is not order or self._turn is not Turn.PREPARING:
+            return  # it was aborted meanwhile
+        self._turn, self._order = Turn.READY, None
         if error is not None:
             raise error
         self._check_open()  # it may have been revoked meanwhile

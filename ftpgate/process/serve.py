@@ -32,6 +32,7 @@ from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.live_table import LiveTable
 from ftpgate.delivery.tls import Certificates, Loaded
+from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import GateError, UserError
 from ftpgate.grants import Bridge, GateAddress
 from ftpgate.net.tcp_info import TRUTHFUL
@@ -125,10 +126,11 @@ class _Process:
         self.bridge = load_bridge(settings)
         self.loop = loop = IOLoop.factory()
         self.id = secrets.token_hex(4)
-        self.shop = OffLoopThreads(loop, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
-        self.disk = OffLoopThreads(loop, "disk", threads=FILE_THREADS, most=WAITING)
-        self.ledger_thread = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
-        self.journal_threads = OffLoopThreads(loop, "journal", threads=JOURNAL_THREADS, most=16)
+        work = WorkQueue(loop.call_later)
+        self.shop = OffLoopThreads(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
+        self.disk = OffLoopThreads(loop, work, "disk", threads=FILE_THREADS, most=WAITING)
+        self.ledger_thread = OffLoopThreads(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release)
+        self.journal_threads = OffLoopThreads(loop, work, "journal", threads=JOURNAL_THREADS, most=16)
         self.backlog = Backlog(self.id, journaled=True)
         self.ledger = LedgerWriter(self.bridge, self.id, self.ledger_thread, loop.call_later, self.backlog)
         self.table = LiveTable(settings.state_dir / LIVE / f"{self.id}.bin")
@@ -146,7 +148,7 @@ class _Process:
         self.ledger.on_recovered = keeper.recover
         self.gate = Gate(
             id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
-            most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal,
+            most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,
         )  # fmt: skip
         self._secure()
         self.listeners: list[Listener] = []

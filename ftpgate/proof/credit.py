@@ -71,8 +71,8 @@ class Credit:
     """The credit of one transfer of `length` bytes, whose stream begins at byte `base` of its connection."""
 
     __slots__ = (
-        "_aging", "_aging_since", "_early_fin", "_fin_at", "_held_since", "_least_doubt", "_truthful", "acknowledged", "base", "credited",
-        "hidden", "length", "line", "phase", "sent", "shown",
+        "_aging", "_aging_since", "_early_fin", "_fin_at", "_held_since", "_least_doubt", "_truthful", "acknowledged", "base",
+        "credited", "hidden", "length", "line", "phase", "sent", "shown",
     )  # fmt: skip
 
     def __init__(self, base: int, length: int, *, truthful: bool = True) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,20 @@ def test_unsettled_bodies_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatc
             most = max(most, shop.transfers())
             assert client.reply().status == 200
     assert most == 8
+
+
+def test_unsettled_bodies_of_all_connections_of_a_customer_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "UNSETTLED", 8)
+    count, most = 20, 0
+    with ExitStack() as stack:
+        clients = [stack.enter_context(shop.connect()) for _ in range(4)]
+        for client in clients:
+            client.send(request(f"{shop.root}CD/4.ogg") * count)
+        for _ in range(count):
+            for client in clients:
+                most = max(most, shop.transfers())
+                assert client.reply().status == 200
+    assert most <= 8 + 2 * len(clients)  # each may have one under way, and one when it has no other
 
 
 def test_too_many_unsettled_bodies_end_the_connection_in_order(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

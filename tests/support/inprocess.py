@@ -26,6 +26,7 @@ from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.tls import Certificates
+from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
 from ftpgate.process.offloop import OffLoopThreads, Waker
@@ -193,7 +194,8 @@ class InProcessGate:
         self.loop = loop = IOLoop.factory()
         self._calls: list[Callable[[], None]] = []
         self._waker = Waker(loop, self._run_calls)
-        self._offloop = [OffLoopThreads(loop, name, threads=1, most=2_000) for name in ("shop", "disk", "ledger")]
+        work = WorkQueue(loop.call_later)
+        self._offloop = [OffLoopThreads(loop, work, name, threads=1, most=2_000) for name in ("shop", "disk", "ledger")]
         shop, disk, scribe = self._offloop
         self.ledger = LedgerWriter(self.shop, "test", scribe, loop.call_later)
         files = FileStore(media, disk, self.shop.report_changed)
@@ -209,7 +211,7 @@ class InProcessGate:
         self.ledger.changed = self.keeper.changed
         self.gate = Gate(
             id="test", settings=parsed, loop=loop, engine=self.engine, gatekeeper=self.keeper, started_at=time.time(),
-            most_connections=most_connections, ledger=self.ledger,
+            most_connections=most_connections, ledger=self.ledger, work=work,
         )  # fmt: skip
         if certificate:
             self.gate.tls = Handshakes(Certificates(self.certificate.chain, self.certificate.key), loop)

@@ -12,6 +12,8 @@ import pytest
 from ftpgate.delivery import gatekeeper
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.gatekeeper import Gatekeeper
+from ftpgate.delivery.look_ups import AT_ONCE
+from ftpgate.delivery.strangers import TRIES
 from ftpgate.errors import DeadToken, GateError, Unavailable
 from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
 from ftpgate.tokens import Token, new_grant_id
@@ -130,3 +132,28 @@ def test_while_the_clocks_disagree_a_grant_is_kept_to_hear_the_databases(monkeyp
         case.rounds[-1]()
         kept.append(len(case.keeper.grants()))
     assert kept == [1, 1, 0]
+
+
+def test_ten_dead_tokens_put_an_address_in_the_slower_line_and_lock_nothing_out() -> None:
+    case = Case()
+    fresh = case.shop.grant
+    case.shop.grant = replace(fresh, status=replace(fresh.status, state=GrantState.EXPIRED))
+    for _ in range(TRIES):
+        assert isinstance(case.admitted(), DeadToken)
+    case.shop.grant = fresh
+    assert not case.keeper._line._pausing
+    assert case.admitted() is None
+    assert case.keeper._line._pausing
+
+
+def test_a_token_is_not_looked_up_for_a_client_that_has_left() -> None:
+    case = Case()
+    left: list[bool] = []
+    for n in range(AT_ONCE + 1):
+        token = Token.new(new_grant_id())
+        case.keeper.admit(token.reveal(), "::1", lambda *answer: case.heard.append(answer), lambda: bool(left))
+        assert len(case.threads.jobs) == min(n + 1, AT_ONCE)
+    left.append(True)
+    case.threads.work()
+    assert case.threads.jobs == []
+    assert case.keeper.look_ups == AT_ONCE
