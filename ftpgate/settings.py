@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ftpgate import private
 from ftpgate.errors import UserError
 from ftpgate.sentences import os_reason
 
@@ -263,6 +264,12 @@ def read_env_file(path: Path) -> dict[str, str]:
     return found
 
 
+def database_file(url: str) -> Path | None:
+    """The file of a SQLite address (`sqlite:///PATH`); None for a server's, or for a database in memory."""
+    path = url.removeprefix("sqlite:///")
+    return None if path in (url, ":memory:") else Path(path)
+
+
 def secret_key(settings: Settings) -> str:
     """`FTPGATE_SECRET_KEY`, or the key kept in the state folder (made on first use, mode 600).
 
@@ -273,7 +280,7 @@ def secret_key(settings: Settings) -> str:
         return settings.secret_key
     path = settings.state_dir / "secret_key"
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        private.make_folder(settings.state_dir)
         made = secrets.token_urlsafe(48)
         temporary = path.with_name(f".secret_key.{os.getpid()}.{secrets.token_hex(4)}")
         if not path.exists():

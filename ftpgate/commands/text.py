@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 Document = dict[str, Any]
@@ -11,6 +11,11 @@ Document = dict[str, Any]
 def text(command: str, document: Document) -> str:
     """The lines for a command's document."""
     return "\n".join(_TEXTS[command](document))
+
+
+def listed(names: Sequence[object], most: int = 5) -> str:
+    """Names for a line: the first of them, and how many more there are."""
+    return ", ".join(repr(str(name)) for name in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _user_add(document: Document) -> Iterator[str]:
