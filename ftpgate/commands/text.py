@@ -13,6 +13,11 @@ def text(command: str, document: Document) -> str:
     return "\n".join(_TEXTS[command](document))
 
 
+def listed(names: Sequence[object], most: int = 5) -> str:
+    """Names for a line: the first of them, and how many more there are."""
+    return ", ".join(repr(str(name)) for name in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def _user_add(document: Document) -> Iterator[str]:
     yield f"user {document['user']} in the tier {document['tier']}"
 

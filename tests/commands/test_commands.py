@@ -204,6 +204,16 @@ def test_a_value_that_only_the_shop_understands_stops_every_start(site: Site, na
 
 
 @pytest.mark.databases("sqlite")
+def test_a_secret_key_that_can_be_guessed_stops_every_start(site: Site) -> None:
+    site.environ["FTPGATE_SECRET_KEY"] = "CHANGE-ME"
+    for arguments in (("serve",), ("portal",), ("status",), ("manage", "check"), ("demo",)):
+        assert "FTPGATE_SECRET_KEY=… is too short" in refused(site, *arguments)
+    done = site.run("doctor", check=False)
+    assert done.returncode == 1
+    assert "FTPGATE_SECRET_KEY" in done.stdout
+
+
+@pytest.mark.databases("sqlite")
 def test_a_port_that_the_gate_cannot_have_is_named(site: Site) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from ftpgate.errors import UserError
 from ftpgate.naming import FOLDER_LIMIT, folder_name, legal_name, shown_paths
 from ftpgate.sentences import Sentence, os_reason
-from webportal.catalogue.importing.copying import copied
+from webportal.catalogue.importing.copying import copied, umask_of
 from webportal.catalogue.importing.covers import find_cover
 from webportal.catalogue.importing.hashing import Digest, hash_files, stamp
 from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_audio, read_tags
@@ -94,7 +94,7 @@ def _import_in_place(folder: Path, media_root: Path, wishes: Wishes, read: Calla
 
 def _import_copy(folder: Path, media_root: Path, wishes: Wishes, read: Callable[[int], None] | None) -> Imported:
     files = find_files(folder)
-    with copied(files, media_root) as unfinished:
+    with umask_of(media_root), copied(files, media_root) as unfinished:
         # Hashed from the copy: what was written is what will be served.
         inside = [Found(file.path, unfinished / file.path) for file in files]
         digests = dict(zip((file.path for file in files), hash_files(inside, read), strict=True))
