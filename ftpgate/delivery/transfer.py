@@ -19,8 +19,9 @@ from ftpgate.delivery.acknowledgement import Look, Wire
 from ftpgate.delivery.credit import PACED_CHUNK, Credit, Phase
 from ftpgate.delivery.doubt import Run
 from ftpgate.delivery.files import AHEAD, OpenFile
+from ftpgate.delivery.sent_files import SentFiles
 from ftpgate.errors import GateError
-from ftpgate.grants import TransferRecord
+from ftpgate.grants import File, TransferRecord
 from ftpgate.sources import Piece, Resource, Slice
 
 if TYPE_CHECKING:
@@ -127,9 +128,9 @@ class Transfer:
     """Sends `parts` over `carrier` under `grant`. Make it with `Engine.start`."""
 
     __slots__ = (
-        "_at", "_blocked", "_carrier", "_chunk_end", "_engine", "_file", "_literal", "_looked", "_mark", "_marked",
-        "_pieces", "_queued", "_sections", "_waiting", "_warmed", "_written", "bytes_per_s", "client", "credit", "grant",
-        "item", "length", "moved_at", "outcome", "path", "peer", "protocol", "ready", "started_at",
+        "_at", "_blocked", "_carrier", "_chunk_end", "_credited", "_engine", "_file", "_literal", "_looked", "_mark", "_marked",
+        "_pieces", "_queued", "_sections", "_sent_files", "_waiting", "_warmed", "_written", "bytes_per_s", "client", "credit",
+        "grant", "item", "length", "moved_at", "outcome", "path", "peer", "protocol", "ready", "started_at",
     )  # fmt: skip
 
     def __init__(
@@ -164,6 +165,9 @@ class Transfer:
         self._looked = 0
         self._literal: memoryview | None = None
         self._file: OpenFile | None = None
+        self._sent_files = SentFiles(engine.files)
+        self._credited = 0
+        """Bytes of the stream that were passed on as delivered."""
         self._at = self._chunk_end = self._warmed = 0
         self._blocked = False
         self._waiting = False
@@ -205,16 +209,16 @@ class Transfer:
                 if self._literal is not None:
                     count = sink.send(self._literal[: budget - sent], self._written + len(self._literal) < self.length)
                     self._literal = self._literal[count:] if count < len(self._literal) else None
+                elif self._file is not None and self._file.may_block:
+                    self._read()
+                    break
                 elif self._file is not None:
                     count = sink.sendfile(self._file.fd, self._at, min(budget - sent, self._chunk_end - self._at))
                     if not count:
                         self._shrunk()
                         return sent
-                    self._at += count
-                    if self._at == self._chunk_end:
-                        self._engine.files.release(self._file)
-                        self._file = None
-                    elif self._at >= self._warmed:
+                    self._advance(count)
+                    if self._file is not None and self._at >= self._warmed:
                         self._warm()
                 elif self._next_piece():
                     continue
@@ -278,8 +282,7 @@ class Transfer:
 
     def _open(self, piece: Slice) -> bool:
         self._at, self._chunk_end = piece.start, piece.end
-        self._file = self._engine.files.acquire(piece.file)
-        if self._file is not None:
+        if self._acquired(piece.file):
             return self._at_hand()
         self._wait()
 
@@ -287,8 +290,7 @@ class Transfer:
             self._waiting = False
             if self.outcome is not None:
                 return
-            self._file = self._engine.files.acquire(piece.file) if error is None else None
-            if self._file is None:
+            if error is not None or not self._acquired(piece.file):
                 self.abort("error")
             elif self._at_hand():
                 self._want_turn()
@@ -298,6 +300,38 @@ class Transfer:
         except GateError as error:
             opened(error)
         return False
+
+    def _acquired(self, file: File) -> bool:
+        self._file = self._engine.files.acquire(file)
+        if self._file is None:
+            return False
+        self._sent_files.sending(self._file, self._written, self._written + self._chunk_end - self._at)
+        return True
+
+    def _read(self) -> None:
+        """Have the next bytes of a file read off the loop that would stop it; they are sent from memory."""
+        assert self._file is not None
+        self._wait()
+
+        def come(data: bytes | None) -> None:
+            self._waiting = False
+            if self.outcome is not None:
+                return
+            if data is None:
+                return self._spoil(time.monotonic())
+            self._literal = memoryview(data)
+            self._advance(len(data))
+            self._want_turn()
+
+        self._engine.files.read(self._file, self._at, self._chunk_end, come)
+
+    def _advance(self, count: int) -> None:
+        """Bytes of the current file were sent, or read."""
+        assert self._file is not None
+        self._at += count
+        if self._at == self._chunk_end:
+            self._engine.files.release(self._file)
+            self._file = None
 
     def _at_hand(self) -> bool:
         """Are the first bytes of the slice in memory? If not, a turn is taken when they are: `sendfile` would stop the loop."""
@@ -328,7 +362,8 @@ class Transfer:
 
     def _shrunk(self) -> None:
         """The file ends before its imported size: what is missing is never padded."""
-        self.abort("error")
+        self._sent_files.unchanged(self._written)  # reports it
+        self._spoil(time.monotonic())
 
     def _sent(self, count: int) -> None:
         if self.outcome is not None:
@@ -355,7 +390,8 @@ class Transfer:
             return
         phase = self.credit.phase
         grown = self.credit.progress(now, self._carrier.sink.wire.look())
-        self._moved(now, grown)
+        if not self._moved(now, grown):
+            return
         if phase is Phase.SETTLING and self.credit.phase in (Phase.HOLDING, Phase.CREDITED):
             self._acknowledged()
         if self.credit.phase is Phase.CREDITED:
@@ -378,6 +414,8 @@ class Transfer:
         except OSError:
             look = None
         now = time.monotonic()
+        if not self._sent_files.unchanged(self._written):
+            return self._spoil(now, outcome)
         before = self.credit.credited
         zone = self.credit.cut(look)
         self._moved(now, self.credit.credited > before, alive=False)
@@ -400,7 +438,8 @@ class Transfer:
         now = time.monotonic()
         phase = self.credit.phase
         grown = event(now, self._carrier.sink.wire.look())
-        self._moved(now, grown)
+        if not self._moved(now, grown):
+            return
         if phase is Phase.SETTLING and self.credit.phase in (Phase.HOLDING, Phase.CREDITED):
             self._acknowledged()
         if self.credit.phase is Phase.CREDITED:
@@ -413,14 +452,21 @@ class Transfer:
             self._engine.hold(self)
         self._carrier.transfer_acknowledged(self)
 
-    def _moved(self, now: float, grown: bool, *, alive: bool = True) -> None:
-        """Pass on what this look has shown: to the coverage and, unless it is the last at a cut, to the books of doubt."""
+    def _moved(self, now: float, grown: bool, *, alive: bool = True) -> bool:
+        """Pass on what this look has shown: to the coverage and, unless it is the last at a cut, to the books of doubt.
+
+        False when a file had changed by then, and that was the end.
+        """
         credit = self.credit
+        if alive and not self._sent_files.unchanged(credit.credited):
+            self._spoil(now)
+            return False
+        self._credited = credit.credited
         if now - self._marked >= 1.0:
             self.bytes_per_s = (credit.acknowledged - self._mark) / (now - self._marked)
             self._mark, self._marked = credit.acknowledged, now
         if credit.acknowledged <= 0 and not grown:
-            return
+            return True
         for section in self._sections:
             run = section.run
             if run.sound or credit.acknowledged < section.stream:
@@ -438,6 +484,16 @@ class Transfer:
                 if last == section.end:
                     confirmed += book.fin(run, now)
             self._confirm(section, confirmed)
+        return True
+
+    def _spoil(self, now: float, outcome: str = "error") -> None:
+        """A file is not what was being sent any more. What was not credited before that was found out never is."""
+        self.credit.credited = self._credited
+        self.credit.phase = Phase.CUT
+        for section in self._sections:
+            if not section.run.sound:
+                self._confirm(section, self.grant.book(section.resource).cut(section.run, now, None))
+        self._end(outcome, now)
 
     def _confirm(self, section: _Section, confirmed: list[tuple[int, int]]) -> None:
         for start, end in confirmed:

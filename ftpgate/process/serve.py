@@ -23,7 +23,7 @@ from pyftpdlib.ioloop import IOLoop
 from ftpgate import ftp, http
 from ftpgate.delivery.acknowledgement import TRUTHFUL
 from ftpgate.delivery.engine import Engine
-from ftpgate.delivery.files import FileStore
+from ftpgate.delivery.files import READING, FileStore
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
@@ -41,6 +41,8 @@ _log = logging.getLogger("ftpgate.gate")
 SHOP_THREADS = 2
 """Threads that look tokens up; with the ledger's one, the gate holds at most three database connections."""
 FILE_THREADS = 2
+SLOW_THREADS = 8
+"""Threads that read files of network and FUSE file systems, which the loop must not do: each waits for one answer at a time."""
 WAITING = 2_000
 """Jobs that may wait for a thread; further clients are asked to come again."""
 ERROR_PAUSE = 0.05
@@ -119,9 +121,10 @@ class _Process:
         self.id = secrets.token_hex(4)
         self.shop = OffLoopThreads(loop, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
         self.disk = OffLoopThreads(loop, "disk", threads=FILE_THREADS, most=WAITING)
+        self.slow = OffLoopThreads(loop, "slow-disk", threads=SLOW_THREADS, most=READING)
         self.scribe = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
         self.ledger = LedgerWriter(self.bridge, self.id, self.scribe, loop.call_later)
-        files = FileStore(settings.media_root, self.disk, self._report_changed)
+        files = FileStore(settings.media_root, self.disk, self._report_changed, self.slow)
         self.engine = Engine(files, self.ledger, loop.call_later)
         keeper = Gatekeeper(
             self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
@@ -293,7 +296,7 @@ class _Process:
             listener.close()
         with contextlib.suppress(GateError):
             self.scribe.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
-        for threads in (self.scribe, self.shop, self.disk):
+        for threads in (self.scribe, self.shop, self.disk, self.slow):
             threads.stop(2.0)
         self.engine.files.close()
         self.loop.close()
