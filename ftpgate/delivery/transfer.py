@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.files import AHEAD, OpenFile
 from ftpgate.delivery.sections import BodyPart, Section
+from ftpgate.delivery.sent_files import SentFiles
 from ftpgate.errors import GateError
-from ftpgate.grants import TransferRecord
+from ftpgate.grants import File, TransferRecord
 from ftpgate.net.tcp_info import TRUTHFUL, TcpProbe
 from ftpgate.proof.credit import PACED_CHUNK, Credit, Phase
 from ftpgate.proof.window import TcpSnapshot
@@ -106,8 +107,8 @@ class Transfer:
     """Sends `parts` over `carrier` under `grant`. Make it with `Engine.start`."""
 
     __slots__ = (
-        "_at", "_blocked", "_carrier", "_chunk_end", "_detached", "_engine", "_file", "_gentle", "_literal", "_looked", "_mark",
-        "_marked", "_nudged", "_pieces", "_queued", "_sections", "_waiting", "_warmed", "_written", "bytes_per_s", "client",
+        "_at", "_blocked", "_carrier", "_chunk_end", "_credited", "_detached", "_engine", "_file", "_gentle", "_literal", "_looked", "_mark",
+        "_marked", "_nudged", "_pieces", "_queued", "_sections", "_sent_files", "_waiting", "_warmed", "_written", "bytes_per_s", "client",
         "credit", "grant", "item", "length", "moved_at", "outcome", "path", "peer", "protocol", "ready", "started_at",
     )  # fmt: skip
 
@@ -142,6 +143,9 @@ class Transfer:
         self._looked = 0
         self._literal: memoryview | None = None
         self._file: OpenFile | None = None
+        self._sent_files = SentFiles(engine.files)
+        self._credited = 0
+        """Bytes of the stream that were passed on as delivered."""
         self._at = self._chunk_end = self._warmed = 0
         self._blocked = False
         self._waiting = False
@@ -196,16 +200,16 @@ class Transfer:
                 if self._literal is not None:
                     count = sink.send(self._literal[: budget - sent], self._written + len(self._literal) < self.length)
                     self._literal = self._literal[count:] if count < len(self._literal) else None
+                elif self._file is not None and self._file.may_block:
+                    self._read()
+                    break
                 elif self._file is not None:
                     count = sink.sendfile(self._file.fd, self._at, min(budget - sent, self._chunk_end - self._at))
                     if not count:
                         self._shrunk()
                         return sent
-                    self._at += count
-                    if self._at == self._chunk_end:
-                        self._engine.files.release(self._file)
-                        self._file = None
-                    elif self._at >= self._warmed:
+                    self._advance(count)
+                    if self._file is not None and self._at >= self._warmed:
                         self._warm()
                 elif self._next_piece():
                     continue
@@ -273,8 +277,7 @@ class Transfer:
 
     def _open(self, piece: Slice) -> bool:
         self._at, self._chunk_end = piece.start, piece.end
-        self._file = self._engine.files.acquire(piece.file)
-        if self._file is not None:
+        if self._acquired(piece.file):
             return self._at_hand()
         self._wait()
 
@@ -282,8 +285,7 @@ class Transfer:
             self._waiting = False
             if self.outcome is not None:
                 return
-            self._file = self._engine.files.acquire(piece.file) if error is None else None
-            if self._file is None:
+            if error is not None or not self._acquired(piece.file):
                 self.abort("error")
             elif self._at_hand():
                 self._want_turn()
@@ -293,6 +295,39 @@ class Transfer:
         except GateError as error:
             opened(error)
         return False
+
+    def _acquired(self, file: File) -> bool:
+        self._file = self._engine.files.acquire(file)
+        if self._file is None:
+            return False
+        self._sent_files.sending(self._file, self._written, self._written + self._chunk_end - self._at)
+        return True
+
+    def _read(self) -> None:
+        """Have the next bytes of a file read off the loop that would stop it; they are sent from memory."""
+        assert self._file is not None
+        self._wait()
+
+        def come(data: bytes | None) -> None:
+            self._waiting = False
+            if self.outcome is not None:
+                return
+            if data is None:
+                return self._spoil()
+            self._literal = memoryview(data)
+            self._advance(len(data))
+            if self._may_send:
+                self._want_turn()
+
+        self._engine.files.read(self._file, self._at, self._chunk_end, come)
+
+    def _advance(self, count: int) -> None:
+        """Bytes of the current file were sent, or read."""
+        assert self._file is not None
+        self._at += count
+        if self._at == self._chunk_end:
+            self._engine.files.release(self._file)
+            self._file = None
 
     def _at_hand(self) -> bool:
         """Are the first bytes of the slice in memory? If not, a turn is taken when they are: `sendfile` would stop the loop."""
@@ -323,7 +358,8 @@ class Transfer:
 
     def _shrunk(self) -> None:
         """The file ends before its imported size: what is missing is never padded."""
-        self.abort("error")
+        self._sent_files.unchanged(self._written)  # reports it
+        self._spoil()
 
     def _sent(self, count: int, line: int | None) -> None:
         if self.outcome is not None:
@@ -423,6 +459,8 @@ class Transfer:
         """The connection is broken, or about to be closed by us. Call it before the socket is closed."""
         if self.outcome is not None:
             return
+        if not self._sent_files.unchanged(self._written):
+            return self._spoil(outcome)
         look: TcpSnapshot | None = None
         try:
             look = self._carrier.sink.wire.look()
@@ -430,7 +468,8 @@ class Transfer:
             self.credit.sent = self._written
         self.credit.cut(look)
         now = time.monotonic()
-        self._moved(now)
+        if not self._moved(now):
+            return
         for section in self._sections:
             section.ended(self.credit, now)
         self._end(outcome)
@@ -446,7 +485,8 @@ class Transfer:
         before = self.credit.phase
         event(now, self._carrier.sink.wire.look())
         phase = self.credit.phase
-        self._moved(now)
+        if not self._moved(now):
+            return
         if before is Phase.AWAITING_ACK and phase in (Phase.AWAITING_READ, Phase.CREDITED):
             self._acknowledged(phase)
         if phase is Phase.CREDITED:
@@ -459,9 +499,13 @@ class Transfer:
             self._engine.hold(self)
         self._carrier.transfer_acknowledged(self)
 
-    def _moved(self, now: float) -> None:
-        """Pass on what the last look has shown."""
+    def _moved(self, now: float) -> bool:
+        """Pass on what the last look has shown. False when a file had changed by then, and that was the end."""
         credit = self.credit
+        if not self._sent_files.unchanged(credit.credited):
+            self._spoil()
+            return False
+        self._credited = credit.credited
         if now - self._marked >= 1.0:
             self.bytes_per_s = (credit.acknowledged - self._mark) / (now - self._marked)
             self._mark, self._marked = credit.acknowledged, now
@@ -469,6 +513,14 @@ class Transfer:
         for section in self._sections:
             if section.moved(credit, now, precise=precise):
                 self.moved_at = now
+        return True
+
+    def _spoil(self, outcome: str = "error") -> None:
+        """A file is not what was being sent any more. What was not credited before that was found out never is."""
+        self.credit.retract(self._credited)
+        for section in self._sections:
+            section.ended(self.credit, time.monotonic())
+        self._end(outcome)
 
     def _end(self, outcome: str) -> None:
         self.outcome = outcome

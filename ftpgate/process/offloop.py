@@ -7,6 +7,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -108,13 +109,14 @@ class OffLoopThreads:
 
     def stop(self, timeout: float) -> None:
         """Let the threads finish what is queued; wait `timeout` seconds at the most."""
+        deadline = time.monotonic() + timeout
         for _ in self._threads:
             try:
-                self._jobs.put(None, timeout=timeout)
+                self._jobs.put(None, timeout=max(deadline - time.monotonic(), 0))
             except queue.Full:
                 break
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(deadline - time.monotonic(), 0))
         self._waker.close()
 
     def _work(self) -> None:

@@ -23,7 +23,7 @@ from pyftpdlib.ioloop import IOLoop
 from ftpgate import ftp, http
 from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.engine import Engine
-from ftpgate.delivery.files import FileStore
+from ftpgate.delivery.files import READING, FileStore
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
@@ -48,6 +48,8 @@ SHOP_THREADS = 2
 FILE_THREADS = 2
 JOURNAL_THREADS = 2
 """One writes while the other one waits for the disk."""
+SLOW_THREADS = 8
+"""Threads that read files of network and FUSE file systems, which the loop must not do: each waits for one answer at a time."""
 WAITING = 2_000
 """Jobs that may wait for a thread; further clients are asked to come again."""
 ERROR_PAUSE = 0.05
@@ -129,6 +131,7 @@ class _Process:
         work = WorkQueue(loop.call_later)
         self.shop = OffLoopThreads(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
         self.disk = OffLoopThreads(loop, work, "disk", threads=FILE_THREADS, most=WAITING)
+        self.slow = OffLoopThreads(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING)
         self.ledger_thread = OffLoopThreads(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release)
         self.journal_threads = OffLoopThreads(loop, work, "journal", threads=JOURNAL_THREADS, most=16)
         self.backlog = Backlog(self.id, journaled=True)
@@ -139,7 +142,7 @@ class _Process:
             table=self.table, recover=self.ledger.recover,
         )  # fmt: skip
         self.ledger.journal = self.journal
-        files = FileStore(settings.media_root, self.disk, self._report_changed)
+        files = FileStore(settings.media_root, self.disk, self._report_changed, self.slow)
         self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
         keeper = Gatekeeper(
             self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
@@ -323,7 +326,7 @@ class _Process:
             listener.close()
         with contextlib.suppress(GateError):
             self.ledger_thread.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
-        for threads in (self.ledger_thread, self.journal_threads, self.shop, self.disk):
+        for threads in (self.ledger_thread, self.journal_threads, self.shop, self.disk, self.slow):
             threads.stop(2.0)
         self.journal.close()
         self.engine.files.close()

@@ -209,6 +209,11 @@ class Credit:
             self.sent = max(self.sent - look.definitely_unread, self.credited)
         self._move(Phase.ABORTED)
 
+    def retract(self, credited: int) -> None:
+        """What was sent was not what it should have been: the end, with nothing delivered but the first `credited` bytes."""
+        self.credited = self.sent = credited
+        self.phase = Phase.ABORTED
+
     def _closed_in_order(self, look: TcpSnapshot) -> bool:
         """Has the client closed with nothing unread, in the midst of what was being sent?
 

@@ -130,11 +130,13 @@ def test_items_are_shared_between_grants_and_follow_the_staff(bridge: Bridge) ->
     changed = bridge.look_up(make_grant(user, item)[1])
     assert changed is not None
     assert changed.items[0].title == "New"
-    item.files.update(mtime_ns=77)
+    assert (changed.items[0].files[0].ctime_ns, changed.items[0].files[0].inode) == (None, None)
+    item.files.update(mtime_ns=77, ctime_ns=78, inode=2**63 - 1)
     Item.objects.filter(pk=item.pk).update(revision=1)
     stamped = bridge.look_up(make_grant(user, item)[1])
     assert stamped is not None
-    assert stamped.items[0].files[0].mtime_ns == 77
+    file = stamped.items[0].files[0]
+    assert (file.mtime_ns, file.ctime_ns, file.inode) == (77, 78, 2**63 - 1)
 
 
 @pytest.mark.django_db

@@ -29,6 +29,7 @@ from ftpgate.delivery.tls import Certificates
 from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
+from ftpgate.ondisk import Identity
 from ftpgate.process.offloop import OffLoopThreads, Waker
 from ftpgate.proof.segments import Evidence
 from ftpgate.settings import Address, load
@@ -195,10 +196,11 @@ class InProcessGate:
         self._calls: list[Callable[[], None]] = []
         self._waker = Waker(loop, self._run_calls)
         work = WorkQueue(loop.call_later)
-        self._offloop = [OffLoopThreads(loop, work, name, threads=1, most=2_000) for name in ("shop", "disk", "ledger")]
-        shop, disk, scribe = self._offloop
+        names = ("shop", "disk", "ledger", "slow-disk")
+        self._offloop = [OffLoopThreads(loop, work, name, threads=1, most=2_000) for name in names]
+        shop, disk, scribe, slow = self._offloop
         self.ledger = LedgerWriter(self.shop, "test", scribe, loop.call_later)
-        files = FileStore(media, disk, self.shop.report_changed)
+        files = FileStore(media, disk, self.shop.report_changed, slow)
         self.engine = Engine(files, self.ledger, loop.call_later)
         given = {"FTPGATE_MEDIA_ROOT": str(media), "FTPGATE_STATE_DIR": str(media.parent / "state"), **(settings or {})}
         if certificate:
@@ -234,11 +236,12 @@ class InProcessGate:
             if not path.is_file():
                 continue
             data = path.read_bytes()
+            found = Identity.of(path.stat())
             self._files += 1
             files.append(
                 File(
                     self._files, path.relative_to(self.media / folder).as_posix(), path.relative_to(self.media).as_posix(),
-                    len(data), path.stat().st_mtime_ns, hashlib.sha256(data).digest(), zlib.crc32(data),
+                    len(data), found.mtime_ns, hashlib.sha256(data).digest(), zlib.crc32(data), found.ctime_ns, found.inode,
                 )
             )  # fmt: skip
         self._items += 1
