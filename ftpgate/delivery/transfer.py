@@ -107,9 +107,10 @@ class Transfer:
     """Sends `parts` over `carrier` under `grant`. Make it with `Engine.start`."""
 
     __slots__ = (
-        "_at", "_blocked", "_carrier", "_chunk_end", "_credited", "_detached", "_engine", "_file", "_gentle", "_literal", "_looked", "_mark",
-        "_marked", "_nudged", "_pieces", "_queued", "_sections", "_sent_files", "_waiting", "_warmed", "_written", "bytes_per_s", "client",
-        "credit", "grant", "item", "length", "moved_at", "outcome", "path", "peer", "protocol", "ready", "started_at",
+        "_at", "_blocked", "_carrier", "_chunk_end", "_credited", "_detached", "_engine", "_file", "_gentle", "_literal",
+        "_looked", "_mark", "_marked", "_nudged", "_pieces", "_queued", "_sections", "_sent_files", "_waiting", "_warmed",
+        "_written", "bytes_per_s", "client", "credit", "grant", "item", "length", "moved_at", "outcome", "path", "peer",
+        "protocol", "ready", "started_at",
     )  # fmt: skip
 
     def __init__(
