@@ -77,9 +77,10 @@ def test_the_documents_of_the_contract(site: Site) -> None:
                 "delivered": 0,
                 "complete": False,
                 "completed_at": None,
+                "proof": None,
                 "files": [
-                    {"path": "CD1/1 песня.ogg", "bytes": 1000, "covered": []},
-                    {"path": "empty.txt", "bytes": 0, "covered": []},
+                    {"path": "CD1/1 песня.ogg", "bytes": 1000, "covered": [], "unconfirmed": []},
+                    {"path": "empty.txt", "bytes": 0, "covered": [], "unconfirmed": []},
                 ],
             }
         ],
