@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -200,8 +201,14 @@ class Crowd:
 
     def _look(self, client: _Client) -> None:
         story, now = client.story or client.paused, time.monotonic()
-        if story is not None and not self.blind:
-            client.judge.look(self._lab.show(client.target.grant), story.read(), story.taken(), now)
+        if story is None or self.blind:
+            return
+        try:
+            document = self._lab.show(client.target.grant)
+        except AssertionError as error:  # there will be others
+            print(f"  {client.job.seed}: {error}", file=sys.stderr, flush=True)
+        else:
+            client.judge.look(document, story.read(), story.taken(), now)
 
     def _look_again(self, client: _Client) -> None:
         story = client.story

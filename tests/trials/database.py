@@ -37,7 +37,7 @@ BEHAVIOURS: tuple[Behaviour, ...] = (one_stream, resumes)
 
 def _draw(rng: random.Random, seed: str) -> Job:
     rate = rng.choice(["1 MB/s", "5 MB/s", "5 MB/s", "20 MB/s", "20 MB/s"])
-    return Job("", seed, draw_size(rng, rate, 8, least=3_000_000), rate, rng.choice(BEHAVIOURS))
+    return Job("", seed, draw_size(rng, rate, 6, least=3_000_000), rate, rng.choice(BEHAVIOURS))
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ def run(trial: Run) -> None:
     for number, ending in zip(count(), cycle(["kill -9", "SIGTERM"])):
         name = f"database away, then {ending}"
         row = trial.rows.setdefault(name, Row(name))
-        _round(site, crowd, row, islice(jobs, CLIENTS), 60 if trial.long else 10, ending)
+        _round(site, crowd, row, islice(jobs, CLIENTS), 60 if trial.long else 8, ending)
         if number and time.monotonic() >= trial.until:
             break
     site.lab.close()
@@ -130,6 +130,6 @@ def run(trial: Run) -> None:
 
 
 TRIAL = Trial(
-    "PostgreSQL is stopped for 10 s (long: 60 s) while 30 clients finish; the gate is killed or stopped; both come back.",
-    run, 40, 300,
+    "PostgreSQL is stopped for 8 s (long: 60 s) while 30 clients finish; the gate is killed or stopped; both come back.",
+    run, 30, 250,
 )  # fmt: skip

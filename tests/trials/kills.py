@@ -129,4 +129,4 @@ def run(trial: Run) -> None:
         lab.close()
 
 
-TRIAL = Trial("`kill -9` of the gate under 30 clients, and a new gate; on SQLite and on PostgreSQL.", run, 90, 700)
+TRIAL = Trial("`kill -9` of the gate under 30 clients, and a new gate; on SQLite and on PostgreSQL.", run, 80, 600)
