@@ -50,11 +50,12 @@ class _Site:
 
 def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float, ending: str) -> None:
     """One loss of the database and of the gate."""
-    chosen = [(replace(job, row=row.name), site.lab.target(job.size, job.rate)) for job in jobs]
-    for job, target in chosen:
-        crowd.start(job, target)
+    ready = [crowd.prepare(replace(job, row=row.name)) for job in jobs]
+    for begin in ready:
+        begin()
     _pass(crowd, 0.7)
-    recorded = {target.grant: _recorded(site.lab, target) for _, target in chosen}
+    targets = crowd.targets()
+    recorded = {target.grant: _recorded(site.lab, target) for target in targets}
     crowd.blind = True
     site.lab.desk.close()
     site.server.stop()
@@ -62,7 +63,7 @@ def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float
     while crowd.running or time.monotonic() < until:
         crowd.step()
     _pass(crowd, SETTLES)
-    credited = {target.grant: _credited(target) for _, target in chosen}
+    credited = {target.grant: _credited(target) for target in targets}
     if ending == "kill -9":
         site.lab.site.kill()
     else:
@@ -72,7 +73,7 @@ def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float
     _pass(crowd, SETTLES)
     crowd.see_again()
     crowd.finish()
-    after = {target.grant: _recorded(site.lab, target) for _, target in chosen}
+    after = {target.grant: _recorded(site.lab, target) for target in targets}
     _add(row, _lost(recorded, credited, after))
 
 
