@@ -29,4 +29,4 @@ def run(trial: Run) -> None:
     trial.crowd().run(trial.jobs(_draw), 8, trial.until)
 
 
-TRIAL = Trial("The same managers, cancelled for good: nothing is complete, nothing that was not read is credited.", run, 50, 400)
+TRIAL = Trial("The same managers, cancelled for good: nothing is complete, nothing that was not read is credited.", run, 40, 300)

@@ -6,9 +6,11 @@ A process per client: what hangs or fails is one client, and closing its sockets
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -87,7 +89,7 @@ class Job:
 class _Client:
     """One that runs or is still looked at."""
 
-    def __init__(self, job: Job, target: Target, now: float) -> None:
+    def __init__(self, job: Job, target: Target) -> None:
         self.job = job
         self.target = target
         self.judge = Judge(target.size)
@@ -95,7 +97,7 @@ class _Client:
         self.paused: Story | None = None
         self.paused_at = 0.0
         self.next_look = 0.0
-        self.late_at = now + job.seconds + 5
+        self.late_at = math.inf
         self.ended_at = 0.0
         self.pipe, theirs = _fork.Pipe()
         self.process = _fork.Process(target=_live, args=(job, target, theirs), daemon=True)
@@ -138,9 +140,27 @@ class Crowd:
             self.start(job)
         self.finish()
 
-    def start(self, job: Job, target: Target | None = None) -> None:
-        """`target`: its grant, where that is issued already."""
-        self._running.append(_Client(job, target or self._lab.target(job.size, job.rate), time.monotonic()))
+    def start(self, job: Job) -> None:
+        self.prepare(job)()
+
+    def prepare(self, job: Job) -> Callable[[], None]:
+        """Issue the grant and start the process, but not its behaviour: what is returned does that."""
+        client = _Client(job, self._lab.target(job.size, job.rate))
+
+        def begin() -> None:
+            client.late_at = time.monotonic() + job.seconds + 5
+            self._running.append(client)
+            client.pipe.send(None)
+
+        return begin
+
+    def targets(self) -> list[Target]:
+        """Of those that have begun and are not counted yet."""
+        return [client.target for client in (*self._running, *self._looked_at)]
+
+    def forget_ended(self) -> None:
+        """Do not count those whose programs have ended."""
+        self._looked_at.clear()
 
     def finish(self) -> None:
         while self.busy:
@@ -200,8 +220,14 @@ class Crowd:
 
     def _look(self, client: _Client) -> None:
         story, now = client.story or client.paused, time.monotonic()
-        if story is not None and not self.blind:
-            client.judge.look(self._lab.show(client.target.grant), story.read(), story.taken(), now)
+        if story is None or self.blind:
+            return
+        try:
+            document = self._lab.show(client.target.grant)
+        except AssertionError as error:  # there will be others
+            print(f"  {client.job.seed}: {error}", file=sys.stderr, flush=True)
+        else:
+            client.judge.look(document, story.read(), story.taken(), now)
 
     def _look_again(self, client: _Client) -> None:
         story = client.story
@@ -252,6 +278,7 @@ def _live(job: Job, target: Target, pipe: Connection) -> None:
         raise OutOfTime
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe.recv()
     signal.signal(signal.SIGALRM, out_of_time)
     signal.setitimer(signal.ITIMER_REAL, job.seconds)
     talk = Talk(pipe, Story())

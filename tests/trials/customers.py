@@ -98,5 +98,5 @@ def run(trial: Run) -> None:
 
 
 TRIAL = Trial(
-    "Customers that come up to five times for some of a file, for nothing, or for segments, and many for the rest.", run, 40, 300
+    "Customers that come up to five times for some of a file, for nothing, or for segments, and many for the rest.", run, 25, 250
 )

@@ -37,7 +37,7 @@ BEHAVIOURS: tuple[Behaviour, ...] = (one_stream, resumes)
 
 def _draw(rng: random.Random, seed: str) -> Job:
     rate = rng.choice(["1 MB/s", "5 MB/s", "5 MB/s", "20 MB/s", "20 MB/s"])
-    return Job("", seed, draw_size(rng, rate, 8, least=3_000_000), rate, rng.choice(BEHAVIOURS))
+    return Job("", seed, draw_size(rng, rate, 6, least=3_000_000), rate, rng.choice(BEHAVIOURS))
 
 
 @dataclass(slots=True)
@@ -50,11 +50,12 @@ class _Site:
 
 def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float, ending: str) -> None:
     """One loss of the database and of the gate."""
-    chosen = [(replace(job, row=row.name), site.lab.target(job.size, job.rate)) for job in jobs]
-    for job, target in chosen:
-        crowd.start(job, target)
+    ready = [crowd.prepare(replace(job, row=row.name)) for job in jobs]
+    for begin in ready:
+        begin()
     _pass(crowd, 0.7)
-    recorded = {target.grant: _recorded(site.lab, target) for _, target in chosen}
+    targets = crowd.targets()
+    recorded = {target.grant: _recorded(site.lab, target) for target in targets}
     crowd.blind = True
     site.lab.desk.close()
     site.server.stop()
@@ -62,7 +63,7 @@ def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float
     while crowd.running or time.monotonic() < until:
         crowd.step()
     _pass(crowd, SETTLES)
-    credited = {target.grant: _credited(target) for _, target in chosen}
+    credited = {target.grant: _credited(target) for target in targets}
     if ending == "kill -9":
         site.lab.site.kill()
     else:
@@ -72,7 +73,7 @@ def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float
     _pass(crowd, SETTLES)
     crowd.see_again()
     crowd.finish()
-    after = {target.grant: _recorded(site.lab, target) for _, target in chosen}
+    after = {target.grant: _recorded(site.lab, target) for target in targets}
     _add(row, _lost(recorded, credited, after))
 
 
@@ -122,7 +123,7 @@ def run(trial: Run) -> None:
     for number, ending in zip(count(), cycle(["kill -9", "SIGTERM"])):
         name = f"database away, then {ending}"
         row = trial.rows.setdefault(name, Row(name))
-        _round(site, crowd, row, islice(jobs, CLIENTS), 60 if trial.long else 10, ending)
+        _round(site, crowd, row, islice(jobs, CLIENTS), 60 if trial.long else 8, ending)
         if number and time.monotonic() >= trial.until:
             break
     site.lab.close()
@@ -130,6 +131,6 @@ def run(trial: Run) -> None:
 
 
 TRIAL = Trial(
-    "PostgreSQL is stopped for 10 s (long: 60 s) while 30 clients finish; the gate is killed or stopped; both come back.",
-    run, 40, 300,
+    "PostgreSQL is stopped for 8 s (long: 60 s) while 30 clients finish; the gate is killed or stopped; both come back.",
+    run, 30, 250,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from typing import Any
 
 from tests.support.tools import ROOT
 
+_SECONDS = 60
+"""That a command may take."""
 _START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.trials.desk import serve; serve()"
 
 
@@ -54,10 +57,11 @@ class Desk:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(arguments) + "\n")
         self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        ready, _, _ = select.select([self._process.stdout], [], [], _SECONDS)
+        line = self._process.stdout.readline() if ready else ""
         if not line:
             self.close()
-            raise AssertionError(f"the process of the commands ended at {' '.join(arguments)}")
+            raise AssertionError(f"ftpgate {' '.join(arguments)} {'ended the process' if ready else f'took over {_SECONDS} s'}")
         status, output, errors = json.loads(line)
         return status, output, errors
 

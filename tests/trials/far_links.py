@@ -71,5 +71,5 @@ def run(trial: Run) -> None:
 
 
 TRIAL = Trial(
-    "Managers and programs over 20 and 100 ms, without and with 1 % of loss, and 20 MB/s with 256 kB of queue.", run, 70, 600
+    "Managers and programs over 20 and 100 ms, without and with 1 % of loss, and 20 MB/s with 256 kB of queue.", run, 60, 400
 )

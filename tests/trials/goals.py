@@ -94,7 +94,7 @@ def _lost(rows: Rows) -> Outcome:
     return Outcome(f"{lost:,} of {credited:,} = {_percent(lost / max(credited, 1))} %", lost == 0 and credited > 0)
 
 
-_TOO_FEW = "the bounds still allow less"
+_TOO_FEW = "the bounds still allow worse"
 GOALS = (
     Goal("false completions, all trials together", f"0 in {STORMS:,} clients or more", _false),
     Goal(

@@ -95,23 +95,20 @@ def _draw(rng: random.Random, seed: str) -> Job:
 
 
 def _round(lab: Lab, crowd: Crowd, jobs: Iterable[Job], rng: random.Random) -> None:
-    """Some thirty clients begin, and the gate is killed under them; those without a limit come last, or they would be done."""
-    chosen = [(job, lab.target(job.size, job.rate)) for job in jobs]
-    _start(crowd, ((job, target) for job, target in chosen if job.rate != "unlimited"), rng.uniform(0.0, 2.5))
-    _start(crowd, ((job, target) for job, target in chosen if job.rate == "unlimited"), rng.uniform(0.0, 0.1))
+    """The gate is killed under some thirty clients; those without a limit begin last, or they would be done."""
+    ready = [(job, crowd.prepare(job)) for job in jobs]
+    for unlimited, seconds in ((False, rng.uniform(0.3, 3.0)), (True, rng.uniform(0.0, 0.1))):
+        for job, begin in ready:
+            if (job.rate == "unlimited") is unlimited:
+                begin()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            crowd.step(0.01)
     lab.site.kill()
+    crowd.forget_ended()
     crowd.look_at_all()
     lab.start()
     crowd.finish()
-
-
-def _start(crowd: Crowd, jobs: Iterable[tuple[Job, Target]], seconds: float) -> None:
-    for job, target in jobs:
-        crowd.start(job, target)
-        crowd.step(0)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        crowd.step(0.01)
 
 
 def run(trial: Run) -> None:
@@ -129,4 +126,4 @@ def run(trial: Run) -> None:
         lab.close()
 
 
-TRIAL = Trial("`kill -9` of the gate under 30 clients, and a new gate; on SQLite and on PostgreSQL.", run, 90, 700)
+TRIAL = Trial("`kill -9` of the gate under 30 clients, and a new gate; on SQLite and on PostgreSQL.", run, 80, 600)

@@ -49,5 +49,5 @@ def run(trial: Run) -> None:
 
 
 TRIAL = Trial(
-    "Managers with 2 to 16 connections, stopped up to three times at random and resumed from what they hold.", run, 80, 600
+    "Managers with 2 to 16 connections, stopped up to three times at random and resumed from what they hold.", run, 75, 500
 )

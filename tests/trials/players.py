@@ -87,4 +87,4 @@ def run(trial: Run) -> None:
     trial.crowd().run(trial.jobs(_draw), 10, trial.until)
 
 
-TRIAL = Trial("Media players that skip forward by 0.1 to 2 MB, two to eight times, and at times back.", run, 50, 400)
+TRIAL = Trial("Media players that skip forward by 0.1 to 2 MB, two to eight times, and at times back.", run, 45, 300)

@@ -51,7 +51,8 @@ def write(page: Path) -> str:
     """Write the page from all that is kept beside it; returns the table of the goals."""
     states = _states(page.parent / "results")
     goals = _goals(states)
-    parts = [_INTRODUCTION, "## What is to be reached", "", goals, "", "## Class by class", "", *_side_by_side(states), ""]
+    parts = [_INTRODUCTION, "## What is to be reached", "", goals, "", *_not_reached(states)]
+    parts += ["## Class by class", "", *_side_by_side(states), ""]
     for state, document in reversed(states.items()):
         parts += [f"## All figures: {state}", "", *_figures(document), ""]
     page.write_text("\n".join(parts).rstrip() + "\n")
@@ -91,6 +92,20 @@ def _goals(states: Mapping[str, Mapping[str, Any]]) -> str:
         outcomes = [goal.judge(each) for each in rows]
         lines.append((goal.figure, goal.goal, *(outcome.shown for outcome in outcomes), _reached(outcomes[-1])))
     return _table(lines)
+
+
+def _not_reached(states: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """In words, of the state measured last."""
+    for state, document in list(states.items())[-1:]:
+        judged = [(goal, goal.judge(_rows(document))) for goal in GOALS]
+        yield f"### Not reached by {state}"
+        yield ""
+        for goal, outcome in judged:
+            if outcome.reached is not True:
+                yield f"- {goal.figure}: {outcome.shown}; to be {goal.goal}."
+            elif outcome.remark:
+                yield f"- {goal.figure}: reached by the figure, {outcome.shown}, but {outcome.remark}; to be {goal.goal}."
+        yield ""
 
 
 def _reached(outcome: Outcome) -> str:

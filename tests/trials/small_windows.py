@@ -71,4 +71,4 @@ def run(trial: Run) -> None:
     trial.crowd().run(trial.jobs(_draw), 12, trial.until)
 
 
-TRIAL = Trial("Receive buffers of 4 to 64 KiB, slow readers and readers in bursts, to the end or to somewhere.", run, 45, 300)
+TRIAL = Trial("Receive buffers of 4 to 64 KiB, slow readers and readers in bursts, to the end or to somewhere.", run, 25, 200)

@@ -47,4 +47,4 @@ def run(trial: Run) -> None:
     trial.crowd().run(trial.jobs(_draw), 24, trial.until)
 
 
-TRIAL = Trial("Clients that leave the last 30 kB to 1.2 MB unread for 3 s and then close, some half-closed before.", run, 45, 300)
+TRIAL = Trial("Clients that leave the last 30 kB to 1.2 MB unread for 3 s and then close, some half-closed before.", run, 40, 250)
