@@ -227,8 +227,8 @@ class DataChannel:
             sending.cork(self.socket, False)
         elif not self._ended:
             self._finish()
-        # Else the client has closed its half before its data: once ours is closed too, nothing could tell any more whether
-        # it reads. So our end waits until the transfer is credited, or has lingered for long enough.
+        # Else the client has closed its half before its data, and waits for our end: that follows the acknowledgement. Closed
+        # before, the poll would report a hang-up for ever.
 
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         if self._waits:
@@ -238,6 +238,8 @@ class DataChannel:
             self._answered = True
             self._linger()
             self._owner.data_done(self)
+        if self._ended and transfer.credit.phase is not Phase.CREDITED:
+            self._loop.call_later(0, self.give_up)
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         self._transfer = None
@@ -247,7 +249,9 @@ class DataChannel:
             return self._owner.data_failed(self, "cut")
         if not self._answered:
             return self.fail(outcome)
-        if not self._finished:
+        if transfer.credit.acknowledged < transfer.length and outcome != "stopped":
+            sending.reset(self.socket)  # what was given up must not look like the end of the file
+        elif not self._finished:
             self._finish()  # it was kept open for a client that had closed its half before
         self.close()
 

@@ -115,7 +115,7 @@ class BodyCarrier:
         raise NotImplementedError
 
     def _end_too(self) -> None:
-        """End our side of a TLS connection whose last body is acknowledged, unless the client has ended it meanwhile."""
+        """Everything is acknowledged: end our side, for a client that has ended its own half before, or speaks TLS."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -197,8 +197,8 @@ class BodyCarrier:
 
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         self._vacate_when_idle()
-        if self.state is State.LINGERING and self.sink.wire.encrypted:
-            self._front.gate.loop.call_later(PATIENCE, self._end_too)
+        if self.state is State.LINGERING and (self._fin or self.sink.wire.encrypted):
+            self._front.gate.loop.call_later(0 if self._fin else PATIENCE, self._end_too)
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         if self.state is State.CLOSED:
@@ -217,8 +217,13 @@ class BodyCarrier:
         """Give the customer's connection back when no answer is under way: neither to the kernel nor to the client."""
         if self._slot is None or self.state not in (State.READING, State.LINGERING):
             return
-        if not any(transfer.credit.phase in _UNDER_WAY for transfer in reversed(self._transfers)):
+        if not self._under_way:
             self._vacate()
+
+    @property
+    def _under_way(self) -> bool:
+        """Is some body neither with the client nor ended?"""
+        return any(transfer.credit.phase in _UNDER_WAY for transfer in reversed(self._transfers))
 
     # -- the socket
 

@@ -40,7 +40,7 @@ UNSETTLED = 256
 ahead waits here. The engine looks at each of them every 20 ms."""
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
-CLOSES_FROM = 64 * 1024
+CLOSES_FROM = 256 * 1024
 """Bytes of a body from which it ends the connection. A fast connection's window hides megabytes, so that one which is kept open
 proves nothing; when the connection ends with the body, the client's own end follows, and that does."""
 STREAM_BUFFER = 65_536
@@ -264,8 +264,8 @@ class HttpConnection(BodyCarrier):
         self._visit = None
         self._chunked = False
         if not self._request.is_head:
-            if answer.length >= CLOSES_FROM:
-                self._keep_alive = False
+            if answer.length >= CLOSES_FROM and not self._buffer:
+                self._keep_alive = False  # unless the next request is here already
             client = self._request.header("user-agent") or ""
             self._body = Body(grant, leaf, answer.parts, answer.length, client)
         self._send(self._head(answer))
@@ -391,9 +391,13 @@ class HttpConnection(BodyCarrier):
             self._finish()
 
     def _end_too(self) -> None:
-        if self.state is State.LINGERING and not self._fin:
+        if self.state is not State.LINGERING:
+            return
+        if not self._fin:
             self._finish()
             self._watch()
+        elif not self._under_way:
+            self._part()  # it waits for our end, and its own is to come no more
 
     def _finish(self) -> None:
         """End our side, now or when there is room for its last words."""
@@ -434,9 +438,12 @@ class HttpConnection(BodyCarrier):
             elif self._buffer:
                 if waited > HEADER_TIMEOUT:
                     self.turn_away(RequestTimeout())
-            elif not self._transfers:
+            elif not self._under_way:
                 limit = DRAIN_TIMEOUT if self._front.gate.draining else IDLE_TIMEOUT if self._used else HEADER_TIMEOUT
-                if waited > limit:
+                if waited > limit and self._transfers:
+                    self._linger()  # the client's own end may still prove that it has read them
+                    self._watch()
+                elif waited > limit:
                     self._part()
         elif self.state is State.LINGERING:
             if not self._transfers:
@@ -444,6 +451,8 @@ class HttpConnection(BodyCarrier):
                     self.close()
             elif self._broken():
                 self.close()
+            elif not self._under_way and now - max(transfer.moved_at for transfer in self._transfers) > LINGER_TIMEOUT:
+                self._part()  # it has got everything that was sent, and still may read it
         elif self._out is not None and waited > SEND_TIMEOUT:
             self._reset()
 

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from ftpgate.delivery.acknowledgement import TRUTHFUL, Wire
 
 from ftpgate.delivery import acknowledgement
-from ftpgate.delivery.acknowledgement import TRUTHFUL, Wire
 from ftpgate.net.silence import BACKED_OFF, SILENCE, end_when_silent, extended, is_shut
 from tests.support.waiting import wait_until
 
