@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.files import AHEAD, OpenFile
 from ftpgate.delivery.sections import BodyPart, Section
+from ftpgate.delivery.sending import SendQueue
 from ftpgate.delivery.sent_files import SentFiles
 from ftpgate.errors import GateError
 from ftpgate.grants import File, TransferRecord
@@ -48,6 +49,7 @@ class Sink(Protocol):
     offered again after a `BlockingIOError`, from the same byte on.
     """
 
+    queue: SendQueue
     wire: TcpProbe
     parting: bool
     """The client has said that it sends nothing more, and waits to hear the same; the end of its stream is still to come."""
@@ -176,6 +178,8 @@ class Transfer:
 
     def begin(self) -> None:
         """Called once by the engine."""
+        if rate := self.grant.customer.tier.rate:
+            self._carrier.sink.queue.expect_rate(rate)
         if not self.length:
             self._finished_writing()
         else:
@@ -510,6 +514,8 @@ class Transfer:
         if now - self._marked >= 1.0:
             self.bytes_per_s = (credit.acknowledged - self._mark) / (now - self._marked)
             self._mark, self._marked = credit.acknowledged, now
+            if credit.phase is Phase.SENDING:
+                self._carrier.sink.queue.expect_rate(self.bytes_per_s)
         precise = credit.paced and (not self._carrier.sink.wire.encrypted or self.grant.customer.tier.rate <= PRECISE_TLS_RATE)
         for section in self._sections:
             if section.moved(credit, now, precise=precise):
