@@ -30,6 +30,7 @@ from tests.support.rawftp import RawFtp
 from tests.support.rawhttp import RawClient
 from tests.support.site import Grant, Site
 from tests.support.waiting import wait_until
+from tests.trials import trial as trials
 
 T = TypeVar("T")
 PAUSE = 130.0
@@ -182,26 +183,48 @@ def measure(trial: Trial) -> tuple[dict[str, float], bool]:
 
 def main() -> int:
     """Measure, and print one line of it."""
+    try:
+        line, good = judged()
+    except trials.Skipped as reason:
+        line, good = f"left out, for {reason}", True
+    print(f"dead link: {line}")
+    return 0 if good else 1
+
+
+def judged() -> tuple[str, bool]:
+    """Measure: a line that tells the figures, and whether the goal is reached.
+
+    Raises:
+        Skipped: this machine allows no network namespaces.
+    """
     if os.geteuid() or not sys.platform.startswith("linux") or shutil.which("ip") is None:
-        print("dead link: left out, for network namespaces need root and the program ip")
-        return 0
+        raise trials.Skipped("network namespaces need root and the program ip")
     with tempfile.TemporaryDirectory(prefix="ftpgate-dead-link-") as folder, _site(Path(folder)) as site:
         try:
             with Networks() as networks:
                 gone, whole = measure(Trial(networks, site))
         except subprocess.CalledProcessError as error:
-            print(f"dead link: left out, for {' '.join(map(str, error.cmd))} failed: {error.stderr.strip()}")
-            return 0
+            raise trials.Skipped(f"{' '.join(map(str, error.cmd))} failed: {error.stderr.strip()}") from error
     seconds = ", ".join(f"{name} {after:.0f}" for name, after in sorted(gone.items()))
     slots = gone.get("every slot")
     good = whole and slots is not None and slots <= WITHIN
     paused = PAUSE + (LOOKED_FOR if slots is None else slots)
-    print(
-        f"dead link: noticed after (s): {seconds or 'never'}{'' if slots else ', slots still taken'} (goal {WITHIN:.0f}, "
+    line = (
+        f"noticed after (s): {seconds or 'never'}{'' if slots else ', slots still taken'} (goal {WITHIN:.0f}, "
         f"the kernel is given {SILENCE:.0f}); a living client that paused for {paused:.0f} s "
         f"{'got everything' if whole else 'was cut'}"
     )
-    return 0 if good else 1
+    return line, good
+
+
+def run(run: trials.Run) -> None:
+    if not run.long:
+        raise trials.Skipped("it takes four minutes, and is part of the long run")
+    line, good = judged()
+    run.notes.append(f"{line[0].upper()}{line[1:]}{'' if good else '; NOT reached'}.")
+
+
+TRIAL = trials.Trial("Clients whose link is cut without a word, and one that only pauses.", run, 0, 240)
 
 
 @contextlib.contextmanager
