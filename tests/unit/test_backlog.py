@@ -146,7 +146,7 @@ def test_what_was_recovered_is_bounded(gate: Gate, monkeypatch: pytest.MonkeyPat
             segments={name: replace(ENDED, id=name) for name in names},
             left={f"left-{name}": replace(RUNNING, id=f"left-{name}") for name in names},
             gates=["old"],
-        )  # fmt: skip
+        )
     )
     gate.write()
     kept = [(TRANSFER, "old/2"), (TRANSFER, "old/3"), (SEGMENT, "2"), (SEGMENT, "3"), (LEFT, "left-2"), (LEFT, "left-3")]
