@@ -5,12 +5,13 @@ PYTHON ?= $(shell for python in .venv/bin/python python3.14 python3.13 python3.1
 	"$$python" -c 'import sys, venv, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
 	&& exec "$$python" -c 'import os, sys; print(os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2]))'; done)
 
-.PHONY: help setup setup-test tools demo test bench lint format lock clean
+.PHONY: help setup setup-test tools demo test bench trials lint format lock clean
 
 help:
 	@echo "make demo    set up, then run portal and gate with a demo catalogue"
 	@echo "make test    set up, then lint, type check and run all tests"
 	@echo "make bench   the benchmarks"
+	@echo "make trials  storms of clients: is what is credited what they have read? LONG=1: an hour of them"
 	@echo "make setup   only the environment: .venv/bin/ftpgate"
 	@echo "make lint    ruff and mypy      make format   let ruff rewrite"
 	@echo "make lock    pin the newest versions of all packages"
@@ -36,6 +37,9 @@ test: tools lint
 bench: setup-test
 	@.venv/bin/python deploy/setup/components.py --bench
 	@.venv/bin/python -m tests.bench
+
+trials: tools
+	@.venv/bin/python -m tests.trials $(if $(LONG),--long)
 
 lint: setup-test
 	@.venv/bin/ruff check --quiet .

@@ -2,10 +2,12 @@
 
 import sys
 
+from ftpgate import private
 from ftpgate.cli import run
 
 
 def main() -> None:
+    private.keep_private()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ftpgate import private
 from ftpgate import settings as settings_module
 from ftpgate.errors import UserError
-from ftpgate.settings import Settings, parse_address, parse_lasting, parse_rate
+from ftpgate.settings import Settings, database_file, parse_address, parse_lasting, parse_rate
 
 if TYPE_CHECKING:
     from ftpgate.commands.shop import Document, Shop
@@ -51,7 +52,17 @@ def run(arguments: Sequence[str]) -> int:
 def _shop(settings: Settings) -> Shop:
     from ftpgate.commands.shop import load_shop
 
-    return load_shop(settings)
+    return load_shop(_closed(settings))
+
+
+def _closed(settings: Settings) -> Settings:
+    """The same settings, once other users of the machine can no longer read what an older ftpgate let them."""
+    from ftpgate.commands.text import listed
+
+    could_be_read = private.close(settings.state_dir, database_file(settings.database_url))
+    if could_be_read:
+        print(f"ftpgate: other users of this machine could read {listed(could_be_read)}; they cannot any more", file=sys.stderr)
+    return settings
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -67,7 +78,7 @@ def _portal(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from ftpgate.process.serve import serve
 
-    return serve(settings_module.load(), ftp=options.ftp, http=options.http)
+    return serve(_closed(settings_module.load()), ftp=options.ftp, http=options.http)
 
 
 def _user_add(options: argparse.Namespace) -> int:
@@ -83,10 +94,11 @@ def _tier_set(options: argparse.Namespace) -> int:
 
 def _item_add(options: argparse.Namespace) -> int:
     shop = _shop(settings_module.load())
+    from ftpgate.commands.text import listed
+
     document, broken = shop.item_add(options.folder, options.title, options.artist, options.year, options.copy)
     if broken:
-        names = ", ".join(map(repr, broken[:5])) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
-        print(f"ftpgate: the tags of {names} cannot be read; imported without", file=sys.stderr)
+        print(f"ftpgate: the tags of {listed(broken)} cannot be read; imported without", file=sys.stderr)
     return _show(options, document)
 
 

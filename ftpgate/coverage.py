@@ -112,6 +112,10 @@ class SpanSet:
             return NotImplemented
         return self._starts == other._starts and self._ends == other._ends
 
+    def without(self, other: SpanSet) -> SpanSet:
+        """The bytes of this set that are not in `other`."""
+        return SpanSet(span for start, end in self for span in other.missing(start, end))
+
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:

@@ -37,7 +37,8 @@ class File:
     """One file of an item, as it was at import.
 
     `path` is what the customer sees, relative to the item's folder, with `/` between its parts. `media` is where the
-    bytes lie, relative to the media root. `sha256` has 32 bytes. `mtime_ns` is the disk's own stamp at import.
+    bytes lie, relative to the media root. `sha256` has 32 bytes. `mtime_ns` and `ctime_ns` are the disk's own stamps at
+    import, `inode` the lower 63 bits of its number; None is not known, and not compared.
     """
 
     id: int
@@ -47,6 +48,8 @@ class File:
     mtime_ns: int
     sha256: bytes
     crc32: int
+    ctime_ns: int | None = None
+    inode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class GrantStatus:
     """`Token.digest()` of the tokens that still open this grant."""
     revision: int = 0
     """Another one as soon as files of the grant have other time stamps than before: a gate that holds it looks it up anew."""
+    as_of: float | None = field(default=None, compare=False)
+    """When this was read, by the database's clock, which the gate compares with its own; None where that is this machine's."""
 
     def opens(self, now: float, grace: float) -> bool:
         """May new transfers start? `complete` keeps serving for `grace` seconds; expiry counts at once."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ftpgate import private
 from ftpgate.errors import UserError
 from ftpgate.sentences import os_reason
 
@@ -23,6 +24,15 @@ _DECIMAL = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "t": 1_000_00
 _BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _LARGEST = 1 << 62  # fits the database's bigint
+_SHORTEST_KEY = 32
+"""Characters of a secret key: as many bytes as the SHA-256 of the HMACs that it keys (RFC 7518, section 3.2)."""
+_FEWEST_SURPRISES = 16
+"""Characters of it that do not follow from those before them. Of 32 random hexadecimal digits some 25 do not."""
+_FOLLOWING = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
+_EXAMPLES = re.compile(
+    r"changeme|replaceme|placeholder|example|insecure|your(?:own)?(?:secret|key)|secretkey|password|correcthorse"
+)
+_NEW_KEY = """make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"""
 
 
 class Address(NamedTuple):
@@ -123,6 +133,30 @@ def _dotted(text: str) -> str:
     return text.strip()
 
 
+def parse_secret_key(text: str) -> str:
+    """A key that cannot be guessed. What customers get is signed with keys made from it, so guesses can be tried at home.
+
+    Raises ValueError.
+    """
+    key = text.strip()
+    if len(key) < _SHORTEST_KEY:
+        raise ValueError(f"too short (fewer than {_SHORTEST_KEY} characters)")
+    if _EXAMPLES.search(re.sub(r"[\W_]", "", key.lower())):
+        raise ValueError("an example's, or made of words that everybody tries")
+    if sum(not _follows(key[:at], letter) for at, letter in enumerate(key[:256])) < _FEWEST_SURPRISES:
+        raise ValueError("easy to guess (it repeats itself, or runs in order)")
+    return key
+
+
+def _follows(before: str, letter: str) -> bool:
+    """Does a letter continue a piece of three that was there before, or a run: `aaa`, `abc`, `321`, `qwe`?"""
+    if not before:
+        return False
+    pair = before[-1].lower() + letter.lower()
+    in_a_row = any(pair in row or pair[::-1] in row for row in _FOLLOWING)
+    return abs(ord(before[-1]) - ord(letter)) <= 1 or in_a_row or (len(before) > 2 and before[-2:] + letter in before)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting, parsed. Rates in bytes a second (0: none), durations in seconds, paths absolute."""
@@ -161,7 +195,8 @@ _PARSERS = {
     "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "ADMIN": parse_address, "PUBLIC_HOST": _host,
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "EXPIRES": parse_lasting, "GRACE": parse_duration, "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
-    "SECRET_KEY": str.strip, "ALLOWED_HOSTS": _hosts, "EMAIL_URL": str.strip, "BRIDGE": _dotted, "LOG": _choice("text", "json"),
+    "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "EMAIL_URL": str.strip, "BRIDGE": _dotted,
+    "LOG": _choice("text", "json"),
 }  # fmt: skip
 NAMES = frozenset(f"FTPGATE_{name}" for name in _PARSERS)
 
@@ -190,7 +225,8 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         try:
             values[name.removeprefix("FTPGATE_")] = _PARSERS[name.removeprefix("FTPGATE_")](text)
         except ValueError as error:
-            raise UserError(f"{name}={_shown(name, text)} is {error}", "correct the value") from None
+            mend = _NEW_KEY if name == "FTPGATE_SECRET_KEY" else "correct the value"
+            raise UserError(f"{name}={_shown(name, text)} is {error}", mend) from None
 
     def path(name: str, default: Path | None) -> Path | None:
         value = values.get(name, default)
@@ -263,17 +299,23 @@ def read_env_file(path: Path) -> dict[str, str]:
     return found
 
 
+def database_file(url: str) -> Path | None:
+    """The file of a SQLite address (`sqlite:///PATH`); None for a server's, or for a database in memory."""
+    path = url.removeprefix("sqlite:///")
+    return None if path in (url, ":memory:") else Path(path)
+
+
 def secret_key(settings: Settings) -> str:
     """`FTPGATE_SECRET_KEY`, or the key kept in the state folder (made on first use, mode 600).
 
     Raises:
-        UserError: the state folder cannot be written or the kept key is readable for others.
+        UserError: the state folder cannot be written, or the kept key is readable for others or can be guessed.
     """
     if settings.secret_key:
         return settings.secret_key
     path = settings.state_dir / "secret_key"
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        private.make_folder(settings.state_dir)
         made = secrets.token_urlsafe(48)
         temporary = path.with_name(f".secret_key.{os.getpid()}.{secrets.token_hex(4)}")
         if not path.exists():
@@ -288,7 +330,9 @@ def secret_key(settings: Settings) -> str:
                 temporary.unlink(missing_ok=True)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise UserError(f"{path} is readable for others", f"chmod 600 {path}")
-        return path.read_text().strip()
+        return parse_secret_key(path.read_text())
+    except ValueError as error:
+        raise UserError(f"the secret key in {path} is {error}", f"{_NEW_KEY}, and write it there") from None
     except OSError as error:
         cause = f"the secret key cannot be kept in {path} ({os_reason(error)})"
         raise UserError(cause, "mend the folder or set FTPGATE_SECRET_KEY") from None

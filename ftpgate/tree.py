@@ -105,6 +105,16 @@ class GrantTree:
             leaf = self._zips[item.id] = Leaf(archive.name, f"/{archive.name}", item, archive)
         return leaf
 
+    def resource(self, key: str) -> Resource | None:
+        """The resource with this `Resource.key`; None when no item of this grant has it."""
+        for item in (folder.item for folder in self._folders.values() if folder.item is not None):
+            if key == f"z{item.id}":
+                return self.zip_of(item).resource
+            for file in item.files:
+                if key == f"f{file.id}":
+                    return PlainFile(file, file.path.rpartition("/")[2])
+        return None
+
     def _zip_named(self, folder: Folder, name: str) -> Leaf | None:
         hidden = self._hidden.get(name) if folder is self.root else None
         return None if hidden is None or hidden.item is None else self.zip_of(hidden.item)

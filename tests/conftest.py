@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from tests.support.databases import KINDS, Databases
+from tests.support.far_link import FarLink, NotAllowed
 from tests.support.postgres import PostgresServer
 from tests.support.site import Site
 from tests.support.tools import CACHE, PATH, missing
@@ -55,6 +56,17 @@ def own_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for this test alone, to be stopped and started."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture
+def far_link() -> Iterator[FarLink]:
+    """Two networks with a far way between them; `far_link.set(rtt=100, loss=0.01)`."""
+    try:
+        link = FarLink()
+    except NotAllowed as reason:
+        pytest.skip(f"no network namespaces here: {reason}")
+    with link:
+        yield link
 
 
 @pytest.fixture(scope="session")

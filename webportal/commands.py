@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -231,4 +231,6 @@ def _grant(public_id: str) -> Grant:
 
 
 def _in(seconds: int) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)
+    from webportal import clock
+
+    return clock.now() + timedelta(seconds=seconds)

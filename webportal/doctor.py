@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ftpgate.errors import UserError
@@ -38,16 +37,20 @@ def check_migrations(settings: Settings) -> str:
 
 
 def check_clock(settings: Settings) -> str:
-    """Grants expire by the clock of whoever asks: gate, portal and database should agree."""
+    """Grants expire by the database's clock, and not at all where this machine's is too far from it."""
     from django.db import connection
 
+    from webportal import clock
+
+    database = clock.now()
     if connection.vendor != "postgresql":
-        return f"it is {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        difference = abs((datetime.now(UTC) - cursor.fetchone()[0]).total_seconds())
+        return f"it is {database:%Y-%m-%dT%H:%M:%SZ}"
+    difference = abs(clock.guard.wall() - database.timestamp())
     if difference > _CLOCK_SECONDS:
-        raise UserError(f"this clock and the database's differ by {difference:.1f} s", "run a time service (chrony) on both")
+        follows = " and nothing expires" if clock.guard.wrong() else ""
+        raise UserError(
+            f"this clock and the database's differ by {difference:,.1f} s{follows}", "run a time service (chrony) on both"
+        )
     return f"it agrees with the database's to {difference:.1f} s"
 
 
@@ -58,7 +61,9 @@ def check_files(settings: Settings) -> str:
     changed = changed_files().count()
     if changed:
         raise UserError(f"{changed} files are not as they were imported", "run: ftpgate item verify")
-    return f"{File.objects.count()} files, none reported as changed"
+    unknown = File.objects.filter(ctime_ns=None).count()
+    older = f"; {unknown} are compared by size and time only until ftpgate item verify has read them" if unknown else ""
+    return f"{File.objects.count()} files, none reported as changed{older}"
 
 
 def portal_answers(address: Address) -> bool:

@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ftpgate import private
 from ftpgate import settings as settings_module
 from ftpgate.commands.shop import load_shop
 from ftpgate.errors import UserError
@@ -48,6 +49,7 @@ def demo(*, state_dir: Path | None, portal: Address | None, ftp: Address | None,
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings = settings_module.load({**os.environ, **environ})
+        private.close(settings.state_dir)
         print(f"Preparing the demo in {settings.state_dir} …", flush=True)
         made = load_shop(settings).demo()
         with _Processes(settings, environ) as processes:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+from ftpgate import private
 from ftpgate import settings as settings_module
+from ftpgate.clock import MEND
 from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
-from ftpgate.commands.text import size
+from ftpgate.commands.text import listed, size
 from ftpgate.delivery import journal
 from ftpgate.delivery.tls import Certificates
 from ftpgate.errors import UserError
@@ -48,16 +52,16 @@ def _checks() -> Iterator[tuple[str, Check]]:
     """One after the other, since what comes first may make the rest pointless."""
     try:
         settings = settings_module.load()
-        settings_module.secret_key(settings)
     except UserError as problem:
-        failed = problem
-
-        def bad() -> str:
-            raise failed
-
-        yield "settings", bad
+        yield "settings", _failed(problem)
         return
     yield "settings", lambda: f"understood; state in {settings.state_dir}"
+    yield "state folder", lambda: _state(settings)
+    try:
+        settings_module.secret_key(settings)
+    except UserError as problem:
+        yield "secret key", _failed(problem)
+        return
     if settings.tls != "off":
         yield "certificate", lambda: _certificate(settings)
     yield "media folder", lambda: _media(settings)
@@ -73,12 +77,36 @@ def _checks() -> Iterator[tuple[str, Check]]:
 
     yield "bridge", load
     holders: dict[str, str] = {}
+    gates: list[dict[str, Any]] = []
     if shop is not None:
         yield from shop.checks()
         with suppress(UserError):  # the checks of the shop have said why
-            holders = _holders(shop, settings)
+            started = shop.running_gates()
+            gates = status(started)["gates"]
+            holders = _holders(shop, settings, started, {gate["id"] for gate in gates})
+    for gate in gates:
+        yield f"clock of the gate {gate['id']}", partial(_gate_clock, gate)
     for name, address in _addresses(settings).items():
         yield f"port of {name}", _port_check(name, address, holders.get(str(address)))
+
+
+def _failed(problem: UserError) -> Check:
+    def check() -> str:
+        raise problem
+
+    return check
+
+
+def _state(settings: Settings) -> str:
+    folder = settings.state_dir
+    found = private.readable(folder, settings_module.database_file(settings.database_url))
+    if folder in found:
+        mend = f"chmod 700 {shlex.quote(str(folder))}, or set FTPGATE_STATE_DIR to a folder that holds nothing else"
+    else:
+        mend = "chmod 600 " + " ".join(shlex.quote(str(path)) for path in found)
+    if found:
+        raise UserError(f"other users of this machine can read {listed(found)}", mend)
+    return f"{folder} is closed to other users" + (" but those of its group" if private.is_shared(folder) else "")
 
 
 def _media(settings: Settings) -> str:
@@ -147,6 +175,12 @@ def _clock() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def _gate_clock(gate: dict[str, Any]) -> str:
+    if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
+        raise UserError(f"it cannot be trusted and nothing expires: {wrong}", MEND)
+    return "it can be trusted"
+
+
 def _addresses(settings: Settings) -> dict[str, Address]:
     named = {
         "FTP": settings.ftp, "HTTP": settings.http, "FTPS": settings.ftps, "HTTPS": settings.https,
@@ -155,10 +189,8 @@ def _addresses(settings: Settings) -> dict[str, Address]:
     return {name: address for name, address in named.items() if address is not None}
 
 
-def _holders(shop: Shop, settings: Settings) -> dict[str, str]:
+def _holders(shop: Shop, settings: Settings, started: Sequence[dict[str, Any]], answering: Collection[str]) -> dict[str, str]:
     """Who of us listens where just now, by address."""
-    started = shop.running_gates()
-    answering = {gate["id"] for gate in status(started)["gates"]}
     found = {
         gate[name]: f"the gate {gate['id']}"
         for gate in started

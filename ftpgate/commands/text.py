@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 Document = dict[str, Any]
@@ -11,6 +11,11 @@ Document = dict[str, Any]
 def text(command: str, document: Document) -> str:
     """The lines for a command's document."""
     return "\n".join(_TEXTS[command](document))
+
+
+def listed(names: Sequence[object], most: int = 5) -> str:
+    """Names for a line: the first of them, and how many more there are."""
+    return ", ".join(repr(str(name)) for name in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _user_add(document: Document) -> Iterator[str]:
@@ -52,11 +57,20 @@ def _grant_show(document: Document) -> Iterator[str]:
     yield f"grant {document['grant']} of {document['user']}: {document['state']}"
     yield f"  issued {document['issued_at']}, expires {document['expires_at']}, complete {document['completed_at'] or 'not yet'}"
     for item in document["items"]:
-        done = "complete" if item["complete"] else f"{size(item['delivered'])} of {size(item['bytes'])}"
+        done = _complete(item) if item["complete"] else f"{size(item['delivered'])} of {size(item['bytes'])}"
         yield f"  {item['id']} {item['folder']}: {done}"
         for file in item["files"]:
-            covered = sum(end - start for start, end in file["covered"])
-            yield f"    {_percent(covered, file['bytes']):>4}  {file['path']}"
+            unconfirmed = _total(file["unconfirmed"])
+            note = f" ({size(unconfirmed)} unconfirmed)" if unconfirmed else ""
+            yield f"    {_percent(_total(file['covered']), file['bytes']):>4}  {file['path']}{note}"
+
+
+def _complete(item: Document) -> str:
+    return "complete, confirmed by the customer" if item["proof"] == "customer" else "complete"
+
+
+def _total(ranges: Iterable[Sequence[int]]) -> int:
+    return sum(end - start for start, end in ranges)
 
 
 def _grant_state(document: Document) -> Iterator[str]:
@@ -72,6 +86,8 @@ def _receipt_verify(document: Document) -> Iterator[str]:
     yield f"  item   {' - '.join(part for part in (item['artist'], item['title']) if part)}, {size(receipt['bytes'])}"
     yield f"  to     {receipt['user']['name']}, under the grant {receipt['grant']}"
     yield f"  whole  {receipt['completed_at']}"
+    # Receipts of earlier versions name no proof: all that they tell of was delivered.
+    yield f"  proof  {'confirmed by the customer' if receipt.get('proof') == 'customer' else 'delivery'}"
 
 
 def _status(document: Document) -> Iterator[str]:
@@ -81,6 +97,8 @@ def _status(document: Document) -> Iterator[str]:
             f"{gate['connections']} connections, {gate['transfers']} transfers, {size(gate['bytes_per_s'])}/s, "
             f"{size(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
         )
+        if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
+            yield f"  its clock cannot be trusted and nothing expires: {wrong}"
         yield from _journal(gate.get("journal") or {})
     if not document["gates"]:
         yield "no gate answers"

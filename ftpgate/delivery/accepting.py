@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ftpgate.net.silence import end_when_silent
 from ftpgate.sentences import os_reason
 from ftpgate.settings import Address
 
@@ -111,8 +112,9 @@ def _bound(address: Address) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it: an answer's last, partial segment goes at once.
+        # Accepted sockets inherit these. An answer's last, partial segment goes at once.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end_when_silent(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(where)

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.coverage import Span, SpanSet
 from ftpgate.delivery.alarm import Alarm, CallLater
-from ftpgate.delivery.doubt import DoubtBook
 from ftpgate.delivery.pacing import SOONEST, Pacer, Sender
 from ftpgate.errors import DeadToken, TooManyConnections
-from ftpgate.grants import Doubt, File, Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.proof.reconciler import Reconciler
+from ftpgate.proof.segments import Evidence, Segment
 from ftpgate.sources import Resource
 from ftpgate.tree import GrantTree
 
 if TYPE_CHECKING:
     from ftpgate.delivery.transfer import Transfer
 
-DOUBTS_EVERY = 2.0
-"""Seconds between two writings of a grant's zones of doubt, which only a gate that dies leaves to the next."""
-DOUBTS = 64
-"""Zones, and again running transfers, that are written for one resource."""
 RANGES = 8_000
 """Separate ranges of one file that are kept. What lies apart from all of them is not credited any more: whoever asks for
 single bytes here and there, by the million, fetches them again. Below what the bridge keeps (10,000), so that it never
@@ -39,8 +36,24 @@ class Ledger(Protocol):
         """A token, by its digest, has let a client in: not worth a transaction of its own."""
         ...
 
-    def hurry(self) -> None:
+    def flush_soon(self) -> None:
         """An item seems complete: do not wait for the next round."""
+        ...
+
+    def segment(self, evidence: Evidence) -> None:
+        """A segment has ended without proof of all that it sent, or less of it is unconfirmed than before."""
+        ...
+
+    def settled(self, segment: str) -> None:
+        """Nothing is unconfirmed any more of the segment with this id."""
+        ...
+
+    def recovered(self, grant: str) -> tuple[Mapping[int, Sequence[Span]], Sequence[Evidence]]:
+        """What ended gates left of a grant: coverage by `File.id`, and segments without proof."""
+        ...
+
+    def forget(self, grant: str) -> None:
+        """There is no such grant any more."""
         ...
 
 
@@ -154,28 +167,31 @@ class Customer:
             self._alarm.within(max(delay, SOONEST))
 
 
+class _Followed:
+    """A resource of a grant whose segments are followed."""
+
+    __slots__ = ("covered", "reconciler", "resource")
+
+    def __init__(self, resource: Resource, grant: OpenGrant, left: Sequence[Evidence]) -> None:
+        self.resource = resource
+        self.covered = SpanSet() if resource.sha256 is None else grant.coverage.setdefault(resource.files[0].id, SpanSet())
+        """What is delivered of it. Of a zip only what was fetched as a zip since is known in its own bytes."""
+
+        def delivered(start: int, end: int) -> bool:
+            return all(grant.covers(file.id, first, last) for file, first, last in resource.covered(start, end))
+
+        self.reconciler = Reconciler(self.covered, left, delivered)
+
+
 class OpenGrant:
-    """A grant in use on this gate: its tree, its coverage as recorded and as credited here, its zones of doubt."""
+    """A grant in use on this gate: its tree, its coverage as recorded and as credited here, its segments."""
 
     __slots__ = (
-        "_books",
-        "_closed",
-        "_doubts_at",
-        "_files",
-        "_inherited",
-        "_ledger",
-        "_whole",
-        "coverage",
-        "customer",
-        "grant",
-        "sessions",
-        "status",
-        "transfers",
+        "_files", "_followed", "_ledger", "_left", "_told", "coverage", "customer", "grant", "sessions", "status", "transfers",
         "tree",
-    )
+    )  # fmt: skip
 
-    def __init__(self, grant: Grant, customer: Customer, ledger: Ledger, doubts: Mapping[str, Sequence[Span]]) -> None:
-        """`doubts`: zones by `Resource.key` that earlier times left open."""
+    def __init__(self, grant: Grant, customer: Customer, ledger: Ledger) -> None:
         self.grant = grant
         self.status = grant.status
         self.customer = customer
@@ -185,13 +201,12 @@ class OpenGrant:
         self.sessions = 0
         """FTP sessions and others that hold on to this grant without a transfer."""
         self._ledger = ledger
-        self._books: dict[str, tuple[Resource, DoubtBook]] = {}
-        self._whole: set[str] = set()
-        """Those whose resource is covered whole: to be closed when nothing runs in them any more."""
-        self._closed: set[str] = set()
-        """Those closed since the zones were last written."""
-        self._doubts_at = 0.0
-        self._inherited = dict(doubts)
+        self._followed: dict[str, _Followed] = {}
+        """By `Resource.key`."""
+        self._left = {evidence.id: evidence for evidence in grant.segments}
+        """What earlier times left without proof, of resources that nobody has asked for since."""
+        self._told = {evidence.id: evidence.resource for evidence in grant.segments}
+        """The segments without proof that the ledger knows, and their resources."""
         self._files = {file.id: item for item in grant.items for file in item.files}
 
     @property
@@ -207,38 +222,78 @@ class OpenGrant:
         if not self.status.opens(now, grace):
             raise DeadToken()
 
-    def book(self, resource: Resource) -> DoubtBook:
-        """The book of doubt of one resource."""
-        held_book = self._books.get(resource.key)
-        if held_book is None:
-            inherited = self._inherited.pop(resource.key, ())
-            # Of a zip only what is fetched as a zip from now on is known in its own bytes; that costs a repeat at the worst.
-            held = () if resource.sha256 is None else self.coverage.get(resource.files[0].id, ())
-            book = DoubtBook(resource.size, held=held, inherited=inherited)
-            held_book = self._books[resource.key] = (resource, book)
-            if all(map(self._covered, resource.files)):
-                self._whole.add(resource.key)
-        return held_book[1]
+    def reconciler(self, resource: Resource) -> Reconciler:
+        """What follows the segments of one resource."""
+        followed = self._followed.get(resource.key)
+        if followed is None:
+            left = [evidence for evidence in self._left.values() if evidence.resource == resource.key]
+            for evidence in left:
+                del self._left[evidence.id]
+            followed = self._followed[resource.key] = _Followed(resource, self, left)
+        return followed.reconciler
 
-    def quiet(self, now: float) -> None:
-        """Called every second: settle what only silence can, and close the books that are of no use any more."""
-        for resource, book in self._books.values():
-            for start, end in book.quiet(now):
-                self.credit(resource, start, end)
-        for key in tuple(self._whole):
-            if self._books[key][1].idle():
-                del self._books[key]
-                self._whole.discard(key)
-                self._closed.add(key)
+    def observe(self, resource: Resource, segment: Segment) -> None:
+        """There is news of a segment: credit what this proves of others."""
+        followed = self._followed[resource.key]
+        for start, end in followed.reconciler.observe(segment):
+            self.credit(resource, start, end)
 
-    def open_doubts(self) -> dict[str, Sequence[Span]]:
-        """The zones that nothing has settled yet, for the next time this grant is used."""
-        zones = {key: tuple(book.zones()) for key, (_, book) in self._books.items()}
-        return {**self._inherited, **{key: spans for key, spans in zones.items() if spans}}
+    def unproven(self, resource: Resource, segment: Segment) -> None:
+        """A segment has ended without proof of all that it sent."""
+        self._told[segment.id] = resource.key
+        self._ledger.segment(describe(self.id, resource, segment))
+
+    def inherit(self, coverage: Mapping[int, Sequence[Span]], left: Sequence[Evidence]) -> None:
+        """Take on what ended gates left of this grant. What is known already changes nothing.
+
+        Of segments that ran when their gate ended only positions are known: what was credited of them becomes coverage here.
+        """
+        for file, spans in coverage.items():
+            self.merge(file, tuple(spans))
+        for evidence in left:
+            resource = self.tree.resource(evidence.resource)
+            if resource is None:
+                self._ledger.settled(evidence.id)
+            elif evidence.id not in self._told:
+                self._inherit(resource, evidence)
+
+    def _inherit(self, resource: Resource, evidence: Evidence) -> None:
+        self.credit(resource, evidence.start, evidence.credited)
+        segment = Segment.left(evidence)
+        if segment.unconfirmed is None:
+            return self._ledger.settled(evidence.id)
+        self.unproven(resource, segment)
+        followed = self._followed.get(resource.key)
+        if followed is None:
+            self._left[evidence.id] = describe(self.id, resource, segment)
+        else:
+            followed.reconciler.inherit(segment)
+
+    def settle(self) -> None:
+        """Called every second: forget the segments that say nothing any more."""
+        for key, followed in tuple(self._followed.items()):
+            reconciler = followed.reconciler
+            for segment in (*reconciler.settle(), *reconciler.forgotten):
+                if self._told.pop(segment.id, None) is not None:
+                    self._ledger.settled(segment.id)
+            reconciler.forgotten.clear()
+            if reconciler.idle:
+                del self._followed[key]
+
+    def unconfirmed(self) -> dict[int, SpanSet]:
+        """By `File.id`: what was sent, without proof that it was read, and not delivered since; files without it are left out."""
+        sent = [evidence.unconfirmed for evidence in self._left.values()]
+        for followed in self._followed.values():
+            sent += [_unconfirmed(followed.resource, segment) for segment in followed.reconciler.unconfirmed()]
+        merged: dict[int, SpanSet] = {}
+        for ranges in sent:
+            for file, spans in ranges.items():
+                merged.setdefault(file, SpanSet()).update(spans)
+        apart = ((file, spans.without(self.coverage.get(file) or SpanSet())) for file, spans in merged.items())
+        return {file: spans for file, spans in apart if spans}
 
     def credit(self, resource: Resource, start: int, end: int) -> None:
         """Bytes `[start, end)` of `resource` were delivered."""
-        scattered = False
         for file, first, last in resource.covered(start, end):
             spans = self.coverage.get(file.id)
             if spans is None:
@@ -248,37 +303,18 @@ class OpenGrant:
                 continue
             if len(spans) > before >= RANGES:
                 spans.remove(first, last)  # one more than before: it touches none of the others
-                scattered = True
                 continue
             self._ledger.credit(self.id, file.id, first, last)
-            if spans.size == file.size:
-                self._file_is_whole(resource, file)
-        if not scattered and (known := self._books.get(resource.key)) is not None:
-            known[1].hold(start, end)
+            if spans.size == file.size and self.is_whole(self._files[file.id]):
+                self._ledger.flush_soon()
+        followed = self._followed.get(resource.key)
+        if followed is not None and resource.sha256 is None and len(followed.covered) < RANGES:
+            followed.covered.add(start, end)
 
-    def _file_is_whole(self, resource: Resource, file: File) -> None:
-        if resource.key in self._books and all(map(self._covered, resource.files)):
-            self._whole.add(resource.key)
-        if self.is_whole(self._files[file.id]):
-            self._ledger.hurry()
-
-    def doubts(self, now: float) -> list[Doubt]:
-        """What would be in doubt if this gate died now: open zones, and as far as each running transfer may get meanwhile.
-
-        Asked with every batch of the ledger; worth doing every DOUBTS_EVERY seconds only, so it answers [] in between.
-        """
-        if now - self._doubts_at < DOUBTS_EVERY:
-            return []
-        self._doubts_at = now
-        spans: dict[str, list[Span]] = {key: list(book.zones())[-DOUBTS:] for key, (_, book) in self._books.items()}
-        for transfer in self.transfers:
-            for resource, start, end in transfer.horizon(DOUBTS_EVERY + 2.0):
-                if len(found := spans.setdefault(resource.key, [])) < 2 * DOUBTS:
-                    found.append((start, end))
-        for key in self._closed - spans.keys():
-            spans[key] = []
-        self._closed.clear()
-        return [Doubt(self.id, key, tuple(found)) for key, found in spans.items()]
+    def covers(self, file: int, start: int, end: int) -> bool:
+        """Are bytes `[start, end)` of a file delivered?"""
+        spans = self.coverage.get(file)
+        return spans is not None and spans.covers(start, end)
 
     def is_whole(self, item: Item) -> bool:
         """Is every file of `item` covered, as far as this gate knows?"""
@@ -314,3 +350,21 @@ class OpenGrant:
     def merge(self, file: int, spans: tuple[Span, ...]) -> None:
         """Coverage that was recorded elsewhere."""
         self.coverage.setdefault(file, SpanSet()).update(spans)
+
+
+def describe(grant: str, resource: Resource, segment: Segment) -> Evidence:
+    """What is kept of `segment`, a segment of `resource` under the grant with this id."""
+    return Evidence(
+        id=segment.id, grant=grant, resource=resource.key, start=segment.start, end=segment.end, sent=segment.sent,
+        acknowledged=segment.acknowledged, shown=segment.shown, concealed=segment.concealed, credited=segment.credited,
+        paced=segment.paced, exact=segment.exact, unconfirmed=_unconfirmed(resource, segment),
+    )  # fmt: skip
+
+
+def _unconfirmed(resource: Resource, segment: Segment) -> dict[int, list[Span]]:
+    """What is unconfirmed of `segment`, by the files' ids and in their bytes."""
+    found: dict[int, list[Span]] = {}
+    if segment.unconfirmed is not None:
+        for file, start, end in resource.covered(*segment.unconfirmed):
+            found.setdefault(file.id, []).append((start, end))
+    return found

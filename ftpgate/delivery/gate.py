@@ -9,6 +9,7 @@ from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.lag import LoopLag
+from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.passes import Passes
 from ftpgate.settings import Settings
 
@@ -62,6 +63,8 @@ class Gate:
     engine: Engine
     gatekeeper: Gatekeeper
     ledger: LedgerState
+    work: WorkQueue
+    """What the fronts do for clients, a bounded part of it in each turn of the loop."""
     started_at: float
     """Unix time."""
     most_connections: int
@@ -102,6 +105,8 @@ class Gate:
             return "stopping"
         if self.ledger.failing_since is not None or self.ledger.stalled:
             return "the database does not answer"
+        if wrong := self.gatekeeper.clock.wrong():
+            return f"the clock cannot be trusted and nothing expires: {wrong}"
         return self.journal.health() if self.journal is not None else ""
 
     def link(self, protocol: str) -> str | None:

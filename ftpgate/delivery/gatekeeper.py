@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
-from ftpgate.coverage import Span
+from ftpgate.clock import ClockGuard
 from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant, Throttle
 from ftpgate.delivery.alarm import CallLater
 from ftpgate.delivery.files import OffLoop
+from ftpgate.delivery.look_ups import LookUp, LookUps
 from ftpgate.delivery.strangers import Strangers
 from ftpgate.errors import DeadToken, GateError, TooManyWrongTokens, Unavailable, UnknownToken
-from ftpgate.grants import Bridge, Doubt, Grant, GrantState, GrantStatus
+from ftpgate.grants import Bridge, Grant, GrantState, GrantStatus
 from ftpgate.tokens import Token
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ PATIENCE = 10.0
 Answer = Callable[[OpenGrant | None, GateError | None], None]
 LoginAnswer = Callable[[str, OpenGrant | None, GateError | None], None]
 """As `Answer`, after the credential that was judged last."""
+Gone = Callable[[], bool]
+"""Has the client left? Then nothing is looked up for it any more."""
 
 _NOT_THIS_ONE = (UnknownToken, DeadToken, TooManyWrongTokens)
 
@@ -46,7 +50,12 @@ class _Waiting(NamedTuple):
 
     peer: str
     answer: Answer
+    gone: Gone
     since: float
+
+
+def _stays() -> bool:
+    return False
 
 
 class Gatekeeper:
@@ -59,20 +68,23 @@ class Gatekeeper:
         call_later: the loop's.
         grace: seconds that a complete grant keeps serving.
         total_rate: bytes a second of all customers together; 0 for no limit.
+        clock: by which grants expire.
     """
 
     def __init__(
-        self, bridge: Bridge, offloop: OffLoop, ledger: Ledger, call_later: CallLater, *, grace: float, total_rate: int = 0
-    ) -> None:
+        self, bridge: Bridge, offloop: OffLoop, ledger: Ledger, call_later: CallLater, *,
+        grace: float, total_rate: int = 0, clock: ClockGuard | None = None,
+    ) -> None:  # fmt: skip
+        self.clock = clock or ClockGuard()
         self._bridge = bridge
         self._offloop = offloop
+        self._line = LookUps(offloop, call_later)
         self._ledger = ledger
         self._call_later = call_later
         self._grace = grace
         self._throttle = Throttle(total_rate, call_later) if total_rate else None
         self._grants: OrderedDict[str, OpenGrant] = OrderedDict()
         self._used: dict[str, float] = {}
-        self._doubts: OrderedDict[str, Mapping[str, Sequence[Span]]] = OrderedDict()
         self._customers: dict[str, Customer] = {}
         self._waiting: dict[bytes | str, list[_Waiting]] = {}
         """Who waits for a look-up: of a token by its digest, of a grant by its id."""
@@ -80,11 +92,14 @@ class Gatekeeper:
         self._refreshing = False
         self._renewing: set[str] = set()
         """Grants whose items are being looked up anew."""
-        self.look_ups = 0
-        """Tokens and grants that were looked up in the shop; for the metrics."""
         call_later(REFRESH_EVERY, self._refresh)
 
-    def admit(self, presented: str, peer: str, answer: Answer) -> None:
+    @property
+    def look_ups(self) -> int:
+        """Tokens and grants that were looked up in the shop; for the metrics."""
+        return self._line.asked
+
+    def admit(self, presented: str, peer: str, answer: Answer, gone: Gone = _stays) -> None:
         """Find the grant that `presented` opens, then `answer(grant, None)` or `answer(None, error)` on the loop.
 
         The answer comes at once when the grant is in use, and later otherwise; a front holds back what the client sends
@@ -96,30 +111,30 @@ class Gatekeeper:
             return self._wrong(peer, answer)
         digest = token.digest()
         held = self._grants.get(token.grant)
-        if held is not None and digest in held.status.live_tokens and not held.status.expired(time.time()):
+        if held is not None and digest in held.status.live_tokens and not held.status.expired(self.clock.expiry_time()):
             return self._admitted(held, digest, answer)
-        self._look_up(digest, lambda: self._bridge.look_up(token), peer, answer)
+        self._look_up(digest, lambda: self._bridge.look_up(token), _Waiting(peer, answer, gone, time.monotonic()))
 
-    def log_in(self, user: str, password: str, peer: str, answer: LoginAnswer) -> None:
+    def log_in(self, user: str, password: str, peer: str, answer: LoginAnswer, gone: Gone = _stays) -> None:
         """Admit whoever gives a token as user name or as password, the same over FTP and HTTP.
 
         Beside the token anything is allowed, also another one: of an older link that a client has remembered. When none
         of two opens anything, a dead one says more than an unknown one.
         """
         given = [text for text in dict.fromkeys((user, password)) if Token.parse(text) is not None]
-        self._log_in(given or [password], peer, answer, None)
+        self._log_in(given or [password], peer, answer, gone, None)
 
-    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, dead: DeadToken | None) -> None:
+    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, gone: Gone, dead: DeadToken | None) -> None:
         presented, *others = given
 
         def judged(grant: OpenGrant | None, error: GateError | None) -> None:
             known = error if isinstance(error, DeadToken) else dead
             if others and isinstance(error, _NOT_THIS_ONE):
-                self._log_in(others, peer, answer, known)
+                self._log_in(others, peer, answer, gone, known)
             else:
                 answer(presented, grant, known or error if isinstance(error, _NOT_THIS_ONE) else error)
 
-        self.admit(presented, peer, judged)
+        self.admit(presented, peer, judged, gone)
 
     def watch(self, name: str, peer: str, answer: Answer) -> None:
         """Find the grant with this id for somebody who may look on without a token of it; answers as `admit` does.
@@ -128,9 +143,9 @@ class Gatekeeper:
         nothing is asked for anew. Only the shop's own pages get here, so that costs no stranger's look-ups.
         """
         held = self._grants.get(name)
-        if held is not None and held.status.opens(time.time(), self._grace):
+        if held is not None and held.status.opens(self.clock.expiry_time(), self._grace):
             return self._opened(held, answer)
-        self._look_up(name, lambda: self._bridge.look_up_grant(name), peer, answer)
+        self._look_up(name, lambda: self._bridge.look_up_grant(name), _Waiting(peer, answer, _stays, time.monotonic()))
 
     def check_open(self, grant: OpenGrant, digest: bytes | None = None) -> None:
         """Raises `DeadToken` when new transfers under `grant` may not start any more.
@@ -140,7 +155,7 @@ class Gatekeeper:
         """
         if digest is not None and digest not in grant.status.live_tokens:
             raise DeadToken()
-        grant.check_open(time.time(), self._grace)
+        grant.check_open(self.clock.expiry_time(), self._grace)
 
     def grants(self) -> Sequence[OpenGrant]:
         """The grants in the cache."""
@@ -155,43 +170,52 @@ class Gatekeeper:
                 if status.revision != held.grant.status.revision:
                     self._renew(status.id)
 
-    def doubts(self, grant: str) -> Sequence[Doubt]:
-        """The zones of doubt of a grant, for the ledger to keep in case this gate dies."""
-        held = self._grants.get(grant)
-        return () if held is None else held.doubts(time.monotonic())
-
-    def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], peer: str, answer: Answer) -> None:
-        client = _Waiting(peer, answer, time.monotonic())
+    def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], client: _Waiting) -> None:
         waiting = self._waiting.get(key)
         if waiting is not None:
             waiting.append(client)
             return
+        waiting = self._waiting[key] = [client]
+        look_up = LookUp(
+            ask,
+            partial(self._found, key, client.since),
+            lambda: not all(client.gone() for client in waiting),
+        )
+        # A pass comes from the shop's own pages: it is no guess, wherever its bearer is.
+        doubtful = isinstance(key, bytes) and self._strangers.doubtful(client.peer, client.since)
         try:
-            self._offloop.submit(ask, lambda grant, error: self._found(key, grant, error))
+            self._line.add(client.peer, look_up, doubtful=doubtful)
         except GateError as error:
-            return answer(None, error)
-        self.look_ups += 1
-        self._waiting[key] = [client]
+            del self._waiting[key]
+            client.answer(None, error)
 
-    def _found(self, key: bytes | str, grant: Grant | None, error: GateError | None) -> None:
-        held = None if grant is None else self._keep(grant)
-        for peer, answer, _ in self._waiting.pop(key, ()):
+    def _found(self, key: bytes | str, asked_at: float, grant: Grant | None, error: GateError | None) -> None:
+        held = None
+        if grant is not None:
+            self._hear_clock(grant.status, asked_at)
+            held = self._keep(grant)
+        for client in self._waiting.pop(key, ()):
             with _alone():
                 if error is not None:
-                    answer(None, error)
+                    client.answer(None, error)
                 elif held is None:
-                    self._wrong(peer, answer)
+                    self._wrong(client.peer, client.answer)
                 elif isinstance(key, bytes):
-                    self._admitted(held, key, answer)
+                    self._admitted(held, key, partial(self._looked_up, client))
                 else:
-                    self._opened(held, answer)
+                    self._opened(held, client.answer)
+
+    def _looked_up(self, client: _Waiting, grant: OpenGrant | None, error: GateError | None) -> None:
+        if isinstance(error, DeadToken):
+            self._strangers.dead(client.peer, time.monotonic())
+        client.answer(grant, error)
 
     def _send_away(self, now: float) -> None:
-        """Ask those to come again who have waited long enough; the look-up stays under way, and is not asked for twice."""
+        """Ask those to come again who have waited long enough. A look-up that is under way is not asked for twice; one that is
+        not is dropped when nobody waits for it."""
         for waiting in tuple(self._waiting.values()):
             tired = [client for client in waiting if now - client.since >= PATIENCE]
-            if tired:
-                waiting[:] = [client for client in waiting if now - client.since < PATIENCE]
+            waiting[:] = [client for client in waiting if now - client.since < PATIENCE and not client.gone()]
             for client in tired:
                 with _alone():
                     client.answer(None, Unavailable())
@@ -204,14 +228,29 @@ class Gatekeeper:
             if customer is None:
                 customer = Customer(grant.status.user, grant.status.tier, self._call_later, self._throttle)
                 self._customers[grant.status.user] = customer
-            doubts = {**grant.doubts, **self._doubts.pop(grant.id, {})}
-            held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger, doubts)
+            held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger)
+            held.inherit(*self._ledger.recovered(grant.id))
         elif grant.status.revision != held.grant.status.revision:
             held.renew(grant)
         held.change(grant.status)
         for file, spans in grant.covered.items():
             held.merge(file, tuple(spans))
         return held
+
+    def recover(self, name: str) -> None:
+        """Open a grant with what ended gates left of it, which nobody may ever ask for again."""
+        held = self._grants.get(name)
+        if held is not None:
+            return held.inherit(*self._ledger.recovered(name))
+
+        def found(grant: Grant | None, error: GateError | None) -> None:
+            if grant is not None:
+                self._keep(grant)
+            elif error is None:
+                self._ledger.forget(name)
+
+        with suppress(GateError):  # it is asked for again
+            self._offloop.submit(lambda: self._bridge.look_up_grant(name), found)
 
     def _renew(self, name: str) -> None:
         """Look up anew what a grant holds. When that fails the next refreshing finds it of old still."""
@@ -254,11 +293,13 @@ class Gatekeeper:
     def _refresh(self) -> None:
         self._call_later(REFRESH_EVERY, self._refresh)
         now = time.monotonic()
+        self.clock.tell(_log)
+        asked_about = 1 if self.clock.wrong() else 0  # a grant at the least, for its status tells the database's time
         self._send_away(now)
         for grant in tuple(self._grants.values()):
-            grant.quiet(now)
+            grant.settle()
             idle = now - self._used.get(grant.id, 0.0)
-            if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED):
+            if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED) and len(self._grants) > asked_about:
                 self._forget(grant)
         named = {grant.customer.name for grant in self._grants.values()}
         for customer in tuple(self._customers.values()):
@@ -268,15 +309,21 @@ class Gatekeeper:
             return
         names = tuple(self._grants)
         try:
-            self._offloop.submit(lambda: self._bridge.refresh(names), lambda found, error: self._refreshed(names, found, error))
+            self._offloop.submit(
+                lambda: self._bridge.refresh(names), lambda found, error: self._refreshed(names, found, error, now)
+            )
             self._refreshing = True
         except GateError:
             pass  # the queue is full; in a second it is tried again
 
-    def _refreshed(self, names: Sequence[str], found: Sequence[GrantStatus] | None, error: GateError | None) -> None:
+    def _refreshed(
+        self, names: Sequence[str], found: Sequence[GrantStatus] | None, error: GateError | None, asked_at: float
+    ) -> None:
         self._refreshing = False
         if error is not None or found is None:
             return
+        if found:
+            self._hear_clock(found[0], asked_at)
         self.changed(found)
         there = {status.id for status in found}
         for name in names:
@@ -285,14 +332,13 @@ class Gatekeeper:
                 if not gone.in_use:
                     self._forget(gone)
 
+    def _hear_clock(self, status: GrantStatus, asked_at: float) -> None:
+        if status.as_of is not None:
+            self.clock.heard(status.as_of, time.monotonic() - asked_at)
+
     def _forget(self, grant: OpenGrant) -> None:
-        """Nobody uses it: keep only what is in doubt, since a customer may come back tomorrow."""
         del self._grants[grant.id]
         self._used.pop(grant.id, None)
-        if doubts := grant.open_doubts():
-            self._doubts[grant.id] = doubts
-            if len(self._doubts) > CACHED:
-                self._doubts.popitem(last=False)
 
 
 @contextmanager

@@ -131,8 +131,6 @@ class LedgerWriter:
         if not self._pause:
             self._schedule(now=True)
 
-    hurry = flush_soon
-
     # -- what ended gates have left
 
     def recover(self, recovered: Recovered) -> None:

@@ -12,7 +12,7 @@ import contextlib
 from collections import deque
 from typing import Protocol
 
-from ftpgate.delivery.credit import PACED_CHUNK, PACED_RATE
+from ftpgate.proof.credit import PACED_CHUNK, PACED_RATE
 
 FAST_CHUNK = 262_144
 """Bytes of one turn of a customer faster than PACED_RATE."""

@@ -8,12 +8,18 @@ import socket
 import struct
 import sys
 
-from ftpgate.delivery.acknowledgement import Wire
+from ftpgate.net.tcp_info import TcpProbe
 
 UNSENT = 196_608
 """Bytes in the kernel's queue of a socket that have not been sent yet, above which it takes no more (TCP_NOTSENT_LOWAT). What
 is short stays in the processor's cache until it is sent: 8 GB/s with 200 connections, where 512 KiB a socket gave 4 to 6. Less
 than 128 KiB starves a single one: 0.3 GB/s instead of 7."""
+AHEAD = 0.03
+"""Seconds of a connection's own rate that are kept unsent where that is less than UNSENT: a stop line that was passed in the
+kernel's queue is none. Measured over a link of 20 MB/s and 20 ms: 200 kB past what was acknowledged, where aria2 divided four
+ranges."""
+LEAST_UNSENT = 2 * 1_460
+"""Two full segments: less would leave the link idle between two wake-ups."""
 _MSG_MORE = getattr(socket, "MSG_MORE", 0)
 _LINGER_NONE = struct.pack("ii", 1, 0)
 
@@ -21,13 +27,13 @@ _LINGER_NONE = struct.pack("ii", 1, 0)
 class PlainSink:
     """A connected, non-blocking socket without TLS."""
 
-    __slots__ = ("_fd", "_socket", "wire")
+    __slots__ = ("_fd", "_socket", "queue", "wire")
 
     def __init__(self, sock: socket.socket) -> None:
-        self.wire = Wire(sock)
+        self.wire = TcpProbe(sock)
         self._socket = sock
         self._fd = sock.fileno()
-        keep_queue_short(sock)
+        self.queue = SendQueue(sock)
 
     parting = False
     owing = False
@@ -58,15 +64,31 @@ class PlainSink:
             return os.sendfile(self._fd, fd, offset, count)
 
 
-def keep_queue_short(sock: socket.socket) -> None:
-    """Have the poll call for more only when less than UNSENT bytes wait in the kernel.
+class SendQueue:
+    """What a socket's kernel queue may hold of bytes that are not sent yet.
 
     What many sockets hold by the megabyte falls out of the processor's cache before it is sent, and is neither delivered
     nor ours any more. A short queue costs a fast single connection nothing: it is refilled within the time it lasts.
     """
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+
+    __slots__ = ("_count", "_socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._count = UNSENT
+        self._set()
+
+    def expect_rate(self, rate: float) -> None:
+        """The connection takes about `rate` bytes a second: hold no more than that needs."""
+        count = int(min(max(rate * AHEAD, LEAST_UNSENT), UNSENT))
+        if not self._count / 1.5 <= count <= self._count * 1.5:
+            self._count = count
+            self._set()
+
+    def _set(self) -> None:
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._count)
 
 
 def cork(sock: socket.socket, on: bool) -> None:
@@ -74,6 +96,13 @@ def cork(sock: socket.socket, on: bool) -> None:
     if hasattr(socket, "TCP_CORK"):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
+
+def flush(sock: socket.socket) -> None:
+    """Send what is held back now, full segment or not."""
+    cork(sock, False)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def reset(sock: socket.socket) -> None:

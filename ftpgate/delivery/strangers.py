@@ -1,13 +1,15 @@
 """Strangers who try tokens: ten unknown ones in ten minutes from one address lock unknown tokens from it out.
 
-Valid tokens are served all the same, because many customers share an address. Pure: time is passed in. Bounded: the
-longest unseen address is forgotten first.
+Valid tokens are served all the same, because many customers share an address: so they still have to be looked up, but those
+of an address whose look-ups mostly open nothing wait in a line of their own (`look_ups.py`). Dead tokens do not lock
+out, but count for that. Pure: time is passed in. Bounded: the longest unseen address is forgotten first.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from functools import lru_cache
 
 TRIES = 10
 WINDOW = 600.0
@@ -15,6 +17,7 @@ WINDOW = 600.0
 ADDRESSES = 10_000
 
 
+@lru_cache(4_096)
 def network(address: str) -> str:
     """What counts as one stranger: an IPv4 address, or the /64 of an IPv6 one."""
     try:
@@ -29,23 +32,45 @@ def network(address: str) -> str:
 
 
 class Strangers:
-    """Counts unknown tokens by network."""
+    """Counts tokens that open nothing, by network."""
+
+    def __init__(self) -> None:
+        self._unknown = _Tries()
+        self._useless = _Tries()
+
+    def locked(self, address: str, now: float) -> int:
+        """Seconds for which unknown tokens from `address` are still locked out; 0 when they are not."""
+        left = self._unknown.left(network(address), now)
+        return int(left) + 1 if left > 0 else 0
+
+    def doubtful(self, address: str, now: float) -> bool:
+        """Were `TRIES` tokens from `address` unknown or dead of late?"""
+        return self._useless.left(network(address), now) > 0
+
+    def wrong(self, address: str, now: float) -> None:
+        """An unknown token came from `address`. While it is locked out, further ones change nothing."""
+        self._unknown.add(network(address), now)
+        self._useless.add(network(address), now)
+
+    def dead(self, address: str, now: float) -> None:
+        """A token came from `address` that was looked up and opens nothing any more."""
+        self._useless.add(network(address), now)
+
+
+class _Tries:
+    """The last tries of each network, `TRIES` at the most."""
 
     def __init__(self) -> None:
         self._tries: OrderedDict[str, list[float]] = OrderedDict()
 
-    def locked(self, address: str, now: float) -> int:
-        """Seconds for which unknown tokens from `address` are still locked out; 0 when they are not."""
-        tries = self._tries.get(network(address))
-        if tries is None or len(tries) < TRIES:
-            return 0
-        return max(int(tries[-1] + WINDOW - now) + 1, 0) if now < tries[-1] + WINDOW else 0
+    def left(self, key: str, now: float) -> float:
+        """Seconds for which there were `TRIES` within `WINDOW`; 0 or less when there were not."""
+        tries = self._tries.get(key)
+        return tries[-1] + WINDOW - now if tries is not None and len(tries) >= TRIES else 0.0
 
-    def wrong(self, address: str, now: float) -> None:
-        """An unknown token came from `address`. While it is locked out, further ones change nothing."""
-        if self.locked(address, now):
+    def add(self, key: str, now: float) -> None:
+        if self.left(key, now) > 0:
             return
-        key = network(address)
         tries = [tried for tried in self._tries.pop(key, []) if now - tried < WINDOW]
         self._tries[key] = [*tries, now][-TRIES:]
         if len(self._tries) > ADDRESSES:

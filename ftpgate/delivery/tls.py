@@ -17,9 +17,9 @@ from typing import NamedTuple
 from cryptography import x509
 from OpenSSL import SSL
 
-from ftpgate.delivery.acknowledgement import Wire
-from ftpgate.delivery.sending import keep_queue_short
+from ftpgate.delivery.sending import SendQueue
 from ftpgate.errors import UserError
+from ftpgate.net.tcp_info import TcpProbe
 from ftpgate.sentences import os_reason
 
 RECORD = 16_384
@@ -113,12 +113,12 @@ class Certificates:
 class TlsSink:
     """A TLS connection as a `Sink`. Every method raises `BlockingIOError` when it has to wait for the socket."""
 
-    __slots__ = ("_connection", "_kept", "_scratch", "_socket", "parting", "wire")
+    __slots__ = ("_connection", "_kept", "_scratch", "_socket", "parting", "queue", "wire")
 
     def __init__(self, connection: SSL.Connection, sock: socket.socket, scratch: memoryview) -> None:
-        self.wire = Wire(sock, encrypted=True)
+        self.wire = TcpProbe(sock, encrypted=True)
         self.parting = False
-        keep_queue_short(sock)
+        self.queue = SendQueue(sock)
         self._connection = connection
         self._socket = sock
         self._scratch = scratch

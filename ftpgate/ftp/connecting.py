@@ -8,6 +8,8 @@ import random
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ftpgate.net.silence import end_when_silent
+
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
 
@@ -47,6 +49,7 @@ def listen_within(ports: range, local: SocketAddress, family: int) -> socket.soc
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((local[0], ports[(first + step) % len(ports)], *local[2:]))
+            end_when_silent(sock)  # and what it accepts
             sock.listen(_WAITING)
             return sock
         except OSError as error:
@@ -120,6 +123,7 @@ class ActiveConnection:
         self._socket = sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
+            end_when_silent(sock)
             sock.bind((local[0], 0, *local[2:]))
             failed = sock.connect_ex(to)
             if failed not in (0, errno.EINPROGRESS):

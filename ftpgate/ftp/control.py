@@ -47,7 +47,8 @@ class GateFTPHandler(Moving):
         super().__init__(sock, server)
         if sink is not None:
             self.take_for_secure(sink)
-        self.arrived = self._stranger_since = self._heard
+        self._stranger_since = self._heard
+        server.gate.engine.newcomers.add(self.peer, self, self._heard)
         server.sessions.add(self)
         server.gate.connections += 1
         server.gate.sessions += 1
@@ -103,16 +104,19 @@ class GateFTPHandler(Moving):
         if self._user is None:
             return self.respond("503 Send USER first.")
         self._turn = Turn.LOGIN
-        self.server.gate.gatekeeper.log_in(self._user, password, self.peer, self._answered)
+        self.server.gate.gatekeeper.log_in(self._user, password, self.peer, self._answered, self._gone)
+
+    def _gone(self) -> bool:
+        return bool(self._closed)
 
     def _answered(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
+        self.later(partial(self._log_in, presented, grant, error))
+
+    def _log_in(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         if self._closed or self._turn is not Turn.LOGIN:
             return
         self._turn = Turn.READY
         self._heard = time.monotonic()
-        self.resume(partial(self._log_in, presented, grant, error))
-
-    def _log_in(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         self._user = None
         try:
             token = Token.parse(presented)
@@ -204,6 +208,7 @@ class GateFTPHandler(Moving):
         self.drop_handshake()
         AsyncChat.close(self)
         self.server.sessions.discard(self)
+        self.server.gate.engine.newcomers.discard(self.peer, self)
         self.server.gate.connections -= 1
         self.server.gate.sessions -= 1
         self._order = None

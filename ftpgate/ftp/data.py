@@ -9,21 +9,23 @@ open a while, because the way in which the client ends it tells whether the last
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.delivery import sending
 from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.credit import Phase
 from ftpgate.delivery.engine import STALLED, Engine
+from ftpgate.delivery.sections import Part
 from ftpgate.delivery.tls import PATIENCE
-from ftpgate.delivery.transfer import Sink, Span, Transfer
+from ftpgate.delivery.transfer import Sink, Transfer
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_NO_ANSWER = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
+"""What the kernel says when it gives up: the latter two where a router, or the machine's own network, has told it why."""
 LINGER = 10.0
 """Seconds without any sign of the client reading on, after which an acknowledged connection is closed."""
 LINGERING = 4_096
@@ -44,8 +48,6 @@ _EDGE = getattr(select, "EPOLLET", 0)
 class Owner(Protocol):
     """The session, as its data channel sees it."""
 
-    arrived: float
-    """When its control connection came, by the monotonic clock."""
     lingering: int
     """Its connections that are acknowledged and not closed yet."""
 
@@ -61,13 +63,17 @@ class Owner(Protocol):
         """The connection is gone, and nothing was on it."""
         ...
 
+    def later(self, step: Callable[[], None]) -> None:
+        """Run `step` in its turn."""
+        ...
+
 
 class DataChannel:
     """A connected data socket, registered with the loop from its first moment, so that a hang-up is seen at once."""
 
     __slots__ = (
-        "_answered", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop", "_owner", "_rest",
-        "_since", "_taken", "_transfer", "_waits", "sink", "socket",
+        "_answered", "_corks", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop",
+        "_owner", "_rest", "_since", "_taken", "_transfer", "_waits", "lost", "sink", "socket",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, sink: Sink, owner: Owner, loop: IOLoop, lingering: Lingering) -> None:
@@ -80,6 +86,8 @@ class DataChannel:
         self._transfer: Transfer | None = None
         self._lines: Iterator[bytes] | None = None
         self._rest = b""
+        self.lost = False
+        """Has the kernel given up waiting for an answer of the client's machine?"""
         self._answered = False
         """Has the session given its last reply for what was sent here?"""
         self._ended = False
@@ -90,14 +98,12 @@ class DataChannel:
         """Does our end give the client's the first turn (`tls.PATIENCE`)?"""
         self._since = 0.0
         self._taken = 0
+        self._corks = False
+        """Are partial segments held back while more follows?"""
         self._deferred = False
         """Something has arrived that cannot be read while the sink is owing: until then the loop would report it for ever."""
         self._events = loop.READ
         loop.register(self._fileno, self, self._events)
-
-    @property
-    def arrived(self) -> float:
-        return self._owner.arrived
 
     @property
     def busy(self) -> bool:
@@ -114,12 +120,12 @@ class DataChannel:
         """Send a file or zip from byte `offset` to its end, as it is stored."""
         if grant.customer.paced or self.sink.wire.encrypted:  # the last segment of TLS has to go before its FIN does
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not grant.customer.paced:
-            sending.cork(self.socket, True)
+        self._corks = not grant.customer.paced
+        self.hold_partial_segments(True)
         self._waits = self.sink.wire.encrypted
-        span = Span(leaf.resource, offset, leaf.resource.size)
+        part = Part(leaf.resource, offset, leaf.resource.size)
         transfer = engine.start(
-            self, grant, (span,), item=leaf.item.id, path=leaf.path, protocol=protocol, peer=peer, client=client
+            self, grant, (part,), item=leaf.item.id, path=leaf.path, protocol=protocol, peer=peer, client=client
         )
         if transfer.outcome is None:
             self._transfer = transfer
@@ -135,8 +141,10 @@ class DataChannel:
     def abort(self) -> None:
         """End what is being sent, by reset; the owner hears of it as of any other cut.
 
-        What is written to its end is not reset but heard to its end: lftp says ABOR as soon as it has read the last byte.
+        Nothing more is written, but the client is heard to its end: lftp says ABOR as soon as it has read what it wants.
         """
+        if self._transfer is not None:
+            self._transfer.detach()
         if self._transfer is not None and self._transfer.credit.phase is not Phase.SENDING:
             self._transfer.look(time.monotonic())
             if not self._answered:
@@ -163,11 +171,15 @@ class DataChannel:
         self._owner.data_failed(self, outcome)
 
     def forsake(self) -> None:
-        """The session has ended. What is not written yet ends as well (RFC 959 section 3.2); what is, is heard to its end."""
+        """The session has ended, and with it what is being sent (RFC 959 section 3.2).
+
+        Nothing more is written, but the client is heard to its end: aria2 and axel close the control connection first.
+        """
         transfer, self._answered = self._transfer, True
         if transfer is None:
-            self.close()
-        elif transfer.credit.phase is Phase.SENDING:
+            return self.close()
+        transfer.detach()
+        if transfer.credit.phase is Phase.SENDING:
             sending.reset(self.socket)
             transfer.cut()
         else:
@@ -203,14 +215,20 @@ class DataChannel:
     def watch_writable(self, on: bool) -> None:
         self._watch(writable=on)
 
+    def hold_partial_segments(self, on: bool) -> None:
+        if not on:
+            sending.flush(self.socket)
+        elif self._corks:
+            sending.cork(self.socket, True)
+
     def transfer_written(self, transfer: Transfer) -> None:
         self._transfer = transfer
         if self._waits:
             sending.cork(self.socket, False)
         elif not self._ended:
             self._finish()
-        # Else the client has closed its half before its data: once ours is closed too, nothing could tell any more whether
-        # it reads. So our end waits until the transfer is credited, or has lingered for long enough.
+        # Else the client has closed its half before its data, and waits for our end: that follows the acknowledgement. Closed
+        # before, the poll would report a hang-up for ever.
 
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         if self._waits:
@@ -220,12 +238,20 @@ class DataChannel:
             self._answered = True
             self._linger()
             self._owner.data_done(self)
+        if self._ended and transfer.credit.phase is not Phase.CREDITED:
+            self._loop.call_later(0, self.give_up)
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         self._transfer = None
+        if outcome == "stopped" and not self._answered:
+            self._answered = True
+            self.close()
+            return self._owner.data_failed(self, "cut")
         if not self._answered:
             return self.fail(outcome)
-        if not self._finished:
+        if transfer.credit.acknowledged < transfer.length and outcome != "stopped":
+            sending.reset(self.socket)  # what was given up must not look like the end of the file
+        elif not self._finished:
             self._finish()  # it was kept open for a client that had closed its half before
         self.close()
 
@@ -245,8 +271,8 @@ class DataChannel:
             received = self.sink.recv(65_536)
         except BlockingIOError:
             return
-        except OSError:
-            return self._broken()
+        except OSError as error:
+            return self._broken(error.errno)
         if received:
             return  # nobody has asked for it
         self._ended = True
@@ -256,8 +282,9 @@ class DataChannel:
 
     def handle_write_event(self) -> None:
         if self._lines is not None:
-            self._send_lines()
-        elif self._transfer is not None and self._transfer.credit.phase is Phase.SENDING:
+            self._watch(writable=False)
+            self._owner.later(self._send_lines)
+        elif self._transfer is not None and self._transfer.credit.phase in (Phase.SENDING, Phase.AT_LINE):
             self._transfer.writable()
         else:
             self._finish()
@@ -267,8 +294,8 @@ class DataChannel:
     def handle_close(self) -> None:
         """The poll has seen an error, or both halves ended. It catches nothing that is raised here."""
         try:
-            if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                self._broken()
+            if error := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._broken(error)
             elif not self._ended:
                 self.handle_read_event()
         except Exception:
@@ -301,7 +328,9 @@ class DataChannel:
             self._loop.modify(self._fileno, events)
 
     def _send_lines(self) -> None:
-        assert self._lines is not None
+        """Make and send some lines, in a turn of the session's; listings of many clients are made together otherwise."""
+        if self._lines is None:
+            return  # it has ended meanwhile
         if not self._rest:
             self._rest = b"".join(islice(self._lines, _LINES))
         if self._rest:
@@ -311,8 +340,8 @@ class DataChannel:
             except BlockingIOError:
                 pass
             except OSError:
-                self.fail("cut")
-            return
+                return self.fail("cut")
+            return self._watch(writable=True)
         if self._finish():
             self._answered = True
             self.close()
@@ -342,7 +371,8 @@ class DataChannel:
         self._since = time.monotonic()
         self._lingering.add(self, self._owner)
 
-    def _broken(self) -> None:
+    def _broken(self, error: int | None = None) -> None:
+        self.lost = error in _NO_ANSWER
         if self._transfer is not None:
             self._transfer.cut()
         elif self._lines is not None:

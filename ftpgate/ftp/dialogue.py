@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyftpdlib.exceptions import _RetryError
@@ -29,8 +30,6 @@ HELD = 16_384
 """Bytes of commands held back until earlier ones have their reply; beyond it the client's TCP has to wait."""
 OWED = 65_536
 """Bytes of replies that the client does not take, beyond which no further command is answered."""
-BUDGET = 0.004
-"""Seconds of one turn of the loop for the commands of one session: what it has pipelined does not keep transfers waiting."""
 _RECEIVED = 16_384
 """Bytes read at a time: a whole TLS record, since no poll would report what was left of one."""
 
@@ -76,8 +75,9 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     _output = b""
     _skipping = False
     _working = False
-    _resting = False
-    """Do commands that could run wait for the loop's next turn?"""
+    """Is a command being run?"""
+    _queued = False
+    """Does a step that runs the next command wait for its turn?"""
     _sink: Sink | None = None
     """What the control connection goes through, when that is TLS."""
     _unsaid = False
@@ -210,25 +210,23 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     # -- commands, in order
 
     def _work(self) -> None:
-        """Run every command that has arrived and may run now, as many as this turn of the loop has time for."""
-        if self._working or self._resting:
-            return
+        """Have the commands that have arrived and may run now run, one after the other, each in its turn."""
+        if not self._queued:
+            self._queued = True
+            self.server.gate.work.add(str(self.addr[0]), self._work_on)
+        self._listen()
+
+    def _work_on(self) -> bool:
+        """Run one command. True when another may be there."""
         self._working = True
-        until = time.monotonic() + BUDGET
         try:
-            while not self._closed and self._turn not in _DEAF and len(self._output) < OWED and self._next():
-                if time.monotonic() > until:
-                    self._resting = True
-                    self.ioloop.call_later(0, self._work_on)
-                    break
+            self._queued = not self._closed and self._turn not in _DEAF and len(self._output) < OWED and self._next()
         except Exception:
+            self._queued = False
             self.handle_error()
         self._working = False
         self._listen()
-
-    def _work_on(self) -> None:
-        self._resting = False
-        self._work()
+        return self._queued
 
     def _next(self) -> bool:
         """Run one command. False when there is none that may run."""
@@ -259,6 +257,16 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
         except GateError as error:
             self.refuse(error)
         return True
+
+    def later(self, step: Callable[[], None]) -> None:
+        """Go on with `step` as `resume` does: at once within a command, else in its turn.
+
+        Many may wait for the same answer from a thread, and each of them can take a while to be served.
+        """
+        if self._working:
+            self.resume(step)
+        else:
+            self.server.gate.work.add(str(self.addr[0]), partial(self.resume, step))
 
     def resume(self, step: Callable[[], None]) -> None:
         """Go on with `step` and with what was held back. Whoever brings an answer from elsewhere gets no error of ours."""

@@ -23,12 +23,17 @@ from ftpgate.ftp.dialogue import Turn
 from ftpgate.ftp.filesystem import GrantFS, fact_lines, list_lines, name_lines
 from ftpgate.ftp.security import Secured
 from ftpgate.grants import GrantState
+from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY
+from ftpgate.net.tcp_info import silence_of
 from ftpgate.tree import Folder, Leaf
 
 _log = logging.getLogger(__name__)
 
 CONNECT_WITHIN = 30.0
 """Seconds in which a data connection has to come about once something is to be sent, and that a passive port waits."""
+
+UNANSWERED = PROBE_AFTER + PROBE_EVERY / 2
+"""Seconds of silence on a control connection that mean that the kernel's question (keep-alive) was not answered."""
 
 _FAILURES = {
     "cut": "426 Connection closed; transfer aborted.",
@@ -199,11 +204,12 @@ class Moving(Secured):
         self.server.gate.gatekeeper.check_open(self._grant, self._digest)
 
     def _prepared(self, order: Order, error: GateError | None) -> None:
-        if self._order is order and self._turn is Turn.PREPARING:  # else it was aborted meanwhile
-            self._turn, self._order = Turn.READY, None
-            self.resume(partial(self._promise_file, order, error))
+        self.later(partial(self._promise_file, order, error))
 
     def _promise_file(self, order: Order, error: GateError | None) -> None:
+        if self._order is not order or self._turn is not Turn.PREPARING:
+            return  # it was aborted meanwhile
+        self._turn, self._order = Turn.READY, None
         if error is not None:
             raise error
         self._check_open()  # it may have been revoked meanwhile
@@ -259,6 +265,7 @@ class Moving(Secured):
         assert self._grant is not None
         if self._grant.status.state is GrantState.REVOKED:  # since it was promised, when no transfer was there to be ended
             return channel.fail("revoked")
+        self.server.gate.engine.newcomers.discard(self.peer, self)
         channel.send_file(
             self.server.gate.engine, self._grant, order.what, order.offset,
             protocol="ftps" if channel.sink.wire.encrypted else "ftp", peer=self.peer, client=self.client,
@@ -281,6 +288,9 @@ class Moving(Secured):
 
     def data_failed(self, channel: DataChannel, outcome: str) -> None:
         self._data = None
+        if channel.lost and silence_of(self.socket) > UNANSWERED:
+            self.close()  # a reply would only be waited for as long again
+            return
         self._moved(_FAILURES[outcome])
 
     def data_closed(self, channel: DataChannel) -> None:

@@ -77,6 +77,7 @@ def _status(gate: Gate) -> Iterator[str]:
         "bytes_per_s": round(rate),
         "rss_bytes": resident_bytes(),
         "loop_lag_ms": gate.loop_lag_ms,
+        "clock": gate.gatekeeper.clock.wrong() or None,
         "journal": _journal(gate),
     }
     yield f'],"gate":{compact_json(figures)}}}\n'

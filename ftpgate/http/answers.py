@@ -12,8 +12,8 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import quote
 
-from ftpgate.coverage import Span as Bytes
-from ftpgate.delivery.transfer import Part, Span
+from ftpgate.coverage import Span
+from ftpgate.delivery.sections import BodyPart, Part
 from ftpgate.errors import RangeNotSatisfiable
 from ftpgate.http.conditions import Verdict, range_applies, verdict
 from ftpgate.http.dates import http_date
@@ -52,15 +52,15 @@ def resource_answer(request: Request, resource: Resource, now: float) -> Answer:
         return body_answer(416, TEXT, f"{error.text}\n".encode(), told)
     if spans is None:
         headers.append(("Content-Type", resource.content_type))
-        return Answer(200, headers, (Span(resource, 0, size),) if size else (), size)
+        return Answer(200, headers, (Part(resource, 0, size),) if size else (), size)
     if len(spans) == 1:
         start, end = spans[0]
         headers += (("Content-Type", resource.content_type), ("Content-Range", content_range(spans[0], size)))
-        return Answer(206, headers, (Span(resource, start, end),), end - start)
+        return Answer(206, headers, (Part(resource, start, end),), end - start)
     return _several(resource, spans, headers)
 
 
-def _spans(request: Request, resource: Resource, modified: int, now: float) -> list[Bytes] | None:
+def _spans(request: Request, resource: Resource, modified: int, now: float) -> list[Span] | None:
     """The ranges to send, or None for the whole. `Range` has a meaning for GET only (RFC 9110 section 14.2)."""
     value = request.header("range")
     if value is None or request.is_head or not range_applies(request, resource.etag, modified, now):
@@ -68,17 +68,17 @@ def _spans(request: Request, resource: Resource, modified: int, now: float) -> l
     return parse_range(value, resource.size)
 
 
-def _several(resource: Resource, spans: list[Bytes], headers: list[tuple[str, str]]) -> Answer:
+def _several(resource: Resource, spans: list[Span], headers: list[tuple[str, str]]) -> Answer:
     """`multipart/byteranges` (RFC 9110 section 14.6). The boundary comes from the tag, which no content can contain by chance."""
     boundary = hashlib.sha256(f"{resource.etag}{spans}".encode()).hexdigest()[:32]
-    parts: list[Part] = []
+    parts: list[BodyPart] = []
     length = 0
     for span in spans:
         opening = (
             f"{'' if not parts else chr(13) + chr(10)}--{boundary}\r\nContent-Type: {resource.content_type}\r\n"
             f"Content-Range: {content_range(span, resource.size)}\r\n\r\n"
         ).encode()
-        parts += (opening, Span(resource, *span))
+        parts += (opening, Part(resource, *span))
         length += len(opening) + span[1] - span[0]
     closing = f"\r\n--{boundary}--\r\n".encode()
     parts.append(closing)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from enum import Enum, auto
 from typing import NamedTuple
 
 from ftpgate.delivery import sending
 from ftpgate.delivery.accounts import Customer, OpenGrant
-from ftpgate.delivery.credit import Phase
-from ftpgate.delivery.transfer import Part, Sink, Transfer
+from ftpgate.delivery.sections import BodyPart
+from ftpgate.delivery.tls import PATIENCE
+from ftpgate.delivery.transfer import Sink, Transfer
 from ftpgate.http.front import Front
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 _log = logging.getLogger(__name__)
@@ -50,12 +51,15 @@ _MOVES = {
 }
 
 
+_UNDER_WAY = (Phase.SENDING, Phase.AT_LINE, Phase.AWAITING_ACK)
+
+
 class Body(NamedTuple):
     """A body that waits for its header to be sent."""
 
     grant: OpenGrant
     leaf: Leaf
-    parts: tuple[Part, ...]
+    parts: tuple[BodyPart, ...]
     length: int
     client: str
     """What the client calls itself."""
@@ -66,7 +70,7 @@ class BodyCarrier:
 
     __slots__ = (
         "_corked", "_deferred", "_fileno", "_fin", "_front", "_held", "_sending", "_slot", "_socket", "_transfers", "_watched",
-        "_writable", "arrived", "peer", "sink", "state",
+        "_writable", "peer", "sink", "state",
     )  # fmt: skip
 
     def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str) -> None:
@@ -75,7 +79,6 @@ class BodyCarrier:
         self._fileno = sock.fileno()
         self.sink = sink
         self.peer = peer
-        self.arrived = time.monotonic()
         self.state = State.READING
         self._fin = False
         """The client has ended its side."""
@@ -109,6 +112,10 @@ class BodyCarrier:
 
     def _settled(self) -> None:
         """A transfer has ended well."""
+        raise NotImplementedError
+
+    def _end_too(self) -> None:
+        """Everything is acknowledged: end our side, for a client that has ended its own half before, or speaks TLS."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -172,6 +179,12 @@ class BodyCarrier:
         self._writable = on
         self._watch()
 
+    def hold_partial_segments(self, on: bool) -> None:
+        if not on:
+            sending.flush(self._socket)
+        elif self._corked:
+            sending.cork(self._socket, True)
+
     def transfer_written(self, transfer: Transfer) -> None:
         self._sending = None
         if self._corked:
@@ -184,6 +197,8 @@ class BodyCarrier:
 
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         self._vacate_when_idle()
+        if self.state is State.LINGERING and (self._fin or self.sink.wire.encrypted):
+            self._front.gate.loop.call_later(0 if self._fin else PATIENCE, self._end_too)
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         if self.state is State.CLOSED:
@@ -202,8 +217,13 @@ class BodyCarrier:
         """Give the customer's connection back when no answer is under way: neither to the kernel nor to the client."""
         if self._slot is None or self.state not in (State.READING, State.LINGERING):
             return
-        if not any(transfer.credit.phase in (Phase.SENDING, Phase.SETTLING) for transfer in reversed(self._transfers)):
+        if not self._under_way:
             self._vacate()
+
+    @property
+    def _under_way(self) -> bool:
+        """Is some body neither with the client nor ended?"""
+        return any(transfer.credit.phase in _UNDER_WAY for transfer in reversed(self._transfers))
 
     # -- the socket
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.credit import Phase
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.http.carrier import Body, BodyCarrier, State
@@ -20,6 +20,7 @@ from ftpgate.http.front import Front, Visit
 from ftpgate.http.messages import Answer, Request, RequestTimeout, Sent, chunk, head
 from ftpgate.http.pages import error_answer
 from ftpgate.http.parser import HEAD_LIMIT, take_head
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 HEADER_TIMEOUT = 20.0
@@ -34,12 +35,14 @@ LINGER_TIMEOUT = 10.0
 LINGER_BYTES = 64 * 1024 * 1024
 """What a client may still send after its last answer, read and thrown away: closing with unread bytes would make the
 kernel reset the connection, and the client would never see the answer."""
-SERVED_AT_ONCE = 16
-"""Pipelined requests that are answered in one turn of the loop; then others have theirs."""
 UNSETTLED = 256
-"""Bodies of one connection that are written and not settled yet: a client that sends requests ahead waits here."""
+"""Bodies of one customer, and of one connection, that are written and not settled yet, about: a client that sends requests
+ahead waits here. The engine looks at each of them every 20 ms."""
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
+CLOSES_FROM = 256 * 1024
+"""Bytes of a body from which it ends the connection. A fast connection's window hides megabytes, so that one which is kept open
+proves nothing; when the connection ends with the body, the client's own end follows, and that does."""
 STREAM_BUFFER = 65_536
 """Bytes that the kernel keeps of a stream of events for a viewer who does not read on."""
 
@@ -48,13 +51,13 @@ class HttpConnection(BodyCarrier):
     """From `accept` to its end. Its states and their moves are the table in `carrier.py`."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunked", "_discarded", "_keep_alive", "_out", "_paused", "_pieces", "_piped", "_request",
-        "_serving", "_since", "_used", "_visit",
+        "_body", "_buffer", "_chunked", "_discarded", "_keep_alive", "_out", "_paused", "_pieces", "_piped", "_queued",
+        "_request", "_since", "_used", "_visit",
     )  # fmt: skip
 
     def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str) -> None:
         super().__init__(front, sock, sink, peer)
-        self._since = self.arrived
+        self._since = time.monotonic()
         self._buffer = bytearray()
         self._out: memoryview | None = None
         """What of an answer the kernel has not taken yet."""
@@ -72,9 +75,11 @@ class HttpConnection(BodyCarrier):
         """The client has sent ahead as much as is kept; more may wait in the kernel."""
         self._piped = False
         """The request that comes next was on its way before the client can have had the answer to the last one."""
-        self._serving = False
+        self._queued = False
+        """Does a step that takes the next request wait for its turn?"""
         self._discarded = 0
         front.enter(self)
+        front.gate.engine.newcomers.add(peer, self, self._since)
         front.gate.loop.register(self._fileno, self, front.gate.loop.READ)
 
     def handle_read_event(self) -> None:
@@ -83,8 +88,7 @@ class HttpConnection(BodyCarrier):
         begins = self.state is State.READING and not self._buffer
         if self._receive() and begins:
             self._head_begins()
-        if self.state is State.READING:
-            self._serve()
+        self._serve()
         self._watch()
 
     def handle_write_event(self) -> None:
@@ -92,14 +96,10 @@ class HttpConnection(BodyCarrier):
             self._flush()
         elif self._sending is not None:
             self._sending.writable()
-        elif self._pieces is not None:
-            self._next_piece(self._pieces)
         else:
             self._writable = False
             if self.state is State.LINGERING:
                 self._finish()
-            else:
-                self._serve()
         self._watch()
 
     # -- what arrives
@@ -137,7 +137,7 @@ class HttpConnection(BodyCarrier):
         if self._transfers:
             for transfer in tuple(self._transfers):
                 transfer.look(now)
-            self._piped = any(transfer.credit.phase is Phase.SETTLING for transfer in self._transfers)
+            self._piped = any(transfer.credit.phase is Phase.AWAITING_ACK for transfer in self._transfers)
 
     def _discard(self) -> None:
         try:
@@ -159,39 +159,60 @@ class HttpConnection(BodyCarrier):
             self._unregister()
 
     def _serve(self) -> None:
-        """Take the requests that have arrived whole, one after the other, until one has to wait for something."""
-        if self._serving:
-            return
-        self._serving = True
+        """Have the requests that have arrived whole served, one after the other, each in its turn."""
+        if not self._queued and self._may_serve():
+            self._queued = True
+            self._front.gate.work.add(self.peer, self._serve_one)
+
+    def _serve_one(self) -> bool:
+        """Take one request. True when another may be taken: not while this one waits for something."""
         held, self._held = self._held, True
         try:
-            for _ in range(SERVED_AT_ONCE):
-                if self.state is not State.READING or len(self._transfers) >= UNSETTLED:
-                    return
-                try:
-                    request = take_head(self._buffer)
-                except GateError as error:
-                    self._keep_alive = False
-                    return self.fail(error)
-                if request is not None:
-                    self._requested(request)
-                elif self._paused and self._receive():
-                    self._piped = True  # it waited where the poll does not report it any more
-                else:
-                    if (self._fin or self.sink.parting) and self.state is State.READING:
-                        self._linger()
-                    return
-            if self.state is State.READING:
-                self.watch_writable(True)  # the rest in the next turn of the loop
-        finally:
-            self._serving = False
-            self._held = held
-            self._watch()
+            self._queued = self._take_request() and self._may_serve()
+        except Exception:
+            self._queued = False
+            self.handle_error()
+        self._held = held
+        self._watch()
+        return self._queued
+
+    def _take_request(self) -> bool:
+        """False when there was nothing to be done."""
+        if self.state is not State.READING or self._crowded():
+            return False
+        try:
+            request = take_head(self._buffer)
+        except GateError as error:
+            self._keep_alive = False
+            self.fail(error)
+            return False
+        if request is not None:
+            self._requested(request)
+        elif self._paused and self._receive():
+            self._piped = True  # it waited where the poll does not report it any more
+        else:
+            if (self._fin or self.sink.parting) and self.state is State.READING:
+                self._linger()
+            return False
+        return True
+
+    def _crowded(self) -> bool:
+        """Are so many bodies not settled that the next request has to wait for one of this connection's?"""
+        if not self._transfers:
+            return False
+        customer = self._transfers[-1].grant.customer
+        unsettled = len(customer.transfers) - customer.connections  # each connection may have one that is not written yet
+        return len(self._transfers) >= UNSETTLED or unsettled >= UNSETTLED
+
+    def _may_serve(self) -> bool:
+        return self.state is State.READING and bool(self._buffer or self._paused or self._fin or self.sink.parting)
 
     def _requested(self, request: Request) -> None:
         if not self._piped:
             for transfer in tuple(self._transfers):
                 transfer.next_request()
+        if not self._used:
+            self._front.gate.engine.newcomers.discard(self.peer, self)
         self._used = True
         self._piped = True  # whatever else is in the buffer by now
         self._keep_alive = request.keep_alive
@@ -210,6 +231,22 @@ class HttpConnection(BodyCarrier):
         """Is this still waiting for the answer of `visit`?"""
         return self.state is State.ADMITTING and (self._visit is None or self._visit is visit)
 
+    def go_on(self, visit: Visit, step: Callable[[], None]) -> None:
+        """Have `step` go on with `visit`: at once while its request is being taken, else in its turn.
+
+        Many may wait for the same answer from a thread, and each of them can take a while to be served.
+        """
+        if self._visit is visit:
+            self._front.gate.work.add(self.peer, partial(self._go_on, step))
+        else:
+            step()
+
+    def _go_on(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            self.handle_error()
+
     def respond(self, answer: Answer) -> None:
         """Send an answer whose body, if any, is bytes only."""
         self._visit = None
@@ -227,6 +264,8 @@ class HttpConnection(BodyCarrier):
         self._visit = None
         self._chunked = False
         if not self._request.is_head:
+            if answer.length >= CLOSES_FROM and not self._buffer:
+                self._keep_alive = False  # unless the next request is here already
             client = self._request.header("user-agent") or ""
             self._body = Body(grant, leaf, answer.parts, answer.length, client)
         self._send(self._head(answer))
@@ -292,9 +331,9 @@ class HttpConnection(BodyCarrier):
         except OSError:
             return self.close()
         self._out = None
-        if self._pieces is not None:
-            return self.watch_writable(True)  # one piece a turn of the loop
         self.watch_writable(False)
+        if self._pieces is not None:
+            return self._front.gate.work.add(self.peer, self._send_piece)
         body, self._body = self._body, None
         if body is None:
             if self.state is State.SENDING:
@@ -308,12 +347,17 @@ class HttpConnection(BodyCarrier):
         if self.state is not State.CLOSED:
             self._begin(body)
 
-    def _next_piece(self, pieces: Iterator[bytes]) -> None:
-        piece = next(pieces, b"")
-        if not piece:
-            self._pieces = None
-        self._out = memoryview(chunk(piece) if self._chunked else piece)
-        self._flush()
+    def _send_piece(self) -> None:
+        if self._pieces is None:
+            return  # the connection has ended meanwhile
+        try:
+            piece = next(self._pieces, b"")
+            if not piece:
+                self._pieces = None
+            self._out = memoryview(chunk(piece) if self._chunked else piece)
+            self._flush()
+        except Exception:
+            self.handle_error()
 
     def _answered(self) -> None:
         """The whole answer is with the kernel."""
@@ -342,9 +386,18 @@ class HttpConnection(BodyCarrier):
         elif self._transfers and self.sink.wire.encrypted:
             # A close_notify is data. A client that has counted its bytes and closes without reading it, as axel does with
             # a segment when all are there, resets the connection, and nobody could tell that from a cut.
-            return  # until the body is settled
+            return  # until the body is acknowledged, and a little longer
         else:
             self._finish()
+
+    def _end_too(self) -> None:
+        if self.state is not State.LINGERING:
+            return
+        if not self._fin:
+            self._finish()
+            self._watch()
+        elif not self._under_way:
+            self._part()  # it waits for our end, and its own is to come no more
 
     def _finish(self) -> None:
         """End our side, now or when there is room for its last words."""
@@ -364,8 +417,8 @@ class HttpConnection(BodyCarrier):
     def _settled(self) -> None:
         if self.state is State.LINGERING and not self._transfers:
             self._part()
-        elif len(self._transfers) == UNSETTLED - 1:
-            self._serve()
+        else:
+            self._serve()  # it may have had to wait for this
 
     def _reads(self) -> bool:
         return self.state is State.LINGERING or len(self._buffer) < HEAD_LIMIT
@@ -378,16 +431,19 @@ class HttpConnection(BodyCarrier):
         if self._deferred:
             self._watch()  # what was owing may be written
         if self.state is State.READING:
-            if len(self._transfers) >= UNSETTLED:
+            if self._crowded():
                 if waited > UNSETTLED_TIMEOUT:
                     self._linger()
                     self._watch()
             elif self._buffer:
                 if waited > HEADER_TIMEOUT:
                     self.turn_away(RequestTimeout())
-            elif not self._transfers:
+            elif not self._under_way:
                 limit = DRAIN_TIMEOUT if self._front.gate.draining else IDLE_TIMEOUT if self._used else HEADER_TIMEOUT
-                if waited > limit:
+                if waited > limit and self._transfers:
+                    self._linger()  # the client's own end may still prove that it has read them
+                    self._watch()
+                elif waited > limit:
                     self._part()
         elif self.state is State.LINGERING:
             if not self._transfers:
@@ -395,6 +451,8 @@ class HttpConnection(BodyCarrier):
                     self.close()
             elif self._broken():
                 self.close()
+            elif not self._under_way and now - max(transfer.moved_at for transfer in self._transfers) > LINGER_TIMEOUT:
+                self._part()  # it has got everything that was sent, and still may read it
         elif self._out is not None and waited > SEND_TIMEOUT:
             self._reset()
 
@@ -406,5 +464,6 @@ class HttpConnection(BodyCarrier):
         visit, self._visit = self._visit, None
         self._shut()
         self._front.leave(self)
+        self._front.gate.engine.newcomers.discard(self.peer, self)
         if visit is not None:
             visit.closed()

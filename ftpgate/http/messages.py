@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from ftpgate.delivery.transfer import Part, Span
+from ftpgate.delivery.sections import BodyPart, Part
 from ftpgate.errors import GateError
 
 REASONS = {
@@ -122,14 +122,14 @@ class Answer:
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
-    parts: tuple[Part, ...] = ()
+    parts: tuple[BodyPart, ...] = ()
     length: int | None = 0
     pieces: Iterator[bytes] | None = None
 
     @property
     def carries(self) -> bool:
         """Is there something in it to deliver, rather than only words of ours?"""
-        return any(isinstance(part, Span) for part in self.parts)
+        return any(isinstance(part, Part) for part in self.parts)
 
 
 class Sent(NamedTuple):

@@ -20,6 +20,8 @@ HEAD_LIMIT = 16 * 1024
 _LAX = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|\0")
 # A bare LF or CR, a folded line, a NUL: h11 takes them, other servers read them otherwise, and between the two lives
 # request smuggling (RFC 9112 sections 2.2, 5.2).
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+"""To be ignored before a request (RFC 9112 section 2.2)."""
 _TOKEN_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
@@ -35,8 +37,8 @@ def take_head(buffer: bytearray) -> Request | None:
         GateError: the head is malformed or too large, or a body follows it. What `buffer` holds is then of no use: the
             connection has to end with the answer.
     """
-    while buffer.startswith(b"\r\n"):
-        del buffer[:2]  # empty lines before a request are to be ignored (RFC 9112 section 2.2)
+    if buffer.startswith(b"\r\n"):
+        del buffer[: _EMPTY_LINES.match(buffer).end()]  # type: ignore[union-attr]
     end = buffer.find(b"\r\n\r\n", 0, HEAD_LIMIT)
     if end < 0:
         _check_start(buffer)

@@ -7,10 +7,10 @@ no transfer and takes none of the customer's connections, but the number of view
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from ftpgate.coverage import Span
+from ftpgate.coverage import Span, SpanSet
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.transfer import Transfer
@@ -32,7 +32,7 @@ KEPT = 10.0
 VIEWERS = 256
 """Streams of one grant at the same time."""
 RANGES = 256
-"""Covered ranges told of one file; of more, the largest. `delivered` counts them all."""
+"""Covered, and unconfirmed, ranges told of one file; of more, the largest. `delivered` and the item's `unconfirmed` count all."""
 
 
 class ProgressBoard:
@@ -152,7 +152,7 @@ class _Channel:
         self.shown_at = time.monotonic()
         self._state = b""
         self._made_at = -EVERY
-        self._fragments: dict[str, tuple[int, str]] = {}
+        self._fragments: dict[str, tuple[tuple[int, int], str]] = {}
         self._bytes = sum(item.size for item in grant.grant.items)
 
     def join(self, viewer: Viewer) -> None:
@@ -186,8 +186,8 @@ class _Channel:
         for transfer in running:
             transfer.look(now)
         running = [transfer for transfer in running if transfer.outcome is None]
-        delivered = grant.delivered_by_item()
-        items = [self._item(item, delivered.get(item.id, 0)) for item in grant.grant.items]
+        delivered, unconfirmed = grant.delivered_by_item(), grant.unconfirmed()
+        items = [self._item(item, delivered.get(item.id, 0), unconfirmed) for item in grant.grant.items]
         totals = {
             "bytes": self._bytes,
             "delivered": sum(delivered.values()),
@@ -200,24 +200,26 @@ class _Channel:
             f'"transfers":{compact_json([_running(transfer) for transfer in running])},"totals":{compact_json(totals)}}}'
         )
 
-    def _item(self, item: Item, delivered: int) -> str:
-        """The JSON of one item, made again only when more of it has been delivered: coverage never shrinks."""
+    def _item(self, item: Item, delivered: int, unconfirmed: Mapping[int, SpanSet]) -> str:
+        """The JSON of one item, made again only when more or less of it is delivered (which never shrinks) or unconfirmed."""
         grant = self.grant
+        lacking = [unconfirmed[file.id].size for file in item.files if file.id in unconfirmed] if unconfirmed else []
+        state = delivered, sum(lacking)
         held = self._fragments.get(item.id)
-        if held is not None and held[0] == delivered:
+        if held is not None and held[0] == state:
             return held[1]
         beginning = {
             "id": item.id, "title": item.title, "folder": grant.tree.folder_of(item).name, "bytes": item.size,
-            "delivered": delivered, "complete": grant.is_whole(item),
+            "delivered": delivered, "unconfirmed": sum(lacking), "complete": grant.is_whole(item),
         }  # fmt: skip
-        made = f'{compact_json(beginning)[:-1]},"files":[{",".join(map(self._file, item.files))}]}}'
-        self._fragments[item.id] = delivered, made
+        files = ",".join(self._file(file, unconfirmed.get(file.id, ())) for file in item.files)
+        made = f'{compact_json(beginning)[:-1]},"files":[{files}]}}'
+        self._fragments[item.id] = state, made
         return made
 
-    def _file(self, file: File) -> str:
-        spans = self.grant.coverage.get(file.id)
-        covered = "[]" if spans is None else compact_json(compact(spans))
-        return f'{{"path":{compact_json(file.path)},"bytes":{file.size},"covered":{covered}}}'
+    def _file(self, file: File, unconfirmed: Iterable[Span]) -> str:
+        covered = compact(self.grant.coverage.get(file.id) or ())
+        return compact_json({"path": file.path, "bytes": file.size, "covered": covered, "unconfirmed": compact(unconfirmed)})
 
 
 def compact(spans: Iterable[Span]) -> list[Span]:

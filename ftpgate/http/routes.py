@@ -65,7 +65,7 @@ class CustomerRoutes:
         if first == BASIC:
             user, password = _basic(request)
             visit = CustomerVisit(self, connection, request, rest, basic=True)
-            self.gate.gatekeeper.log_in(user, password, connection.peer, visit.admitted)
+            self.gate.gatekeeper.log_in(user, password, connection.peer, visit.admitted, visit.gone)
             return visit
         if rest or first not in _FIXED:
             raise NotFound()
@@ -79,7 +79,7 @@ class CustomerRoutes:
         if watched is not None:
             self.gate.gatekeeper.watch(watched, connection.peer, admitted)
         else:
-            self.gate.gatekeeper.admit(presented, connection.peer, admitted)
+            self.gate.gatekeeper.admit(presented, connection.peer, admitted, visit.gone)
         return visit
 
     def _watched(self, presented: str, path: Sequence[str]) -> str | None:
@@ -147,6 +147,9 @@ class CustomerVisit:
 
     def admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         """The gatekeeper has decided; by what was presented to it."""
+        self._connection.go_on(self, partial(self._admitted, presented, grant, error))
+
+    def _admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         if not self._connection.serves(self):
             return
         self._presented = presented
@@ -161,6 +164,9 @@ class CustomerVisit:
 
     def prepared(self, error: GateError | None) -> None:
         """The file has been compared with what was imported."""
+        self._connection.go_on(self, partial(self._prepared, error))
+
+    def _prepared(self, error: GateError | None) -> None:
         if not self._connection.serves(self):
             return
         grant, leaf, answer = self._grant, self._leaf, self._answer
@@ -187,6 +193,10 @@ class CustomerVisit:
 
     def closed(self) -> None:
         pass
+
+    def gone(self) -> bool:
+        """Does nobody wait for the answer any more?"""
+        return not self._connection.serves(self)
 
     def _serve(self, grant: OpenGrant) -> None:
         connection, request = self._connection, self._request

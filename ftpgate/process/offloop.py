@@ -1,4 +1,4 @@
-"""Blocking work off the loop: a few threads, a bounded queue, and answers that come back on the loop."""
+"""Blocking work off the loop: a few threads, a bounded queue, and answers that come back on the loop, some in each turn."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import logging
 import queue
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pyftpdlib.ioloop import IOLoop
 
+from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import GateError, Unavailable
 
 T = TypeVar("T")
@@ -68,18 +70,22 @@ class OffLoopThreads:
     """`threads` daemon threads that run what they are given, in order of arrival.
 
     Args:
-        loop: where answers are delivered.
+        loop: where answers are delivered, as steps of `work`.
         name: for the threads' names and the log.
         threads: how many; each may hold one database connection.
         most: jobs that may wait; one more raises `Unavailable`.
         finish: called in each thread at its end, to give its connection back.
     """
 
-    def __init__(self, loop: IOLoop, name: str, *, threads: int, most: int, finish: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, loop: IOLoop, work: WorkQueue, name: str, *, threads: int, most: int, finish: Callable[[], None] | None = None
+    ) -> None:
         self.name = name
+        self._work_queue = work
         self._jobs: queue.Queue[tuple[Callable[[], Any], Callable[[Any, GateError | None], None]] | None] = queue.Queue(most)
         self._answers: deque[tuple[Callable[[Any, GateError | None], None], Any, GateError | None]] = deque()
-        self._waker = Waker(loop, self._deliver)
+        self._delivering = False
+        self._waker = Waker(loop, self._answered)
         self._finish = finish
         self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -103,13 +109,14 @@ class OffLoopThreads:
 
     def stop(self, timeout: float) -> None:
         """Let the threads finish what is queued; wait `timeout` seconds at the most."""
+        deadline = time.monotonic() + timeout
         for _ in self._threads:
             try:
-                self._jobs.put(None, timeout=timeout)
+                self._jobs.put(None, timeout=max(deadline - time.monotonic(), 0))
             except queue.Full:
                 break
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(deadline - time.monotonic(), 0))
         self._waker.close()
 
     def _work(self) -> None:
@@ -126,10 +133,17 @@ class OffLoopThreads:
         if self._finish is not None:
             self._finish()
 
-    def _deliver(self) -> None:
-        while self._answers:
-            done, result, error = self._answers.popleft()
-            try:
-                done(result, error)
-            except Exception:
-                _log.exception("%s: an answer met an error", self.name)
+    def _answered(self) -> None:
+        if self._answers and not self._delivering:
+            self._delivering = True
+            self._work_queue.add_answers(self._deliver)
+
+    def _deliver(self) -> bool:
+        """Pass on one answer. True when more wait: an answer often lets the next job in, so that they might never end."""
+        done, result, error = self._answers.popleft()
+        try:
+            done(result, error)
+        except Exception:
+            _log.exception("%s: an answer met an error", self.name)
+        self._delivering = bool(self._answers)
+        return self._delivering

@@ -21,10 +21,9 @@ from typing import Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
-from ftpgate.delivery.acknowledgement import TRUTHFUL
 from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.engine import Engine
-from ftpgate.delivery.files import FileStore
+from ftpgate.delivery.files import READING, FileStore
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
@@ -33,8 +32,10 @@ from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.live_table import LiveTable
 from ftpgate.delivery.tls import Certificates, Loaded
+from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import GateError, UserError
 from ftpgate.grants import Bridge, GateAddress
+from ftpgate.net.tcp_info import TRUTHFUL
 from ftpgate.process import logs
 from ftpgate.process.offloop import OffLoopThreads, Waker
 from ftpgate.sentences import os_reason
@@ -47,6 +48,8 @@ SHOP_THREADS = 2
 FILE_THREADS = 2
 JOURNAL_THREADS = 2
 """One writes while the other one waits for the disk."""
+SLOW_THREADS = 8
+"""Threads that read files of network and FUSE file systems, which the loop must not do: each waits for one answer at a time."""
 WAITING = 2_000
 """Jobs that may wait for a thread; further clients are asked to come again."""
 ERROR_PAUSE = 0.05
@@ -125,10 +128,12 @@ class _Process:
         self.bridge = load_bridge(settings)
         self.loop = loop = IOLoop.factory()
         self.id = secrets.token_hex(4)
-        self.shop = OffLoopThreads(loop, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
-        self.disk = OffLoopThreads(loop, "disk", threads=FILE_THREADS, most=WAITING)
-        self.ledger_thread = OffLoopThreads(loop, "ledger", threads=1, most=16, finish=self.bridge.release)
-        self.journal_threads = OffLoopThreads(loop, "journal", threads=JOURNAL_THREADS, most=16)
+        work = WorkQueue(loop.call_later)
+        self.shop = OffLoopThreads(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
+        self.disk = OffLoopThreads(loop, work, "disk", threads=FILE_THREADS, most=WAITING)
+        self.slow = OffLoopThreads(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING)
+        self.ledger_thread = OffLoopThreads(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release)
+        self.journal_threads = OffLoopThreads(loop, work, "journal", threads=JOURNAL_THREADS, most=16)
         self.backlog = Backlog(self.id, journaled=True)
         self.ledger = LedgerWriter(self.bridge, self.id, self.ledger_thread, loop.call_later, self.backlog)
         self.table = LiveTable(settings.state_dir / LIVE / f"{self.id}.bin")
@@ -137,15 +142,16 @@ class _Process:
             table=self.table, recover=self.ledger.recover,
         )  # fmt: skip
         self.ledger.journal = self.journal
-        files = FileStore(settings.media_root, self.disk, self._report_changed)
-        self.engine = Engine(files, self.ledger, loop.call_later)
+        files = FileStore(settings.media_root, self.disk, self._report_changed, self.slow)
+        self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
         keeper = Gatekeeper(
             self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
         self.ledger.changed = keeper.changed
+        self.ledger.on_recovered = keeper.recover
         self.gate = Gate(
             id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
-            most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal,
+            most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,
         )  # fmt: skip
         self._secure()
         self.listeners: list[Listener] = []
@@ -320,7 +326,7 @@ class _Process:
             listener.close()
         with contextlib.suppress(GateError):
             self.ledger_thread.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
-        for threads in (self.ledger_thread, self.journal_threads, self.shop, self.disk):
+        for threads in (self.ledger_thread, self.journal_threads, self.shop, self.disk, self.slow):
             threads.stop(2.0)
         self.journal.close()
         self.engine.files.close()

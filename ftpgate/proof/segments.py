@@ -10,7 +10,7 @@ from ftpgate.coverage import Span
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is kept of a segment beyond its transfer: in the journal while it runs, in the database once it has ended without proof.
+    """What is kept of a segment: in the journal while it runs, in the database once it has ended without proof.
 
     Positions are bytes of the resource (`Resource.key`): `start <= credited <= sent` and `start <= acknowledged <= sent <= end`.
 
@@ -22,7 +22,7 @@ class Evidence:
         shown: its window shows the bytes before as read.
         concealed: so many bytes before `shown` the window may hide.
         credited: the bytes before are delivered.
-        paced: the customer had a rate at which windows hide little.
+        paced: the customer had a rate at which windows tell precisely what is unread.
         exact: the gate ended and the client was left with all that had been written: who read everything resumes just at `sent`.
         unconfirmed: the ranges between `credited` and `sent` by `File.id`, in bytes of the file; empty while the transfer runs.
     """
@@ -40,3 +40,58 @@ class Evidence:
     paced: bool
     exact: bool = False
     unconfirmed: Mapping[int, Sequence[Span]] = field(default_factory=dict)
+
+
+class Segment:
+    """A segment that runs, or has ended without proof of all that was sent. Positions as in `Evidence`.
+
+    Its transfer writes the positions; `Reconciler.observe` draws the conclusions.
+    """
+
+    __slots__ = (
+        "acknowledged", "began", "client_survived", "concealed", "credited", "end", "ended", "ended_at", "exact", "id", "line",
+        "lines", "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
+    )  # fmt: skip
+
+    def __init__(self, id: str, start: int, end: int, order: int, began: float) -> None:
+        self.id = id
+        self.start = start
+        self.end = end
+        self.began = began
+        """By a clock that does not jump. Of what an earlier time left, 0."""
+        self.order = order
+        """Counts the beginnings of segments of the resource; those that an earlier time left have 0."""
+        self.sent = self.acknowledged = self.shown = self.credited = start
+        self.concealed = 0
+        self.moved = 0.0
+        """When it was last acknowledged, or ended; by a clock that does not jump. Of what an earlier time left, 0."""
+        self.paced = True
+        self.exact = False
+        self.ended = False
+        self.ended_at = 0
+        """The next `order` when it ended: segments of that order and above began later."""
+        self.orderly = False
+        """It was credited to its end, or to the line where its client ended."""
+        self.line = end
+        """Where it stops next to give the client the chance to end."""
+        self.lines = 0
+        """How often it has stopped."""
+        self.told = False
+        """It was read for long enough, and what that proves was looked for."""
+        self.client_survived = False
+        """Its client read on elsewhere after this one was cut."""
+
+    @classmethod
+    def left(cls, evidence: Evidence) -> Segment:
+        """One that ended without proof at an earlier time."""
+        segment = cls(evidence.id, evidence.start, evidence.end, 0, 0.0)
+        segment.sent, segment.acknowledged, segment.shown = evidence.sent, evidence.acknowledged, evidence.shown
+        segment.concealed, segment.credited = evidence.concealed, evidence.credited
+        segment.paced, segment.exact = evidence.paced, evidence.exact
+        segment.ended, segment.ended_at = True, 1
+        return segment
+
+    @property
+    def unconfirmed(self) -> Span | None:
+        """What was sent without proof of its being read, once the transfer has ended."""
+        return (self.credited, self.sent) if self.ended and self.sent > self.credited else None

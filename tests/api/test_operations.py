@@ -14,7 +14,7 @@ from ftpgate.commands.shop import Shop as Commands
 from ftpgate.grants import Batch
 from ftpgate.tokens import Token
 from tests.api.calling import Caller, problem
-from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
+from tests.portal.shop import leave_unconfirmed, let_expire, make_grant, make_item, make_user, whole
 from webportal.accounts.models import User
 from webportal.accounts.services import set_tier
 from webportal.api.models import Answer, Scope, ShopUser
@@ -22,6 +22,7 @@ from webportal.api.services import forget_answers, make_key, make_shop, revoke_k
 from webportal.bridge import make_bridge
 from webportal.commands import make_commands
 from webportal.config import environment
+from webportal.grants.by_word import complete_by_word
 from webportal.grants.models import Grant, GrantToken
 from webportal.webhooks.models import Delivery, Endpoint
 
@@ -96,6 +97,21 @@ def test_a_grant_is_issued_and_shown_as_the_command_shows_it(shop: Caller, comma
     assert shown == {**commands.grant_show(grant.public_id), "user": "customer-17"}
     assert [item["complete"] for item in shown["items"]] == [True, False]
     assert set(issued) == set(commands.grant_token(grant.public_id))
+
+
+def test_a_grant_tells_what_is_unconfirmed_and_what_the_customer_confirmed(shop: Caller, commands: Commands) -> None:
+    one, two = make_item(10, 20), make_item(5)
+    grant = Grant.objects.get(public_id=issue(shop, one, two)["grant"])
+    leave_unconfirmed(grant, one, {2: (3, 7)})
+    shown = shop.get(f"grants/{grant.public_id}").json()
+    assert [file["unconfirmed"] for file in shown["items"][0]["files"]] == [[], [[3, 7]]]
+    assert [item["proof"] for item in shown["items"]] == [None, None]
+    complete_by_word(grant, one, grant.user)
+    make_bridge(environment.current()).record("gate", Batch(delivered=whole(grant, two)))
+    shown = shop.get(f"grants/{grant.public_id}").json()
+    assert [item["proof"] for item in shown["items"]] == ["customer", "delivered"]
+    assert shown == {**commands.grant_show(grant.public_id), "user": "customer-17"}
+    assert shop.get(f"grants/{grant.public_id}/receipts/{one.public_id}").json()["receipt"]["proof"] == "customer"
 
 
 def test_the_same_reference_is_the_same_customer_of_this_shop_alone(shop: Caller) -> None:

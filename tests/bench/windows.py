@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ftpgate.delivery.credit import PACED_CHUNK, Credit
+
 from ftpgate.delivery.sending import PlainSink
 
 RATES = (200_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)

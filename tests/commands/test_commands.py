@@ -77,9 +77,10 @@ def test_the_documents_of_the_contract(site: Site) -> None:
                 "delivered": 0,
                 "complete": False,
                 "completed_at": None,
+                "proof": None,
                 "files": [
-                    {"path": "CD1/1 песня.ogg", "bytes": 1000, "covered": []},
-                    {"path": "empty.txt", "bytes": 0, "covered": []},
+                    {"path": "CD1/1 песня.ogg", "bytes": 1000, "covered": [], "unconfirmed": []},
+                    {"path": "empty.txt", "bytes": 0, "covered": [], "unconfirmed": []},
                 ],
             }
         ],
@@ -201,6 +202,16 @@ def test_a_value_that_only_the_shop_understands_stops_every_start(site: Site, na
     site.environ[name] = value
     for arguments in (("serve",), ("portal",), ("status",), ("manage", "check")):
         assert f"ftpgate: {name}" in refused(site, *arguments)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_secret_key_that_can_be_guessed_stops_every_start(site: Site) -> None:
+    site.environ["FTPGATE_SECRET_KEY"] = "CHANGE-ME"
+    for arguments in (("serve",), ("portal",), ("status",), ("manage", "check"), ("demo",)):
+        assert "FTPGATE_SECRET_KEY=… is too short" in refused(site, *arguments)
+    done = site.run("doctor", check=False)
+    assert done.returncode == 1
+    assert "FTPGATE_SECRET_KEY" in done.stdout
 
 
 @pytest.mark.databases("sqlite")

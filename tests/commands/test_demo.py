@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.support.databases import Databases
+from tests.support.disk import open_to_others
 from tests.support.site import Site
 from tests.support.waiting import wait_until
 
@@ -42,7 +43,7 @@ def demo(machine: Site, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
     """The running demo and what it has written by the time that it is up."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ftpgate", "demo", *arguments],
-        env=machine.environ, cwd=machine.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=machine.environ, cwd=machine.root, umask=0, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, where the tests run in the background
     )  # fmt: skip
     try:
@@ -65,6 +66,8 @@ def found(pattern: str, text: str) -> str:
 
 
 def test_the_demo_serves_albums_until_ctrl_c(machine: Site) -> None:
+    state = machine.root / "state"
+    state.chmod(0o777)
     machine.environ["FTPGATE_EMAIL_URL"] = "smtp://127.0.0.1:1"  # a real shop's: the demo writes to nobody
     with demo(machine, "--state-dir", "state", *ANY_PORTS) as (process, written):
         del machine.environ["FTPGATE_EMAIL_URL"]
@@ -89,7 +92,11 @@ def test_the_demo_serves_albums_until_ctrl_c(machine: Site) -> None:
             for address in re.findall(r"<url[^>]*>(http://[^<]*)<", answer.read().decode()):
                 with urllib.request.urlopen(address, timeout=60) as file:
                     file.read()
-        log = machine.root / "state" / "demo-portal.log"
+        files = {path.relative_to(state).as_posix() for path in state.rglob("*") if path.is_file()}
+        assert files >= {"ftpgate.sqlite3-wal", "ftpgate.sqlite3-shm", "secret_key", "demo-gate.log", "demo-portal.log"}
+        assert {"media", "covers", "static"} <= {path.partition("/")[0] for path in files}
+        assert open_to_others(state) == []
+        log = state / "demo-portal.log"
         wait_until(lambda: "To: boris@demo.invalid" in log.read_text(), 40, "the mail that tells of it", interval=0.5)
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 3
@@ -99,7 +106,10 @@ def test_the_demo_serves_albums_until_ctrl_c(machine: Site) -> None:
         assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
     before = machine.json("item", "verify")
+    state.chmod(0o755)
+    (state / "ftpgate.sqlite3").chmod(0o644)
     with demo(machine, "--state-dir", "state", *ANY_PORTS) as (process, again):
+        assert open_to_others(state) == []
         assert re.findall(r"^ +(anna|boris|admin) +(\S+)", again, re.MULTILINE) == list(passwords.items())
         assert machine.json("item", "verify") == before
         children = psutil.Process(process.pid).children(recursive=True)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ftplib
 import os
+import shutil
 import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,13 +81,33 @@ def test_sigterm_lets_transfers_finish(site: Site, tmp_path: Path) -> None:
     assert site.grant_show(grant)["state"] == "complete"
 
 
+def write_over(path: Path) -> None:
+    path.write_bytes(b"x" * path.stat().st_size)
+
+
+def swap(path: Path) -> None:
+    """Another file, with the size and time of the old one."""
+    before, new = path.stat(), path.with_name("new")
+    new.write_bytes(b"x" * before.st_size)
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    new.rename(path)
+
+
+def link_out(path: Path) -> None:
+    """A link in its place, to the very same file outside of the media folder."""
+    outside = path.parents[2] / "outside.ogg"
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
 @pytest.mark.databases("sqlite")
-def test_a_changed_file_is_refused(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [write_over, swap, link_out])
+def test_a_changed_file_is_refused(site: Site, tmp_path: Path, change: Callable[[Path], None]) -> None:
     user = site.add_user()
     item = site.album({"a.ogg": 100_000, "b.ogg": 100_000})
     site.start()
     grant = site.issue(user, item["id"])
-    (site.media_root / "Album" / "a.ogg").write_bytes(b"x" * 100_000)
+    change(site.media_root / "Album" / "a.ogg")
     for url, status in [
         (grant.http_url("Album/a.ogg"), 22), (grant.http_url("Album.zip"), 22), (grant.http_url("Album/b.ogg"), 0),
         (grant.ftp_url("Album/a.ogg"), 78), (grant.ftp_url("Album.zip"), 78), (grant.ftp_url("Album/b.ogg"), 0),
@@ -106,7 +128,10 @@ def test_a_restored_file_is_served_to_who_is_here_within_two_seconds_of_its_veri
         session.connect(host, int(port), timeout=20)
         session.login(grant.token, "x")
         assert clients.curl(grant.http_url("Album/a.ogg"), tmp_path / "file").status == 0
-        os.utime(site.media_root / "Album" / "a.ogg", ns=(10**18, 10**18))
+        restored = site.media_root / "Album" / "restored"
+        shutil.copyfile(site.media_root / "Album" / "a.ogg", restored)
+        os.utime(restored, ns=(10**18, 10**18))
+        restored.rename(site.media_root / "Album" / "a.ogg")
         wait_until(
             lambda: clients.curl(grant.http_url("Album/a.ogg"), tmp_path / "no", check=False).status == 22, 5, "the refusal"
         )

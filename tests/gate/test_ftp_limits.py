@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -120,29 +118,6 @@ def test_replies_that_nobody_reads_stop_the_commands(gate: InProcessGate, monkey
         client.socket.settimeout(20)
         assert client.reply().startswith("214")
         read_exactly(client.socket, 50_000)
-
-
-def test_pipelined_commands_leave_the_loop_to_others(
-    gate: InProcessGate, session: RawFtp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dialogue, "BUDGET", 0.0)
-    turn, ran = [0], Counter[int]()
-    run, poll = control.GateFTPHandler.run, gate.loop.poll
-
-    def counted(self: control.GateFTPHandler, *arguments: Any) -> None:
-        ran[turn[0]] += 1
-        run(self, *arguments)
-
-    def polled(timeout: float | None) -> None:
-        turn[0] += 1
-        poll(timeout)
-
-    monkeypatch.setattr(control.GateFTPHandler, "run", counted)
-    gate.loop.poll = polled
-    session.send("NOOP\r\nPWD\r\n" * 100)
-    assert [session.reply()[:3] for _ in range(200)] == ["200", "257"] * 100
-    assert ran.total() == 200
-    assert max(ran.values()) <= 2  # what has just arrived, and what has waited
 
 
 def test_a_reply_reaches_a_client_that_has_sent_more(gate: InProcessGate) -> None:

@@ -93,10 +93,10 @@ def test_a_client_that_keeps_the_connection_open_has_it_credited_too(
     session: RawFtp, gate: InProcessGate, token: Token, item: Item
 ) -> None:
     with session.data() as data:
-        session.do("RETR medium.bin", "150")
-        assert len(read_all(data)) == MEDIUM
+        session.do("RETR small.bin", "150")
+        assert len(read_all(data)) == 5_000
         session.expect("226")
-        gate.covers(token, file(item, "medium.bin"))
+        gate.covers(token, file(item, "small.bin"))
 
 
 def test_a_client_that_never_reads_the_end_is_not_credited_with_it(

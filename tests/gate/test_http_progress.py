@@ -18,12 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ftpgate import http as front
 from ftpgate.delivery import ledger
-from ftpgate.delivery.credit import PACED_CHUNK
 from ftpgate.delivery.lag import EVERY
 from ftpgate.grants import GrantState, Tier
 from ftpgate.http import messages
 from ftpgate.http.progress import RANGES, VIEWERS, compact
 from ftpgate.passes import LIFE, Purpose
+from ftpgate.proof.credit import PACED_CHUNK
+from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
 from tests.bench.rounds import Figures
 from tests.bench.scenarios import lags
@@ -94,9 +95,39 @@ def test_the_state_as_json(gate: InProcessGate) -> None:
     (item,) = state(gate, token)["items"]
     assert (item["folder"], item["bytes"], item["delivered"], item["complete"]) == ("Album", SIZE + 1000, 100, False)
     assert item["files"] == [
-        {"path": "a.ogg", "bytes": SIZE, "covered": []},
-        {"path": "b.ogg", "bytes": 1000, "covered": [[100, 200]]},
+        {"path": "a.ogg", "bytes": SIZE, "covered": [], "unconfirmed": []},
+        {"path": "b.ogg", "bytes": 1000, "covered": [[100, 200]], "unconfirmed": []},
     ]
+
+
+def test_what_an_earlier_gate_left_unconfirmed_is_told_until_it_is_delivered(gate: InProcessGate) -> None:
+    item = gate.item("Album")
+    file = item.files[1].id
+    token = gate.shop.issue([item], user="unconfirmed")
+    left = Evidence(
+        id="s1", grant=token.grant, resource=f"f{file}", start=0, end=1_000, sent=600, acknowledged=600, shown=600, concealed=0,
+        credited=200, paced=False, unconfirmed={file: ((200, 600),)},
+    )  # fmt: skip
+    gate.shop.leave(left)
+    (found,) = state(gate, token)["items"]
+    assert (found["unconfirmed"], [file["unconfirmed"] for file in found["files"]]) == (400, [[], [[200, 600]]])
+    with connect(gate) as client:
+        client.ask(f"/d/{token.reveal()}/Album/b.ogg", "Range: bytes=0-399", "Connection: close").reply()
+    wait_until(lambda: state(gate, token)["totals"]["delivered"] == 400, 10, "the delivery")
+    (found,) = state(gate, token)["items"]
+    assert (found["unconfirmed"], [file["unconfirmed"] for file in found["files"]]) == (200, [[], [[400, 600]]])
+
+
+def test_what_a_client_leaves_unread_is_told_as_unconfirmed(gate: InProcessGate) -> None:
+    token = issue(gate)
+    assert state(gate, token)["items"][0]["unconfirmed"] == 0
+    client = connect(gate)
+    client.ask(f"/d/{token.reveal()}/Album/a.ogg", "Range: bytes=1000-60999")
+    wait_until(lambda: client.unread > 60_000, 20, "the range in the client's buffer")
+    client.reset()
+    wait_until(lambda: state(gate, token)["items"][0]["unconfirmed"] == 60_000, 10, "the end of the transfer")
+    (found,) = state(gate, token)["items"]
+    assert (found["delivered"], found["files"][0]["unconfirmed"]) == (0, [[1_000, 61_000]])
 
 
 def test_events_while_something_moves(gate: InProcessGate) -> None:
@@ -201,6 +232,7 @@ def test_status(gate: InProcessGate) -> None:
             document = json.loads(admin.ask("/status").reply().body)
             assert set(document["gate"]) == {
                 "id", "started_at", "ftp", "http", "connections", "transfers", "bytes_per_s", "rss_bytes", "loop_lag_ms",
+                "clock",
                 "journal",
             }  # fmt: skip
             return [transfer for transfer in document["transfers"] if transfer["grant"] == token.grant]

@@ -27,7 +27,8 @@ os.environ["FTPGATE_STATE_DIR"] = _state  # pytest-xdist's workers have Django s
 os.environ["DJANGO_SETTINGS_MODULE"] = "webportal.config.settings"
 django.setup()
 
-from tests.portal.staff import browser, staff  # noqa: E402, F401  # they need Django
+from tests.portal.gates import gate  # noqa: E402, F401  # they need Django
+from tests.portal.staff import browser, staff  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session", autouse=True)

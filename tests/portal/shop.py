@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 
 from django.utils import timezone
 
-from ftpgate.grants import Delivered
+from ftpgate.coverage import Span, SpanSet
+from ftpgate.grants import Batch, Delivered, TransferRecord
+from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.accounts.services import add_user
+from webportal.bridge import make_bridge
 from webportal.catalogue.models import File, Item
-from webportal.grants.models import Grant
+from webportal.config import environment
+from webportal.grants.models import Grant, Segment
 from webportal.grants.services import issue_grant
 
 _numbers = count(1)
@@ -69,3 +74,44 @@ def whole(grant: Grant, item: Item, *, but: Sequence[int] = ()) -> tuple[Deliver
         for file in item.files.order_by("position")
         if file.size and file.position not in but
     )
+
+
+def leave_unconfirmed(
+    grant: Grant,
+    item: Item,
+    unconfirmed: Mapping[int, Span],
+    *,
+    seconds_ago: float = 60,
+    client: str = "",
+    delivered: bool = True,
+) -> None:
+    """Have a gate record that ranges of an item, by the positions of its files, were sent without proof, one transfer for each.
+
+    Args:
+        seconds_ago: when those transfers ended.
+        delivered: is the rest of the item?
+    """
+    files = {file.position: file for file in item.files.all()}
+    whole = [(file, SpanSet([(0, file.size)])) for file in files.values()]
+    for file, spans in whole:
+        spans.remove(*unconfirmed.get(file.position, (0, 0)))
+    rest = tuple(Delivered(grant.public_id, file.pk, tuple(spans)) for file, spans in whole if delivered and spans)
+    ids = [f"segment{next(_numbers)}" for _ in unconfirmed]
+    segments = tuple(
+        Evidence(
+            id=name, grant=grant.public_id, resource=f"f{files[position].pk}", start=0, end=files[position].size, sent=end,
+            acknowledged=end, shown=start, concealed=0, credited=start, paced=False,
+            unconfirmed={files[position].pk: ((start, end),)},
+        )
+        for name, (position, (start, end)) in zip(ids, unconfirmed.items(), strict=True)
+    )  # fmt: skip
+    ended_at = time.time() - seconds_ago
+    transfers = tuple(
+        TransferRecord(
+            grant.public_id, item.public_id, files[position].path, "http", "192.0.2.1", client, 0, end, start,
+            ended_at - 9, ended_at, "cut",
+        )
+        for position, (start, end) in unconfirmed.items()
+    )  # fmt: skip
+    make_bridge(environment.current()).record("gate", Batch(rest, segments, transfers=transfers))
+    Segment.objects.filter(segment_id__in=ids).update(ended_at=timezone.now() - timedelta(seconds=seconds_ago))

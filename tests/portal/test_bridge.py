@@ -60,6 +60,11 @@ def running_pid() -> Iterator[int]:
     process.wait()
 
 
+def asks_clock() -> bool:
+    """Does a round of statuses ask the database for its time?"""
+    return connection.vendor == "postgresql"
+
+
 def spans_of(grant: Grant, file: int) -> list[list[int]]:
     return Coverage.objects.get(grant=grant, file=file).spans
 
@@ -125,11 +130,13 @@ def test_items_are_shared_between_grants_and_follow_the_staff(bridge: Bridge) ->
     changed = bridge.look_up(make_grant(user, item)[1])
     assert changed is not None
     assert changed.items[0].title == "New"
-    item.files.update(mtime_ns=77)
+    assert (changed.items[0].files[0].ctime_ns, changed.items[0].files[0].inode) == (None, None)
+    item.files.update(mtime_ns=77, ctime_ns=78, inode=2**63 - 1)
     Item.objects.filter(pk=item.pk).update(revision=1)
     stamped = bridge.look_up(make_grant(user, item)[1])
     assert stamped is not None
-    assert stamped.items[0].files[0].mtime_ns == 77
+    file = stamped.items[0].files[0]
+    assert (file.mtime_ns, file.ctime_ns, file.inode) == (77, 78, 2**63 - 1)
 
 
 @pytest.mark.django_db
@@ -165,7 +172,7 @@ def test_refresh_tells_what_has_changed(bridge: Bridge, django_assert_num_querie
     let_expire(expired)
     user.tier.rate, user.tier.connections = 512_000, 3
     user.tier.save()
-    with django_assert_num_queries(1):  # type: ignore[operator]
+    with django_assert_num_queries(1 + asks_clock()):  # type: ignore[operator]
         found = {status.id: status for status in bridge.refresh([open_.public_id, revoked.public_id, expired.public_id, "gone"])}
     assert {id: status.state for id, status in found.items()} == {
         open_.public_id: GrantState.OPEN,
@@ -206,7 +213,7 @@ def test_refresh_of_a_thousand(bridge: Bridge, django_assert_num_queries: object
         for grant in grants
         for _ in range(2)
     )
-    with django_assert_num_queries(2):  # type: ignore[operator]
+    with django_assert_num_queries(2 + asks_clock()):  # type: ignore[operator]
         found = bridge.refresh([grant.public_id for grant in grants])
     assert len(found) == 1_000
     assert {len(status.live_tokens) for status in found} == {2}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
 from ftpgate.grants import Batch, TransferRecord
-from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
+from tests.portal.gates import TellingGate, enter
+from tests.portal.shop import leave_unconfirmed, let_expire, make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, visitor
 from tests.webhooks.shops import make_customer, make_shop
 from webportal.accounts.models import Tier, User
@@ -23,7 +20,8 @@ from webportal.catalogue.models import Item
 from webportal.config import environment
 from webportal.dashboard.plots import HEIGHT, WIDTH, bars, nice_top
 from webportal.dashboard.selectors import Software, figures, live, software_name
-from webportal.grants.models import Gate, Grant
+from webportal.grants.by_word import complete_by_word
+from webportal.grants.models import Grant
 
 pytestmark = pytest.mark.django_db
 
@@ -31,41 +29,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
     cache.clear()
-
-
-class _Gate(ThreadingHTTPServer):
-    """Something that answers `/status` as a gate does."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.document: dict = {}
-
-
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = json.dumps(self.server.document).encode()  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def gate() -> Iterator[_Gate]:
-    server = _Gate()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def enter(name: str, admin: str) -> None:
-    Gate.objects.create(public_id=name, host="h", pid=1, started_at=timezone.now(), ftp="h:1", http="h:2", admin=admin)
 
 
 def test_the_figures_count_what_was_recorded(staff: User) -> None:
@@ -104,17 +67,29 @@ def test_the_figures_count_what_was_recorded(staff: User) -> None:
     found = figures()
     assert len(found.days) == 30
     assert (sum(day.delivered for day in found.days), sum(day.completions for day in found.days)) == (1_000, 1)
-    assert (found.complete, found.waiting, found.abandoned) == (1, 1, 1)
+    assert (found.complete, found.by_word, found.waiting, found.abandoned) == (1, 0, 1, 1)
     assert found.top_items == ((salt.public_id, "Salt", 1),)
     assert set(found.software) == {
-        Software("aria2", complete=1, abandoned=0, waiting=1, transfers=3, cut=2),
-        Software("Firefox", complete=1, abandoned=0, waiting=0, transfers=1, cut=0),
-        Software("HTTP", complete=1, abandoned=0, waiting=0, transfers=1, cut=0),
-        Software("Wget", complete=0, abandoned=1, waiting=0, transfers=1, cut=1),
+        Software("aria2", complete=1, by_word=0, abandoned=0, waiting=1, transfers=3, cut=2),
+        Software("Firefox", complete=1, by_word=0, abandoned=0, waiting=0, transfers=1, cut=0),
+        Software("HTTP", complete=1, by_word=0, abandoned=0, waiting=0, transfers=1, cut=0),
+        Software("Wget", complete=0, by_word=0, abandoned=1, waiting=0, transfers=1, cut=1),
     }
 
 
-def test_gates_tell_of_themselves_and_silent_ones_are_named(staff: User, gate: _Gate) -> None:
+def test_items_by_word_are_counted_by_themselves(staff: User) -> None:
+    item = make_item(1_000)
+    grant, _ = make_grant(staff, item)
+    leave_unconfirmed(grant, item, {1: (100, 300)}, client="aria2/1.37.0")
+    complete_by_word(grant, item, staff)
+    found = figures()
+    assert (found.complete, found.by_word, found.waiting) == (0, 1, 0)
+    assert found.days[-1].completions == 1
+    assert found.software == (Software("aria2", complete=0, by_word=1, abandoned=0, waiting=0, transfers=1, cut=1),)
+    assert "Confirmed by customers" in text(visitor(staff).get("/staff/"))
+
+
+def test_gates_tell_of_themselves_and_silent_ones_are_named(staff: User, gate: TellingGate) -> None:
     slow = Tier.objects.create(name="slow", rate=1_000, connections=2)
     make_user("alice")
     User.objects.filter(username="alice").update(tier=slow)
@@ -148,7 +123,7 @@ def test_gates_tell_of_themselves_and_silent_ones_are_named(staff: User, gate: _
     assert "60.0\N{NO-BREAK SPACE}MB" in page
 
 
-def test_a_shops_customers_are_shown_by_its_own_names(staff: User, gate: _Gate) -> None:
+def test_a_shops_customers_are_shown_by_its_own_names(staff: User, gate: TellingGate) -> None:
     shop = make_shop()
     customer = make_customer(shop, "customer-17")
     User.objects.filter(pk=customer.pk).update(tier=Tier.objects.create(name="slow", rate=1_000))
@@ -163,7 +138,7 @@ def test_a_shops_customers_are_shown_by_its_own_names(staff: User, gate: _Gate) 
     assert [reached.user for reached in found.at_limit] == [f"{shop}: customer-17"]
 
 
-def test_every_running_transfer_counts_and_the_fastest_are_named(staff: User, gate: _Gate) -> None:
+def test_every_running_transfer_counts_and_the_fastest_are_named(staff: User, gate: TellingGate) -> None:
     enter("good", f"127.0.0.1:{gate.server_address[1]}")
     named = {"grant": "g", "user": "alice", "item": "i", "protocol": "ftp", "peer": "192.0.2.1"}
     gate.document = {

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,14 @@ from django.utils import timezone
 from PIL import Image
 
 from ftpgate.errors import UserError
+from tests.support.fuse import mounted
 from tests.support.media import write_album, write_file
 from tests.support.waiting import wait_until
 from webportal.catalogue.importing import Wishes, hashing, import_item
 from webportal.catalogue.importing.verifying import verify_item
 from webportal.catalogue.models import FileReport, Item
 from webportal.demo.music import tagged_wave
+from webportal.doctor import check_files
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +68,8 @@ def test_every_regular_file_is_imported_as_it_is(media: Path) -> None:
         1_234_567_890_123_456_789,
         "Album/b.ogg",
     )
+    found = (folder / "b.ogg").stat()
+    assert (file.ctime_ns, file.inode) == (found.st_ctime_ns, found.st_ino)
 
 
 def test_tags_name_and_order_the_album(media: Path) -> None:
@@ -395,6 +400,101 @@ def test_a_same_sized_change_with_the_old_time_stamp_is_found(media: Path) -> No
     write_file(folder / "1.ogg", 10, seed="other")
     os.utime(folder / "1.ogg", ns=(stamp, stamp))
     assert [problem.path for problem in verify_item(item, media)] == ["1.ogg"]
+
+
+def stamps(item: Item) -> list[tuple[object, ...]]:
+    return list(item.files.order_by("position").values_list("size", "mtime_ns", "ctime_ns", "inode"))
+
+
+def on_disk(folder: Path) -> list[tuple[object, ...]]:
+    found = [path.stat() for path in sorted(folder.iterdir())]
+    return [(one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in found]
+
+
+def restore(folder: Path) -> None:
+    """The same bytes and times in another file, as from a backup."""
+    shutil.copy2(folder / "1.ogg", folder / "new")
+    (folder / "new").rename(folder / "1.ogg")
+
+
+@pytest.mark.parametrize("change", [restore, lambda folder: (folder / "1.ogg").chmod(0o600)], ids=["restored", "chmod"])
+@pytest.mark.parametrize("again", ["verify", "import"])
+def test_a_file_with_the_same_bytes_is_taken_for_what_it_is_now(media: Path, change: Callable[[Path], None], again: str) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10, "2.ogg": 10})
+    item = import_item(folder, media).item
+    assert stamps(item) == on_disk(folder)
+    change(folder)
+    assert stamps(item) != on_disk(folder)
+    if again == "verify":
+        assert verify_item(item, media) == []
+    else:
+        assert not import_item(folder, media).new
+    assert stamps(item) == on_disk(folder)
+    item.refresh_from_db()
+    assert item.revision == 1
+    assert verify_item(item, media) == []
+    item.refresh_from_db()
+    assert item.revision == 1, "nothing changed: no gate has to ask again"
+
+
+@pytest.mark.parametrize("again", [verify_item, lambda item, media: import_item(media / item.source, media)])
+def test_what_an_older_version_did_not_record_is_recorded_when_a_file_is_read_next(
+    media: Path, again: Callable[[Item, Path], object]
+) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10, "2.ogg": 10})
+    item = import_item(folder, media).item
+    item.files.update(ctime_ns=None, inode=None)
+    assert "2 are compared by size and time only" in check_files(settings.FTPGATE)
+    again(item, media)
+    assert stamps(item) == on_disk(folder)
+    assert check_files(settings.FTPGATE) == "2 files, none reported as changed"
+
+
+def test_a_file_of_an_older_version_is_not_recorded_unread(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10})
+    item = import_item(folder, media).item
+    item.files.update(ctime_ns=None, inode=None)
+    time = (folder / "1.ogg").stat().st_mtime_ns
+    write_file(folder / "1.ogg", 10, seed="other")
+    os.utime(folder / "1.ogg", ns=(time, time))
+    with pytest.raises(UserError, match="has changed"):
+        import_item(folder, media)
+    assert stamps(item) == [(10, time, None, None)]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_link_leads_to_outside_is_not_verified(media: Path, tmp_path: Path, kind: str) -> None:
+    folder = write_album(media / "A", {"1.ogg": 10})
+    item = import_item(folder, media).item
+    moved = folder if kind == "folder" else folder / "1.ogg"
+    moved.rename(tmp_path / "outside")
+    moved.symlink_to(tmp_path / "outside")
+    (problem,) = verify_item(item, media)
+    assert problem.problem == "is reached by a link that leads out of the media folder"
+    moved.unlink()
+    (tmp_path / "outside").rename(media / "inside")
+    moved.symlink_to(media / "inside")
+    assert verify_item(item, media) == []
+
+
+def test_verifying_does_not_wait_for_a_pipe(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 0})
+    item = import_item(folder, media).item
+    (folder / "1.ogg").unlink()
+    os.mkfifo(folder / "1.ogg")
+    assert [problem.problem for problem in verify_item(item, media)] == ["is no regular file any more"]
+
+
+def test_numbers_of_inodes_that_do_not_last_are_not_recorded(tmp_path: Path) -> None:
+    write_album(tmp_path / "source" / "A", {"1.ogg": 10})
+    with mounted(tmp_path / "source", tmp_path / "media"):
+        item = import_item(tmp_path / "media" / "A", tmp_path / "media").item
+        ((_, mtime, ctime, inode),) = stamps(item)
+        assert verify_item(item, tmp_path / "media") == []
+    found = (tmp_path / "source" / "A" / "1.ogg").stat()
+    assert (mtime, ctime, inode) == (found.st_mtime_ns, found.st_ctime_ns, None)
+    item.refresh_from_db()
+    assert item.revision == 0
 
 
 def test_a_real_album_comes_in_the_order_of_its_tags(real_album: Path, media: Path) -> None:

@@ -224,11 +224,12 @@ def test_the_recorded_state_has_the_form_of_the_gates(browser: Client, alice: Us
                 "folder": item.folder,
                 "bytes": 4_000,
                 "delivered": 20,
+                "unconfirmed": 0,
                 "complete": False,
                 "files": [
-                    {"path": first.path, "bytes": 1_000, "covered": [[0, 10], [20, 30]]},
-                    {"path": second.path, "bytes": 3_000, "covered": []},
-                    {"path": empty.path, "bytes": 0, "covered": []},
+                    {"path": first.path, "bytes": 1_000, "covered": [[0, 10], [20, 30]], "unconfirmed": []},
+                    {"path": second.path, "bytes": 3_000, "covered": [], "unconfirmed": []},
+                    {"path": empty.path, "bytes": 0, "covered": [], "unconfirmed": []},
                 ],
             }
         ],

@@ -69,6 +69,15 @@ def test_the_map_shows_each_file_as_wide_as_it_is_large() -> None:
     assert bytemap.ground([5]) == "M0.00 0h1000.00v10h-1000.00z"
 
 
+def test_what_is_unconfirmed_is_wide_enough_to_be_seen() -> None:
+    (_, _), (x, width) = bytemap.columns([1_000_000, 3_000_000])
+    ranges = [[(0, 250_000), (500_000, 500_001)], [(2_999_999, 3_000_000)]]
+    wide, narrow, last = bytemap.unconfirmed([1_000_000, 3_000_000], ranges).split("z")[:3]
+    assert wide == f"M0.00 0h{width / 12:.2f}v10h-{width / 12:.2f}"
+    assert narrow.endswith("h4.00v10h-4.00")
+    assert last.startswith(f"M{x + width - 4:.2f} "), "it stays within its file"
+
+
 def test_the_map_of_countless_ranges_is_short() -> None:
     spans = [(start, start + 1) for start in range(0, 200_000, 2)]
     assert bytemap.arrived([200_000], [spans]).count("M") == 1

@@ -1,4 +1,4 @@
-"""Files that are on the disk and not in memory."""
+"""Files that are on the disk and not in memory, or that other users can read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from pathlib import Path
 import pytest
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def open_to_others(folder: Path) -> list[Path]:
+    """A folder and what is in it, as far as their modes let other users do anything with them."""
+    return [path for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077 and not path.is_symlink()]
 
 
 def in_memory(fd: int, offset: int, count: int = 1) -> bool:

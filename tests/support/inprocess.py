@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from pyftpdlib.ioloop import IOLoop
 
+from ftpgate.clock import ClockGuard
 from ftpgate.coverage import SpanSet
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
@@ -25,9 +26,12 @@ from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.tls import Certificates
+from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
+from ftpgate.ondisk import Identity
 from ftpgate.process.offloop import OffLoopThreads, Waker
+from ftpgate.proof.segments import Evidence
 from ftpgate.settings import Address, load
 from ftpgate.tokens import Token, new_grant_id
 from tests.support.certificates import Certificate
@@ -58,6 +62,8 @@ class MemoryShop:
         self.changed_files: dict[int, str] = {}
         self.look_ups = 0
         self.away = False
+        self.clock: Callable[[], float] | None = None
+        """Its database's, of a machine of its own; None for one without."""
 
     def issue(self, items: Sequence[Item], *, tier: Tier = DEFAULT_TIER, user: str = "user", expires_in: float = 3600) -> Token:
         """A new open grant; returns a token of it."""
@@ -91,6 +97,12 @@ class MemoryShop:
             del self._grants[grant]
             self._tokens = {digest: of for digest, of in self._tokens.items() if of != grant}
 
+    def leave(self, segment: Evidence) -> None:
+        """A segment that an earlier gate left without proof."""
+        with self._lock:
+            held = self._grants[segment.grant]
+            self._grants[segment.grant] = replace(held, segments=(*held.segments, segment))
+
     def status(self, grant: str) -> GrantStatus:
         with self._lock:
             return self._grants[grant].status
@@ -118,12 +130,15 @@ class MemoryShop:
         if grant not in self._grants:
             return None
         covered = {file: tuple(spans) for (of, file), spans in self.covered.items() if of == grant}
-        return replace(self._grants[grant], covered=covered)
+        return replace(self._grants[grant], status=self._now(self._grants[grant].status), covered=covered)
+
+    def _now(self, status: GrantStatus) -> GrantStatus:
+        return replace(status, as_of=None if self.clock is None else self.clock())
 
     def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:
         self._check()
         with self._lock:
-            return [self._grants[grant].status for grant in grants if grant in self._grants]
+            return [self._now(self._grants[grant].status) for grant in grants if grant in self._grants]
 
     def record(self, gate: str, batch: Batch) -> Sequence[GrantStatus]:
         self._check()
@@ -139,7 +154,7 @@ class MemoryShop:
             files = [file for item in held.items for file in item.files if file.size]
             whole = all((spans := self.covered.get((name, file.id))) and spans.size == file.size for file in files)
             if whole and held.status.state is GrantState.OPEN:
-                status = replace(held.status, state=GrantState.COMPLETE, completed_at=time.time())
+                status = replace(held.status, state=GrantState.COMPLETE, completed_at=(self.clock or time.time)())
                 self._grants[name] = replace(held, status=status)
                 self.completed.append(name)
                 yield status
@@ -166,33 +181,39 @@ class InProcessGate:
         media: the media root; `item` imports a folder below it.
         listen: protocol to a front's `listen`: `{"http": ftpgate.http.listen}`. Ports are free ones of 127.0.0.1.
         settings: `FTPGATE_…` settings.
+        clock: by which grants expire.
         certificate: make one, so that fronts may speak TLS; it is this attribute then.
     """
 
     def __init__(
         self, media: Path, listen: Mapping[str, Callable[[Gate, Address], Listener]], *,
         settings: Mapping[str, str] | None = None, most_connections: int = 1_000, certificate: bool = False,
+        clock: ClockGuard | None = None,
     ) -> None:  # fmt: skip
         self.media = media
         self.shop = MemoryShop()
         self.loop = loop = IOLoop.factory()
         self._calls: list[Callable[[], None]] = []
         self._waker = Waker(loop, self._run_calls)
-        self._offloop = [OffLoopThreads(loop, name, threads=1, most=2_000) for name in ("shop", "disk", "ledger")]
-        shop, disk, scribe = self._offloop
+        work = WorkQueue(loop.call_later)
+        names = ("shop", "disk", "ledger", "slow-disk")
+        self._offloop = [OffLoopThreads(loop, work, name, threads=1, most=2_000) for name in names]
+        shop, disk, scribe, slow = self._offloop
         self.ledger = LedgerWriter(self.shop, "test", scribe, loop.call_later)
-        files = FileStore(media, disk, self.shop.report_changed)
+        files = FileStore(media, disk, self.shop.report_changed, slow)
         self.engine = Engine(files, self.ledger, loop.call_later)
         given = {"FTPGATE_MEDIA_ROOT": str(media), "FTPGATE_STATE_DIR": str(media.parent / "state"), **(settings or {})}
         if certificate:
             self.certificate = Certificate(media.parent)
             given |= {"FTPGATE_TLS_CERT": str(self.certificate.chain), "FTPGATE_TLS_KEY": str(self.certificate.key)}
         parsed = load(given, directory=media)
-        self.keeper = Gatekeeper(self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate)
+        self.keeper = Gatekeeper(
+            self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate, clock=clock
+        )
         self.ledger.changed = self.keeper.changed
         self.gate = Gate(
             id="test", settings=parsed, loop=loop, engine=self.engine, gatekeeper=self.keeper, started_at=time.time(),
-            most_connections=most_connections, ledger=self.ledger,
+            most_connections=most_connections, ledger=self.ledger, work=work,
         )  # fmt: skip
         if certificate:
             self.gate.tls = Handshakes(Certificates(self.certificate.chain, self.certificate.key), loop)
@@ -215,11 +236,12 @@ class InProcessGate:
             if not path.is_file():
                 continue
             data = path.read_bytes()
+            found = Identity.of(path.stat())
             self._files += 1
             files.append(
                 File(
                     self._files, path.relative_to(self.media / folder).as_posix(), path.relative_to(self.media).as_posix(),
-                    len(data), path.stat().st_mtime_ns, hashlib.sha256(data).digest(), zlib.crc32(data),
+                    len(data), found.mtime_ns, hashlib.sha256(data).digest(), zlib.crc32(data), found.ctime_ns, found.inode,
                 )
             )  # fmt: skip
         self._items += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import termios
 import time
 from typing import NamedTuple, Self
 
@@ -76,6 +78,12 @@ class RawClient:
     def ended(self) -> bool:
         """Has the server ended the connection, in order, with nothing more to read?"""
         return not self._held and self.socket.recv(1) == b""
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and were not read."""
+        (count,) = struct.unpack("i", fcntl.ioctl(self.socket, termios.FIONREAD, bytes(4)))
+        return len(self._held) + int(count)
 
     def end_sending(self) -> Self:
         self.socket.shutdown(socket.SHUT_WR)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from ftpgate.delivery.doubt import QUIET
 
 from ftpgate.coverage import Span
 from ftpgate.delivery import accounts, alarm
 from ftpgate.delivery.accounts import DOUBTS_EVERY, Customer, OpenGrant, Throttle
-from ftpgate.delivery.doubt import QUIET
 from ftpgate.delivery.pacing import SOONEST
 from ftpgate.grants import Doubt, Grant, GrantState, GrantStatus, Item, Tier
 from ftpgate.sources import Resource

@@ -54,6 +54,12 @@ class Model(RuleBasedStateMachine):
         assert all(before[1] < after[0] for before, after in pairwise(answer))
         assert set().union(*map(bytes_of, answer)) == bytes_of(span) - self.model
 
+    @rule(many=st.lists(spans, max_size=6))
+    def without(self, many: list[Span]) -> None:
+        other = SpanSet(many)
+        assert set().union(*map(bytes_of, self.real.without(other))) == self.model - set().union(*map(bytes_of, many))
+        assert other == SpanSet(many)
+
     @invariant()
     def is_the_model(self) -> None:
         found = list(self.real)

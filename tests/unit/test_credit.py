@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ftpgate.delivery.acknowledgement import OPEN, Look
 from ftpgate.delivery.credit import AGED_HIDDEN, AGED_MARGIN, FAST_DOUBT, HOLD, MARGIN, PACED_CHUNK, Credit, Phase
+from hypothesis import given
+from hypothesis import strategies as st
 
 MB = 1_000_000
 

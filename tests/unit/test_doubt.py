@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ftpgate.delivery.doubt import ALIVE, LATER, QUIET, RESUMED, RUNS, SOON, ZONES, DoubtBook, Run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpgate.coverage import SpanSet
-from ftpgate.delivery.doubt import ALIVE, LATER, QUIET, RESUMED, RUNS, SOON, ZONES, DoubtBook, Run
 
 KB = 1_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import pytest
 
 from ftpgate.delivery import files as module
-from ftpgate.delivery.files import FRESH, KEPT_FOR, FileStore
+from ftpgate.delivery.files import FRESH, KEPT_FOR, FileStore, OpenFile
+from ftpgate.delivery.sent_files import SentFiles
 from ftpgate.errors import ChangedFile, GateError, Unavailable
 from ftpgate.grants import File
+from ftpgate.ondisk import Identity
 from tests.support.disk import forget, forgetful_folder, in_memory
+from tests.support.fuse import SlowDisk, mounted
 from tests.support.waiting import wait_until
 
 
@@ -44,6 +48,8 @@ class Threads:
 
 
 class Store:
+    disk: SlowDisk
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.now = 1_000.0
@@ -58,7 +64,18 @@ class Store:
     def file(self, name: str, content: bytes = b"music") -> File:
         path = self.root / name
         path.write_bytes(content)
-        return File(len(list(self.root.iterdir())), name, name, len(content), path.stat().st_mtime_ns, bytes(32), 0)
+        return self.recorded(len(list(self.root.iterdir())), name)
+
+    def recorded(self, key: int, name: str) -> File:
+        """A file as it is on the disk, as if imported or verified now."""
+        found = Identity.of((self.root / name).stat())
+        return File(key, name, name, found.size, found.mtime_ns, bytes(32), 0, found.ctime_ns, found.inode)
+
+    def opened(self, file: File) -> OpenFile:
+        assert self.prepare(file) is None
+        opened = self.store.acquire(file)
+        assert opened is not None
+        return opened
 
     def prepare(self, *files: File) -> GateError | None:
         self.store.prepare(files, self.answers.append)
@@ -151,13 +168,10 @@ def test_one_that_stayed_open_is_checked_again_before_it_is_served(store: Store)
     store.threads.run()
     assert isinstance(store.answers.pop(), ChangedFile)
     assert store.store.acquire(file) is None
-    assert is_open(held.fd), "a running download goes on"
+    assert is_open(held.fd), "who is sending from it has to find out"
     store.store.release(held)
     os.utime(store.root / "a", ns=(0, file.mtime_ns))
-    assert store.prepare(file) is None
-    again = store.store.acquire(file)
-    assert again is not None
-    assert again.fd == held.fd
+    assert isinstance(store.prepare(file), ChangedFile), "the time stamp alone is soon put back"
 
 
 def test_a_file_found_changed_is_closed_at_once(store: Store) -> None:
@@ -318,24 +332,261 @@ def test_a_descriptor_outlives_the_reading_ahead_and_no_longer(store: Store, col
     assert not is_open(opened.fd)
 
 
-def test_a_file_that_was_replaced_is_opened_anew(store: Store) -> None:
-    """The same bytes copied back over a lost file: running downloads keep the old one, new ones get the new one."""
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_file_that_was_restored_and_verified_is_opened_anew(store: Store, others: int) -> None:
+    """The same bytes copied back over a lost file: who was sending from the old one is cut, and nobody is told of a change."""
+    more = [store.file(f"b{n}") for n in range(others)]
     file = store.file("a")
-    store.prepare(file)
-    old = store.store.acquire(file)
-    (store.root / "new").write_bytes(b"music")
-    os.utime(store.root / "new", ns=(file.mtime_ns, file.mtime_ns))
-    (store.root / "new").rename(store.root / "a")
-    store.now += 2 * FRESH
-    assert store.prepare(file) is None
-    new = store.store.acquire(file)
-    assert old is not None
-    assert new is not None
+    old = store.opened(file)
+    restore(store.root / "a")
+    again = store.recorded(file.id, "a")
+    assert store.prepare(*more, again) is None
+    if others:
+        assert store.store.acquire(again) is None, "a zip's files are looked at, and not opened yet"
+    new = store.opened(again)
     assert new is not old
+    assert not store.store.unchanged(old)
+    assert store.store.unchanged(new, path=True)
+    assert store.reports == {}
+    fd = old.fd
     store.store.release(old)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(old.fd)
+    assert not is_open(fd)
     assert os.pread(new.fd, 9, 0) == b"music"
+
+
+def restore(path: Path) -> None:
+    """Another file with the same bytes and time."""
+    before, new = path.stat(), path.with_name("new")
+    new.write_bytes(path.read_bytes())
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    new.rename(path)
+
+
+def overwrite(path: Path) -> None:
+    """Another byte, and the time put back."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"X")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def move_out(path: Path) -> None:
+    """Its folder to outside of the media root, with a link to there in its place: the same file."""
+    outside = path.parents[2] / "outside"
+    path.parent.rename(outside)
+    path.parent.symlink_to(outside)
+
+
+def link_out(path: Path) -> None:
+    """A link to another one outside of the media root in its place."""
+    outside = path.parents[2] / "outside"
+    outside.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(outside)
+
+
+def link_inside(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+IN_PLACE: dict[str, Callable[[Path], object]] = {
+    "overwritten": overwrite, "truncated": lambda path: os.truncate(path, 3), "touched": os.utime,
+    "removed": Path.unlink, "replaced": restore, "renamed": link_inside, "link out": link_out,
+}  # fmt: skip
+"""What the descriptor shows as well."""
+BY_PATH: dict[str, Callable[[Path], object]] = {
+    "moved out": move_out,
+    "other folder": lambda path: (path.parent.rename(path.parents[1] / "away"), path.parent.mkdir(), restored(path)),
+}
+"""What only the path shows."""
+
+
+def restored(path: Path) -> None:
+    path.write_bytes(b"music")
+
+
+@pytest.fixture(params=["disk", "fuse", "fuse that keeps nothing"])
+def anywhere(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Iterator[Store]:
+    """A store of a folder `media`, on a disk or on a file system that knows no RWF_NOWAIT; files are written to `store.root`."""
+    store.root = tmp_path / "media"
+    (store.root / "album").mkdir(parents=True)
+    with ExitStack() as stack:
+        shown = store.root
+        if request.param != "disk":
+            shown = tmp_path / "fuse"
+            stack.enter_context(mounted(store.root, shown, direct=request.param != "fuse"))
+        store.store = FileStore(shown, store.threads, store._report)  # type: ignore[arg-type]
+        yield store
+        store.store.close()
+        store.threads.run()
+
+
+@pytest.mark.parametrize("change", [*IN_PLACE, *BY_PATH])
+def test_what_changes_while_it_is_sent_is_not_credited_and_is_reported(anywhere: Store, change: str) -> None:
+    store = anywhere
+    file = store.file("album/a")
+    opened = store.opened(file)
+    assert sent(store, opened) == b"music"
+    (IN_PLACE | BY_PATH)[change](store.root / "album" / "a")
+    assert sent(store, opened) is None
+    assert list(store.reports) == [file.id]
+    assert store.reports[file.id]
+    assert sent(store, opened) is None
+    assert store.store.acquire(file) is None
+    assert isinstance(store.prepare(file), ChangedFile)
+    fd = opened.fd
+    store.store.release(opened)
+    store.threads.run()
+    assert not is_open(fd)
+
+
+def sent(store: Store, opened: OpenFile, *, path: bool = True) -> bytes | None:
+    """What would be credited of a file that is sent whole."""
+    if not opened.may_block:
+        data = os.pread(opened.fd, 100, 0)
+        return data if store.store.unchanged(opened, path=path) else None
+    read: list[bytes | None] = []
+    store.store.read(opened, 0, opened.size if path else opened.size + 1, read.append)
+    assert read == []
+    store.threads.run()
+    assert store.store.unchanged(opened) is (read != [None])
+    return read[0]
+
+
+def test_a_folder_that_only_moved_within_the_media_root_is_served(anywhere: Store) -> None:
+    store = anywhere
+    opened = store.opened(store.file("album/a"))
+    (store.root / "album").rename(store.root / "disk2")
+    (store.root / "album").symlink_to("disk2")
+    assert sent(store, opened) == b"music"
+
+
+def test_the_path_is_looked_at_once_a_second(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    opened = store.opened(store.file("album/a"))
+    BY_PATH["other folder"](tmp_path / "album" / "a")
+    assert sent(store, opened, path=False)
+    store.now += 2 * FRESH
+    assert sent(store, opened, path=False) is None
+
+
+def test_one_that_is_closed_already_is_known_by_its_path(store: Store) -> None:
+    file = store.file("a")
+    opened = store.opened(file)
+    store.store.release(opened)
+    store.now += 2 * KEPT_FOR
+    store.store.tidy()
+    assert opened.fd == -1
+    assert store.store.unchanged(opened)
+    overwrite(store.root / "a")
+    assert not store.store.unchanged(opened)
+
+
+def test_without_descriptors_nothing_is_said_of_a_file(store: Store) -> None:
+    opened = store.opened(store.file("a"))
+    taken = os.open(os.devnull, os.O_RDONLY)  # the lowest that was free
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1, hard))
+        assert store.store.unchanged(opened, path=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(taken)
+
+
+def test_the_files_of_a_zip_are_credited_one_after_the_other(store: Store) -> None:
+    files = [store.opened(store.file(name)) for name in "abc"]
+    sent = SentFiles(store.store)
+    for number, opened in enumerate(files[:2]):
+        sent.sending(opened, 10 * number + 5, 10 * number + 10)
+        store.store.release(opened)
+    overwrite(store.root / "b")
+    assert sent.unchanged(0) is False, "what is being sent is asked, too"
+    store.reports.clear()
+
+    sent = SentFiles(store.store)
+    sent.sending(files[0], 5, 10)
+    sent.sending(files[1], 15, 20)
+    sent.sending(files[2], 25, 30)
+    assert sent.unchanged(15), "nothing of the second is to be credited"
+    overwrite(store.root / "a")
+    assert sent.unchanged(15), "the first was credited"
+    assert not sent.unchanged(16)
+
+
+# ------------------------------------------------------------------------------ a disk that may not answer
+
+
+@pytest.fixture
+def slow(store: Store, tmp_path: Path) -> Iterator[Store]:
+    store.root = tmp_path / "media"
+    store.root.mkdir()
+    with mounted(store.root, tmp_path / "fuse") as disk:
+        store.store = FileStore(tmp_path / "fuse", store.threads, store._report)  # type: ignore[arg-type]
+        store.disk = disk
+        yield store
+        disk.go_on()
+        store.threads.run()
+
+
+def test_nothing_waits_for_a_disk_that_does_not_answer(slow: Store) -> None:
+    """All that the loop calls returns, although every request to the file system would wait."""
+    file = slow.file("a")
+    other = slow.opened(slow.file("b"))
+    opened = slow.opened(file)
+    slow.disk.stop()
+    come: list[bytes | None] = []
+    assert not slow.store.warm(opened, 0, lambda: come.append(b""))
+    slow.store.read(opened, 1, 3, come.append)
+    assert slow.store.unchanged(opened, path=True)
+    slow.store.release(opened)
+    slow.store.release(other)
+    slow.now += 2 * KEPT_FOR
+    slow.store.tidy()
+    assert other.fd == -1, "to be closed"
+    slow.store.prepare([file], slow.answers.append)
+    assert come == slow.answers == []
+    slow.disk.go_on()
+    slow.threads.run()
+    assert come == [b"us"]
+    assert slow.answers == [None]
+
+
+def test_reads_are_in_parts_that_get_smaller_with_their_number(slow: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART", 100)
+    monkeypatch.setattr(module, "PARTS", 400)
+    monkeypatch.setattr(module, "LEAST_PART", 50)
+    content = os.urandom(1_000)
+    opened = slow.opened(slow.file("a", content))
+    parts: list[bytes] = []
+    slow.store.read(opened, 10, 1_000, parts.append)  # type: ignore[arg-type]
+    slow.threads.run()
+    for _ in range(30):
+        slow.store._use(opened)
+    slow.store.read(opened, 110, 1_000, parts.append)  # type: ignore[arg-type]
+    slow.store.read(opened, 990, 1_000, parts.append)  # type: ignore[arg-type]
+    slow.threads.run()
+    assert parts == [content[10:110], content[110:160], content[990:]]
+
+
+def test_the_threads_get_a_bounded_number_of_reads_at_a_time(slow: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READING", 3)
+    opened = slow.opened(slow.file("a"))
+    parts: list[bytes | None] = []
+    for _ in range(7):
+        slow.store.read(opened, 0, 5, parts.append)
+    done = [slow.threads.run() for _ in range(4)]
+    assert done == [3, 3, 1, 0]
+    assert parts == [b"music"] * 7
+    slow.threads.full = True
+    slow.store.read(opened, 0, 5, parts.append)
+    slow.threads.full = False
+    slow.store.read(opened, 0, 5, parts.append)
+    slow.threads.run()
+    assert parts[7:] == [None, b"music"]
+    assert slow.reports == {}, "that is not the file's fault"
+    assert opened.users == 1
 
 
 def test_unused_descriptors_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,12 @@ import pytest
 from ftpgate.delivery import gatekeeper
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.gatekeeper import Gatekeeper
+from ftpgate.delivery.look_ups import AT_ONCE
+from ftpgate.delivery.strangers import TRIES
 from ftpgate.errors import DeadToken, GateError, Unavailable
 from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
 from ftpgate.tokens import Token, new_grant_id
+from tests.support.clocks import WEEK, Clocks
 
 Heard = list[tuple[OpenGrant | None, GateError | None]]
 
@@ -57,8 +60,10 @@ class Case:
         self.threads = Threads()
         self.rounds: list[Callable[[], None]] = []
         self.shop = Shop(self.token)
+        self.clocks = Clocks()
         self.keeper = Gatekeeper(
-            self.shop, self.threads, Ledger(), lambda _, call: self.rounds.append(call), grace=0  # type: ignore[arg-type]
+            self.shop, self.threads, Ledger(), lambda _, call: self.rounds.append(call),  # type: ignore[arg-type]
+            grace=0, clock=self.clocks.guard,
         )  # fmt: skip
         self.heard: Heard = []
 
@@ -114,3 +119,41 @@ def test_a_grant_that_is_over_for_ever_is_not_asked_for_again(state: GrantState)
     look_ups = case.keeper.look_ups
     assert isinstance(case.admitted(), DeadToken)
     assert case.keeper.look_ups == look_ups
+
+
+def test_while_the_clocks_disagree_a_grant_is_kept_to_hear_the_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may come for hours, and then nothing else would tell that they agree again."""
+    monkeypatch.setattr(gatekeeper, "IDLE", -1.0)
+    case = Case()
+    assert case.admitted() is None
+    kept = []
+    for ahead in (WEEK, WEEK, 0.0):
+        case.clocks.wall_ahead = ahead
+        case.rounds[-1]()
+        kept.append(len(case.keeper.grants()))
+    assert kept == [1, 1, 0]
+
+
+def test_ten_dead_tokens_put_an_address_in_the_slower_line_and_lock_nothing_out() -> None:
+    case = Case()
+    fresh = case.shop.grant
+    case.shop.grant = replace(fresh, status=replace(fresh.status, state=GrantState.EXPIRED))
+    for _ in range(TRIES):
+        assert isinstance(case.admitted(), DeadToken)
+    case.shop.grant = fresh
+    assert not case.keeper._line._pausing
+    assert case.admitted() is None
+    assert case.keeper._line._pausing
+
+
+def test_a_token_is_not_looked_up_for_a_client_that_has_left() -> None:
+    case = Case()
+    left: list[bool] = []
+    for n in range(AT_ONCE + 1):
+        token = Token.new(new_grant_id())
+        case.keeper.admit(token.reveal(), "::1", lambda *answer: case.heard.append(answer), lambda: bool(left))
+        assert len(case.threads.jobs) == min(n + 1, AT_ONCE)
+    left.append(True)
+    case.threads.work()
+    assert case.threads.jobs == []
+    assert case.keeper.look_ups == AT_ONCE

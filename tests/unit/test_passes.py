@@ -12,6 +12,8 @@ from ftpgate.passes import LIFE, Passes, Purpose, connection_key
 from ftpgate.settings import load
 from ftpgate.tokens import Token, new_grant_id
 
+ONE, TWO = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v", "kD3vZ8oQyRj1BwGt5xMhCu7nEpAsLf0i"
+
 
 def passes(secret: str, tmp_path: Path) -> Passes:
     return Passes(load({"FTPGATE_SECRET_KEY": secret, "FTPGATE_STATE_DIR": str(tmp_path)}, directory=tmp_path))
@@ -19,16 +21,16 @@ def passes(secret: str, tmp_path: Path) -> Passes:
 
 @pytest.mark.parametrize("subject", ["23456789ab", "23456789ab http 192.0.2.7", "23456789ab ftps 2001:db8::1", "a.b.c", ""])
 def test_a_pass_says_what_it_was_made_for(tmp_path: Path, subject: str) -> None:
-    ours = passes("one", tmp_path)
+    ours = passes(ONE, tmp_path)
     made = ours.make(Purpose.END, subject)
-    assert ours.read(Purpose.END, made) == passes("one", tmp_path).read(Purpose.END, made) == subject
-    for other, purpose in ((ours, Purpose.WATCH), (passes("two", tmp_path), Purpose.END)):
+    assert ours.read(Purpose.END, made) == passes(ONE, tmp_path).read(Purpose.END, made) == subject
+    for other, purpose in ((ours, Purpose.WATCH), (passes(TWO, tmp_path), Purpose.END)):
         with pytest.raises(UnknownToken):
             other.read(purpose, made)
 
 
 def test_no_letter_of_a_pass_can_be_changed(tmp_path: Path) -> None:
-    ours = passes("one", tmp_path)
+    ours = passes(ONE, tmp_path)
     made = ours.make(Purpose.WATCH, "23456789ab")
     for at in range(len(made)):
         for letter in {"2", "A", ".", "é"} - {made[at]}:
@@ -39,7 +41,7 @@ def test_no_letter_of_a_pass_can_be_changed(tmp_path: Path) -> None:
 
 
 def test_a_pass_is_over_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = passes("one", tmp_path)
+    ours = passes(ONE, tmp_path)
     made, now = ours.make(Purpose.WATCH, "23456789ab"), time.time()
     monkeypatch.setattr(time, "time", lambda: now + LIFE - 2)
     assert ours.read(Purpose.WATCH, made)
@@ -49,7 +51,7 @@ def test_a_pass_is_over_after_its_time(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_pass_is_no_token(tmp_path: Path) -> None:
-    assert Token.parse(passes("one", tmp_path).make(Purpose.WATCH, new_grant_id())) is None
+    assert Token.parse(passes(ONE, tmp_path).make(Purpose.WATCH, new_grant_id())) is None
 
 
 def test_one_clients_transfers_have_one_key() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import os
+import random
 import stat
+import string
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +19,19 @@ from hypothesis import strategies as st
 
 from ftpgate import settings
 from ftpgate.errors import UserError
-from ftpgate.settings import Address, Settings, load, parse_address, parse_duration, parse_rate, read_env_file, secret_key
+from ftpgate.settings import (
+    Address,
+    Settings,
+    load,
+    parse_address,
+    parse_duration,
+    parse_rate,
+    parse_secret_key,
+    read_env_file,
+    secret_key,
+)
+
+KEY = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v"
 
 
 def refusal(environ: dict[str, str], directory: Path) -> str:
@@ -152,7 +168,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_GRACE": "0",
         "FTPGATE_DRAIN": "5m",
         "FTPGATE_TOTAL_RATE": "100M",
-        "FTPGATE_SECRET_KEY": "a key",
+        "FTPGATE_SECRET_KEY": KEY,
         "FTPGATE_ALLOWED_HOSTS": "shop.example.org, www.example.org,",
         "FTPGATE_EMAIL_URL": "smtp://mail",
         "FTPGATE_BRIDGE": "other.shop",
@@ -178,7 +194,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         grace=0,
         drain=300,
         total_rate=100_000_000,
-        secret_key="a key",
+        secret_key=KEY,
         allowed_hosts=("shop.example.org", "www.example.org"),
         email_url="smtp://mail",
         bridge="other.shop",
@@ -295,7 +311,7 @@ def test_with_a_certificate_tls_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("show", [repr, str])
 def test_what_is_printed_hides_what_is_secret(show: Callable[[object], str], tmp_path: Path) -> None:
     secret = {
-        "FTPGATE_SECRET_KEY": "hush1",
+        "FTPGATE_SECRET_KEY": f"hush1 {KEY}",
         "FTPGATE_DATABASE_URL": "postgres://u:hush2@h/d",
         "FTPGATE_EMAIL_URL": "smtp://u:hush3@h",
     }
@@ -356,8 +372,65 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_given_key_is_used_and_nothing_is_written(tmp_path: Path) -> None:
-    assert secret_key(load({"FTPGATE_SECRET_KEY": "given"}, directory=tmp_path)) == "given"
+    assert secret_key(load({"FTPGATE_SECRET_KEY": KEY}, directory=tmp_path)) == KEY
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("a", "too short"),
+        ("CHANGE-ME", "too short"),
+        ("secret", "too short"),
+        (KEY[:-1], "too short"),
+        ("CHANGE-ME to something long and random, please", "an example's"),
+        ("change_me_change_me_change_me_change_me", "an example's"),
+        ("django-insecure-#8w)k2v!f0s7yqz$4jx^mpn1c6h%e9rb", "an example's"),
+        ("your-own-secret-key-goes-here-0001", "an example's"),
+        ("my very secret key for the shop in 2026", "an example's"),
+        ("Password1Password2Password3Password4", "an example's"),
+        ("a" * 64, "easy to guess"),
+        ("0123456789" * 5, "easy to guess"),
+        ("abcdefghijklmnopqrstuvwxyz0123456789", "easy to guess"),
+        ("ZYXWVUTSRQPONMLKJIHGFEDCBA9876543210", "easy to guess"),
+        ("qwertyuiopasdfghjklzxcvbnm1234567890", "easy to guess"),
+        ("ftpgate" * 10, "easy to guess"),
+        ("letmein!" * 8, "easy to guess"),
+        ("01" * 32, "easy to guess"),
+    ],
+)
+def test_a_key_that_can_be_guessed_is_refused(tmp_path: Path, key: str, why: str) -> None:
+    said = refusal({"FTPGATE_SECRET_KEY": key}, tmp_path)
+    assert said.startswith(f"FTPGATE_SECRET_KEY=… is {why}")
+    assert said.endswith("secrets.token_urlsafe(48))'")
+    found = load({}, directory=tmp_path)
+    secret_key(found)
+    (found.state_dir / "secret_key").write_text(key)
+    with pytest.raises(UserError, match=rf"the secret key in .*/secret_key is {why}"):
+        secret_key(found)
+
+
+def test_a_kept_key_that_is_empty_is_refused(tmp_path: Path) -> None:
+    found = load({}, directory=tmp_path)
+    secret_key(found)
+    (found.state_dir / "secret_key").write_text("")
+    with pytest.raises(UserError, match="too short"):
+        secret_key(found)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_keys_are_taken(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(500):
+        for key in (
+            chance.randbytes(16).hex(),
+            base64.b64encode(chance.randbytes(24)).decode(),
+            str(uuid.UUID(bytes=chance.randbytes(16))),
+            "".join(chance.choices("0123456789", k=40)),
+            "".join(chance.choices(string.printable.strip(), k=32)),
+        ):
+            assert parse_secret_key(f" {key}\n") == key.strip()
+    assert parse_secret_key("seven grey herons above a cold lake, 0123456789abcdef")
 
 
 def test_the_key_is_made_once_and_kept_for_its_owner_only(tmp_path: Path) -> None:

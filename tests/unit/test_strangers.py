@@ -40,4 +40,24 @@ def test_bounded() -> None:
     strangers = Strangers()
     for n in range(ADDRESSES + 100):
         strangers.wrong(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 0.0)
-    assert len(strangers._tries) == ADDRESSES
+    assert len(strangers._unknown._tries) == len(strangers._useless._tries) == ADDRESSES
+
+
+def test_dead_tokens_make_doubtful_and_lock_nothing_out() -> None:
+    strangers = Strangers()
+    for n in range(TRIES):
+        assert not strangers.doubtful("192.0.2.1", float(n))
+        strangers.dead("192.0.2.1", float(n))
+    assert strangers.doubtful("192.0.2.1", TRIES + 0.0)
+    assert not strangers.doubtful("192.0.2.2", TRIES + 0.0)
+    assert strangers.locked("192.0.2.1", TRIES + 0.0) == 0
+    strangers.wrong("192.0.2.1", TRIES + 0.0)
+    assert strangers.locked("192.0.2.1", TRIES + 0.0) == 0
+    assert not strangers.doubtful("192.0.2.1", TRIES + WINDOW)
+
+
+def test_who_is_locked_out_is_doubtful() -> None:
+    strangers = Strangers()
+    for _ in range(TRIES):
+        strangers.wrong("192.0.2.1", 0.0)
+    assert strangers.doubtful("192.0.2.1", 1.0)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ftpgate.delivery.acknowledgement import LEAST_CONCEALED, Window
 from ftpgate.delivery.credit import MARGIN
 

@@ -13,12 +13,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from ftpgate.grants import Batch
-from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
+from tests.portal.shop import leave_unconfirmed, let_expire, make_grant, make_item, make_user, whole
 from tests.support.tools import clean_environment
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
 from webportal.grants import services
+from webportal.grants.by_word import complete_by_word
 from webportal.grants.models import Grant, State
 from webportal.webhooks import outbox
 from webportal.webhooks.models import Delivery, Event, Kind
@@ -51,13 +52,33 @@ def test_a_grants_life_is_told_in_order_and_once() -> None:
     stored = Grant.objects.get()
     assert issued["data"] == {
         "grant": grant.public_id, "user": "customer-17", "state": "open", "issued_at": stamp(stored.issued_at),
-        "expires_at": stamp(stored.expires_at), "completed_at": None,
+        "expires_at": stamp(stored.expires_at), "completed_at": None, "proof": None,
     }  # fmt: skip
     assert first["data"]["item"] == {"id": one.public_id, "title": "Ёлка"}
-    assert (first["data"]["grant"], first["data"]["user"]) == (grant.public_id, "customer-17")
-    assert complete["data"] == issued["data"] | {"state": "complete", "completed_at": stamp(stored.completed_at)}
+    assert (first["data"]["grant"], first["data"]["user"], first["data"]["proof"]) == (
+        grant.public_id,
+        "customer-17",
+        "delivered",
+    )
+    assert complete["data"] == issued["data"] | {
+        "state": "complete", "completed_at": stamp(stored.completed_at), "proof": "delivered",
+    }  # fmt: skip
     assert len({event.public_id for event in Event.objects.all()}) == 4
     assert set(Delivery.objects.values_list("state", flat=True)) == {"waiting"}
+
+
+def test_what_the_customer_confirmed_is_told_as_that() -> None:
+    shop = make_shop()
+    make_endpoint(shop)
+    one, two = make_item(10), make_item(100)
+    customer = make_customer(shop)
+    grant, _ = make_grant(customer, one, two)
+    leave_unconfirmed(grant, two, {1: (50, 60)})
+    complete_by_word(grant, two, customer)
+    record(grant, one)
+    complete_by_word(grant, two, customer)
+    proofs = [(event["type"], event["data"]["proof"]) for event in told("item.complete", "grant.complete")]
+    assert proofs == [("item.complete", "customer"), ("item.complete", "delivered"), ("grant.complete", "customer")]
 
 
 def test_what_was_rolled_back_did_not_happen() -> None:

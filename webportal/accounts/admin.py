@@ -6,19 +6,22 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import flatten
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group, Permission
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, ManyToManyField, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.settings import parse_rate
+from webportal.accounts import rights
 from webportal.accounts.models import Tier, User, default_tier
 from webportal.accounts.services import move_to_tier
 from webportal.pages.formats import size
@@ -77,26 +80,85 @@ class TierAdmin(admin.ModelAdmin):
         return int(getattr(tier, "people", 0))
 
 
+def right_name(right: Permission) -> str:
+    """A permission by what it allows: its name in the database is English."""
+    allowed = _ALLOWED.get(right.codename.partition("_")[0], right.name)
+    return f"{right.content_type} | {allowed}"
+
+
+_ALLOWED = {"add": _("can add"), "change": _("can change"), "delete": _("can delete"), "view": _("can view")}
+
+
 class RightsField(forms.ModelMultipleChoiceField):
-    """Permissions by what they allow: their names in the database are English."""
-
-    _ALLOWED = {"add": _("can add"), "change": _("can change"), "delete": _("can delete"), "view": _("can view")}
-
     def label_from_instance(self, right: Permission) -> str:
-        allowed = self._ALLOWED.get(right.codename.partition("_")[0], right.name)
-        return f"{right.content_type} | {allowed}"
+        return right_name(right)
 
 
-class GivesRights(admin.ModelAdmin):
-    """Offers permissions by that field, and none of tables that have no page here."""
+class RightsAdmin(admin.ModelAdmin):
+    """Users and groups, by the rule of `webportal.accounts.rights`: only superusers edit the fields that give rights, and who
+    may not manage a row can only look at it."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or rights.may_manage(_staff(request), obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or rights.may_manage(_staff(request), obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if _staff(request).is_superuser else (*fields, *self._rights_fields(), "shown_rights")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if _staff(request).is_superuser:
+            return fieldsets
+        shown = {"permissions": "shown_rights", "user_permissions": "shown_rights"}
+        return [
+            (name, {**options, "fields": list(dict.fromkeys(shown.get(field, field) for field in flatten(options["fields"])))})
+            for name, options in fieldsets
+        ]
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        """Refuses what a list with editable columns lets through: it asks about no row and knows no read-only fields."""
+        if not _staff(request).is_superuser and (
+            not rights.FIELDS.isdisjoint(form.changed_data) or (change and not self.has_change_permission(request, form.instance))
+        ):
+            raise PermissionDenied
+        return super().save_form(request, form, change)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet, *args: Any) -> HttpResponse | None:
+        """Actions get the rows that may be managed."""
+        everybody = request.POST.get("select_across") == "1"
+        chosen = queryset if everybody else queryset.filter(pk__in=request.POST.getlist(helpers.ACTION_CHECKBOX_NAME))
+        allowed = rights.manageable(_staff(request), chosen)
+        if chosen.count() != allowed.count():
+            said = gettext("Some were left as they are: only superusers change them.")
+            self.message_user(request, said, messages.WARNING)
+            if not allowed.exists():
+                return None
+        return super().response_action(request, allowed, *args)
 
     def formfield_for_manytomany(
         self, db_field: ManyToManyField, request: HttpRequest | None = None, **kwargs: Any
     ) -> forms.ModelMultipleChoiceField | None:
+        """Permissions by `RightsField`, and none of tables that have no page here."""
         if db_field.name in ("permissions", "user_permissions"):
-            rights = Permission.objects.exclude(content_type__app_label__in=("axes", "contenttypes", "sessions"))
-            kwargs |= {"form_class": RightsField, "queryset": rights}
+            offered = Permission.objects.exclude(content_type__app_label__in=("axes", "contenttypes", "sessions"))
+            kwargs |= {"form_class": RightsField, "queryset": offered}
         return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[arg-type]  # Django passes None itself
+
+    @admin.display(description=_("Rights"))
+    def shown_rights(self, row: User | Group) -> str:
+        own = row.permissions if isinstance(row, Group) else row.user_permissions
+        return ", ".join(right_name(right) for right in own.select_related("content_type"))
+
+    def _rights_fields(self) -> list[str]:
+        return [field.name for field in (*self.opts.fields, *self.opts.many_to_many) if field.name in rights.FIELDS]
+
+
+def _staff(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # the admin lets nobody else in
+    return request.user
 
 
 class UserCreationForm(AdminUserCreationForm):
@@ -117,12 +179,12 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(GivesRights, DjangoGroupAdmin):
+class GroupAdmin(RightsAdmin, DjangoGroupAdmin):
     pass
 
 
 @admin.register(User)
-class UserAdmin(GivesRights, DjangoUserAdmin):
+class UserAdmin(RightsAdmin, DjangoUserAdmin):
     add_form = UserCreationForm
     add_fieldsets = ((None, {"fields": ("username", "tier", "usable_password", "password1", "password2")}),)
     fieldsets = (

@@ -14,7 +14,7 @@ from webportal.accounts.models import default_tier
 from webportal.api import services
 from webportal.api.models import ApiKey, Scope, Shop, ShopUser
 from webportal.api.secrets_shown import shown_once
-from webportal.pages.admin import Changed, Watched, WatchedInline
+from webportal.pages.admin import Changed, StaffForm, UsesStaffForm, Watched, WatchedInline
 
 
 class KeyInline(WatchedInline):
@@ -57,16 +57,33 @@ class ShopUserAdmin(Watched):
     search_fields = ("reference", "user__username")
 
 
-class KeyForm(forms.ModelForm):
-    scopes = forms.MultipleChoiceField(label=_("may"), choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+_NEEDED: dict[Scope, tuple[str, ...]] = {
+    Scope.ITEMS_READ: (),  # every customer sees the catalogue
+    Scope.GRANTS_READ: ("grants.view_grant", "history.view_transfer"),
+    Scope.GRANTS_WRITE: ("grants.add_grant", "grants.change_grant"),
+    Scope.RECEIPTS_READ: ("history.view_completion",),
+    Scope.WEBHOOKS_WRITE: ("webhooks.add_endpoint", "webhooks.change_endpoint", "webhooks.delete_endpoint"),
+}
+"""What somebody has to be allowed here to give a key the scope: whoever makes a key can use it."""
+
+
+class KeyForm(StaffForm):
+    scopes = forms.MultipleChoiceField(
+        label=_("may"), widget=forms.CheckboxSelectMultiple, help_text=_("What you may not do yourself is not offered.")
+    )
 
     class Meta:
         model = ApiKey
         fields = ("shop", "label", "scopes")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        offered = [scope for scope in Scope if self.staff is not None and self.staff.has_perms(_NEEDED[scope])]
+        self.fields["scopes"].choices = [(scope.value, scope.label) for scope in offered]  # type: ignore[attr-defined]
+
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(Changed):
+class ApiKeyAdmin(UsesStaffForm, Changed):
     """Keys are made here or by `ftpgate manage api_key`, shown once, and revoked; nothing else of them can be changed."""
 
     form = KeyForm

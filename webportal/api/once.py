@@ -8,9 +8,9 @@ from typing import Annotated
 
 from django.db import transaction
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Header, Schema
 
+from webportal import clock
 from webportal.api.auth import ShopRequest
 from webportal.api.models import Answer
 from webportal.api.problems import Problem
@@ -42,9 +42,9 @@ def once(request: ShopRequest, key: str | None, status: int, act: Callable[[], S
     """
     if key is None:
         return _response(status, act().model_dump_json())
-    now = timezone.now()
+    now = clock.now()
     asked = hashlib.sha256(b"\0".join((str(request.method).encode(), request.path.encode(), request.body))).digest()
-    Answer.objects.filter(shop=request.auth.shop, key=key, made_at__lte=now - ANSWERS_KEPT).delete()
+    Answer.objects.filter(shop=request.auth.shop, key=key, made_at__lte=clock.expiry_time() - ANSWERS_KEPT).delete()
     answer, new = Answer.objects.get_or_create(shop=request.auth.shop, key=key, defaults={"request": asked, "made_at": now})
     if not new:
         return _again(answer, asked)

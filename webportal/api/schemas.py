@@ -14,6 +14,7 @@ from webportal.webhooks.models import LONGEST_URL
 _ID = "^[2-9a-z]{1,40}$"
 Cursor = Annotated[str | None, Query(pattern="^[ko][0-9]{1,18}$", description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=500)]
+Proof = Literal["delivered", "customer"]
 State = Literal["open", "complete", "expired", "revoked"]
 EventKind = Literal["grant.issued", "item.complete", "grant.complete", "grant.expired"]
 
@@ -112,6 +113,9 @@ class CoveredFile(Schema):
     path: str
     bytes: int
     covered: list[tuple[int, int]] = Field(description="Delivered byte ranges, `[start, end)`")
+    unconfirmed: list[tuple[int, int]] = Field(
+        description="Ranges that were sent without proof that they arrived; they can be fetched again and are in no `covered`"
+    )
 
 
 class GrantedItem(Schema):
@@ -122,6 +126,10 @@ class GrantedItem(Schema):
     delivered: int
     complete: bool
     completed_at: Time | None
+    proof: Proof | None = Field(
+        description="What a complete item rests on: `delivered`, every byte was measured to have arrived; `customer`, the "
+        "customer said so of what was unconfirmed"
+    )
     files: list[CoveredFile]
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from ftpgate.errors import UserError
 from ftpgate.tokens import ALPHABET
+from webportal import clock
 from webportal.accounts.models import DEFAULT_TIER, Tier, User
 from webportal.accounts.services import add_user
 from webportal.api.models import LONGEST_REFERENCE, Answer, ApiKey, Scope, Shop, ShopUser, new_key_id
@@ -115,4 +116,4 @@ def shop_user(shop: Shop, reference: str) -> User:
 
 def forget_answers() -> int:
     """Delete remembered answers whose time is over; returns how many."""
-    return Answer.objects.filter(made_at__lte=timezone.now() - ANSWERS_KEPT).delete()[0]
+    return Answer.objects.filter(made_at__lte=clock.expiry_time() - ANSWERS_KEPT).delete()[0]

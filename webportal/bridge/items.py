@@ -27,7 +27,7 @@ class Items:
     """A bounded store: thousands of grants of one album hold one copy of it. For any thread.
 
     What staff can edit is compared with every look-up. An item's files never change after its import, but for their time
-    stamps, with a new revision.
+    stamps and inodes, with a new revision.
     """
 
     def __init__(self, most_files: int = 10_000) -> None:
@@ -73,8 +73,8 @@ class Items:
 
 def _load_files(items: list[int]) -> Mapping[int, tuple[File, ...]]:
     found: dict[int, list[File]] = {key: [] for key in items}
-    fields = ("item_id", "id", "path", "media", "size", "mtime_ns", "sha256", "crc32")
+    fields = ("item_id", "id", "path", "media", "size", "mtime_ns", "sha256", "crc32", "ctime_ns", "inode")
     rows = models.File.objects.filter(item__in=items).order_by("item_id", "position").values_list(*fields)
-    for item, key, path, media, size, mtime_ns, sha256, crc32 in rows:
-        found[item].append(File(key, path, media, size, mtime_ns, bytes(sha256), crc32))
+    for item, key, path, media, size, mtime_ns, sha256, crc32, ctime_ns, inode in rows:
+        found[item].append(File(key, path, media, size, mtime_ns, bytes(sha256), crc32, ctime_ns, inode))
     return {key: tuple(files) for key, files in found.items()}

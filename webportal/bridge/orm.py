@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from ftpgate import grants as gate_grants
 from ftpgate.grants import Batch, GateAddress, GrantStatus
 from ftpgate.tokens import Token
+from webportal import clock
 from webportal.bridge import connection, recording, segments
 from webportal.bridge.items import Items, Row
 from webportal.bridge.prepared import Prepared
@@ -37,10 +37,9 @@ class OrmBridge:
         """The id of the gate that this is the bridge of, once it has started."""
 
     def look_up(self, token: Token) -> gate_grants.Grant | None:
-        now = timezone.now()
         with connection.database():
             # By the hash of the whole token, in one index: the grant id alone is never looked for.
-            row = status_by_token(token.digest(), now)
+            row = status_by_token(token.digest())
             if row is None:
                 return None
             key, issued_at, status = row
@@ -49,7 +48,7 @@ class OrmBridge:
     def look_up_grant(self, grant: str) -> gate_grants.Grant | None:
         with connection.database():
             row = Grant.objects.filter(public_id=grant).values_list("pk", "issued_at").first()
-            status = next(iter(statuses([grant], timezone.now())), None)
+            status = next(iter(statuses([grant])), None)
             return None if row is None or status is None else self._grant(*row, status)
 
     def _grant(self, key: int, issued_at: datetime, status: GrantStatus) -> gate_grants.Grant:
@@ -64,13 +63,13 @@ class OrmBridge:
 
     def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:
         with connection.database():
-            return statuses(grants, timezone.now())
+            clock.now()  # asked with every round, so that gates see a clock that was set within a second
+            return statuses(grants)
 
     def record(self, gate: str, batch: Batch) -> Sequence[GrantStatus]:
         with connection.database(), transaction.atomic():
-            now = timezone.now()
-            changed = recording.record(gate, batch, now)
-            return statuses(changed, now) if changed else []
+            changed = recording.record(gate, batch, clock.now())
+            return statuses(changed) if changed else []
 
     def report_changed(self, files: Mapping[int, str]) -> None:
         with connection.database():
@@ -81,7 +80,7 @@ class OrmBridge:
         self._gate = gate.id
         host = socket.gethostname()
         with connection.database(), transaction.atomic():
-            now = timezone.now()
+            now = clock.now()
             others = Gate.objects.filter(host=host, stopped_at=None).exclude(public_id=gate.id)
             gone = [key for key, pid in others.values_list("pk", "pid") if pid == gate.pid or not is_running(pid)]
             same = Q(ftp=gate.ftp) | Q(http=gate.http) | Q(admin=gate.admin)
@@ -103,7 +102,7 @@ class OrmBridge:
 
     def gate_stopped(self, gate: str) -> None:
         with connection.database():
-            Gate.objects.filter(public_id=gate, stopped_at=None).update(stopped_at=timezone.now())
+            Gate.objects.filter(public_id=gate, stopped_at=None).update(stopped_at=clock.now())
 
     def release(self) -> None:
         connection.release()

@@ -39,9 +39,8 @@ def record(gate: str, batch: Batch, now: datetime) -> list[str]:
     use_tokens({digest: _when(seconds) for digest, seconds in batch.uses.items()})
     completed = complete_whole_items({grant for grant, _ in whole}, now, files={file for _, file in whole}) if whole else set()
     changed = [grant.public_id for grant in grants.values() if grant.pk in completed]
-    due = [grant for grant in grants.values() if grant.state == State.OPEN and grant.expires_at <= now]
-    if due:
-        write_down_expiry(keys, now)
+    due = [grant for grant in grants.values() if grant.state == State.OPEN and grant.present_state is State.EXPIRED]
+    if due and write_down_expiry(keys):
         changed.extend(grant.public_id for grant in due)
     return changed
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from django.db.models import FilteredRelation, OuterRef, Q, QuerySet, Subquery, Sum
 
 from ftpgate.grants import GrantState, GrantStatus, Tier
+from webportal import clock
 from webportal.bridge.prepared import Prepared
 from webportal.grants.models import Grant, GrantItem, GrantToken
 
@@ -35,16 +36,17 @@ class TokenRow(NamedTuple):
     status: GrantStatus
 
 
-def statuses(public_ids: Sequence[str], now: datetime) -> list[GrantStatus]:
+def statuses(public_ids: Sequence[str]) -> list[GrantStatus]:
     """The status of each of these grants that there is."""
     found: list[GrantStatus] = []
+    now = clock.expiry_time()
     rest = iter(dict.fromkeys(public_ids))
     while chunk := list(islice(rest, _AT_ONCE)):
         found.extend(_statuses(Grant.objects.filter(public_id__in=chunk), now))
     return found
 
 
-def status_by_token(digest: bytes, now: datetime) -> TokenRow | None:
+def status_by_token(digest: bytes) -> TokenRow | None:
     """The grant whose token has this hash, dead or alive, in one query; None when there never was such a token.
 
     The status is without its revision, which whoever reads the items knows.
@@ -53,7 +55,8 @@ def status_by_token(digest: bytes, now: datetime) -> TokenRow | None:
     if not found:
         return None
     key, issued_at, *row, _ = found[0]
-    return TokenRow(key, issued_at, _status(row, {bytes(row[-1]) for row in found if row[-1] is not None}, now))
+    live = {bytes(row[-1]) for row in found if row[-1] is not None}
+    return TokenRow(key, issued_at, _status(row, live, clock.expiry_time()))
 
 
 def _by_token(digest: bytes) -> QuerySet[GrantToken, tuple[Any, ...]]:
@@ -89,4 +92,5 @@ def _status(row: Sequence[Any], tokens: set[bytes], now: datetime, revision: int
         tier=Tier(*tier),
         live_tokens=frozenset(tokens),
         revision=revision,
+        as_of=clock.database_time(),
     )

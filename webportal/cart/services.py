@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from ftpgate.errors import UserError
 from ftpgate.tokens import Token
+from webportal import clock
 from webportal.accounts.models import User
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import Item
@@ -54,5 +54,5 @@ def check_out(user: User, *, made_for: str = "") -> Checkout:
     unserved = [item for item in items if item.pk not in serving]
     if not unserved:
         return Checkout(Grant.objects.filter(pk__in=serving.values()).order_by("-issued_at", "-pk")[0], None)
-    expires_at = timezone.now() + timedelta(seconds=settings.FTPGATE.expires)
+    expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
     return Checkout(*grants.issue_grant(user, unserved, expires_at=expires_at, made_for=made_for))

@@ -46,7 +46,7 @@ class Item(models.Model):
     source = models.CharField(_("source"), max_length=1000, unique=True, help_text=_("Its folder, relative to the media folder"))
     cover = models.ImageField(_("cover"), upload_to="items", blank=True)
     search = models.TextField(editable=False, default="")
-    revision = models.IntegerField(editable=False, default=0)  # counted up when its files' time stamps were taken anew
+    revision = models.IntegerField(editable=False, default=0)  # counted up when its files' stamps were taken anew
     added_at = models.DateTimeField(_("added"), auto_now_add=True)
     withdrawn_at = models.DateTimeField(_("withdrawn"), null=True, editable=False)
 
@@ -86,6 +86,9 @@ class File(models.Model):
     media = models.CharField(_("media"), max_length=1500, help_text=_("Where its bytes lie, relative to the media folder"))
     size = models.BigIntegerField(_("bytes"))
     mtime_ns = models.BigIntegerField(_("changed, ns"))
+    # Empty where they are not known: of imports before 2026-12, and for numbers that do not last (ftpgate.ondisk).
+    ctime_ns = models.BigIntegerField(_("status changed, ns"), null=True, blank=True)
+    inode = models.BigIntegerField(_("inode"), null=True, blank=True)
     sha256 = models.BinaryField(_("SHA-256"), max_length=32)
     crc32 = models.BigIntegerField(_("CRC-32"))
     title = models.CharField(_("title"), max_length=500, blank=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from django.conf import settings
 
+from ftpgate.ondisk import difference, open_below
 from ftpgate.settings import Settings
 from webportal.catalogue.models import File
 
@@ -45,10 +47,13 @@ def preview(file: File) -> Preview:
     if not has_preview(file):
         raise FileNotFoundError(file.path)
     of: Settings = settings.FTPGATE
-    path = (of.media_root / file.media).resolve()
-    if not path.is_relative_to(of.media_root.resolve()) or path.stat().st_size != file.size:
-        raise FileNotFoundError(file.path)
     assert file.duration
     wanted = min(file.size, LARGEST, _HEAD + round(file.size * min(1.0, SECONDS / file.duration)))
-    with path.open("rb") as opened:
-        return Preview(opened.read(wanted), _TYPES[path.suffix.lower()])
+    try:
+        opened = os.fdopen(open_below(str(of.media_root), file.media), "rb")
+    except OSError as error:
+        raise FileNotFoundError(file.path) from error
+    with opened:
+        if difference(file, os.fstat(opened.fileno()), opened.fileno()) is not None:
+            raise FileNotFoundError(file.path)
+        return Preview(opened.read(wanted), _TYPES[Path(file.path).suffix.lower()])

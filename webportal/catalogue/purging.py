@@ -19,6 +19,7 @@ from django.utils.translation import gettext_noop
 from ftpgate.errors import UserError
 from ftpgate.sentences import Sentence, os_reason
 from ftpgate.settings import Settings
+from webportal import clock
 from webportal.accounts.models import User
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import File, Item
@@ -42,7 +43,7 @@ class Purged(NamedTuple):
 def purgeable() -> QuerySet[Item]:
     """Items on offer that were delivered at least once and that nobody waits for: they are in no cart, in no open grant
     without having arrived, and in no complete grant that still serves."""
-    now = timezone.now()
+    now = clock.expiry_time()
     of: Settings = settings.FTPGATE
     granted = GrantItem.objects.filter(item=OuterRef("pk"))
     # An expired grant can be renewed, but until then nobody is promised anything.

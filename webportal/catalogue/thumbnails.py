@@ -10,6 +10,8 @@ from pathlib import Path
 from django.conf import settings
 from PIL import Image, ImageOps
 
+from ftpgate import private
+
 _log = logging.getLogger(__name__)
 
 SIDE = 400
@@ -32,7 +34,7 @@ def thumbnail(cover: Path) -> Path:
 
 
 def _made(cover: Path, small: Path) -> Path:
-    small.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(small.parent)
     with Image.open(cover) as image:
         image.draft("RGB", (SIDE, SIDE))
         fitted = ImageOps.fit(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)

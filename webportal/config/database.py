@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import dj_database_url
 
+from ftpgate import private
 from ftpgate.errors import UserError
 from ftpgate.sentences import os_reason
+from ftpgate.settings import database_file
 
 _CONNECT_SECONDS = 5
 _SQLITE_BUSY_SECONDS = 15
@@ -25,21 +26,22 @@ def configuration(url: str, *, statement_seconds: int = 0) -> dict[str, Any]:
         statement_seconds: end a statement that takes longer; 0 for never (migrations, reports).
 
     Raises:
-        UserError: the address is not of that form, or the folder of a SQLite file cannot be made.
+        UserError: the address is not of that form, or a SQLite file cannot be made.
     """
     common = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
+        path = database_file(url)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path is not None:
+                private.make_file(path)  # SQLite would make it readable for everybody, as far as the umask lets it
         except OSError as error:
             raise UserError(
-                f"FTPGATE_DATABASE_URL: the folder {str(path.parent)!r} cannot be made ({os_reason(error)})",
-                "make it, or correct the value",
+                f"FTPGATE_DATABASE_URL: {str(path)!r} cannot be made ({os_reason(error)})",
+                "make its folder, or correct the value",
             ) from None
         return common | {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": str(path),
+            "NAME": str(path or ":memory:"),
             # IMMEDIATE: a transaction that reads and then writes would otherwise fail at once, without waiting, when another
             # one wrote in between. WAL: pages are read while coverage is written.
             "OPTIONS": {

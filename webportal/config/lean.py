@@ -21,6 +21,7 @@ DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_s
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 MEDIA_ROOT = FTPGATE.state_dir / "covers"
+FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False  # nothing here is translated; loading the catalogues costs time and memory

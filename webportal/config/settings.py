@@ -145,6 +145,8 @@ STATIC_ROOT = FTPGATE.state_dir / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Covers alone: what customers fetch lies in FTPGATE_MEDIA_ROOT and is never reached through Django.
 MEDIA_ROOT = FTPGATE.state_dir / "covers"
+# Of both, whatever the umask: the whole state folder is for its user alone.
+FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -8,15 +8,16 @@ from itertools import pairwise
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Aggregate, Case, Count, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
+from django.db.models import Aggregate, Case, Count, F, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
+from webportal import clock
 from webportal.accounts.models import User
 from webportal.api.models import ShopUser
 from webportal.catalogue.models import FileReport
 from webportal.grants.live import gates_status
 from webportal.grants.models import Grant, GrantItem, State
-from webportal.history.models import Completion, Transfer
+from webportal.history.models import Completion, Proof, Transfer
 from webportal.pages.browsers import browser_name
 
 DAYS = 30
@@ -46,6 +47,7 @@ class Software:
 
     name: str
     complete: int
+    by_word: int
     abandoned: int
     waiting: int
     transfers: int
@@ -61,8 +63,11 @@ class Figures:
     """(public id, name, completions)"""
     software: tuple[Software, ...]
     complete: int
+    """Items of which every byte was delivered."""
+    by_word: int
+    """Items that are complete by their customer's word."""
     abandoned: int
-    """Items that never arrived before their grant ended."""
+    """Items that were never complete before their grant ended."""
     waiting: int
 
 
@@ -133,7 +138,8 @@ def _figures() -> Figures:
         days=tuple(Day(first + timedelta(days=at), delivered[at], completed[at]) for at in range(DAYS)),
         top_items=tuple((key, " – ".join(part for part in (artist, title) if part), times) for key, artist, title, times in top),
         software=_software(transfers),
-        complete=recent.filter(Exists(Completion.objects.filter(grant_item=OuterRef("pk")))).count(),
+        complete=recent.filter(completion__proof=Proof.DELIVERED).count(),
+        by_word=recent.filter(completion__proof=Proof.CUSTOMER).count(),
         abandoned=recent.filter(completion=None, grant__in=ended).count(),
         waiting=recent.filter(completion=None, grant__in=Grant.objects.in_state(State.OPEN)).count(),
     )
@@ -152,8 +158,9 @@ def _by_day(rows: QuerySet[Any], moment: str, total: Aggregate, first: date) -> 
 def _software(transfers: QuerySet[Transfer]) -> tuple[Software, ...]:
     """An item that was fetched with two programs, or two versions of one, counts with each."""
     became = Case(
-        When(grant__grant_items__completion__isnull=False, then=Value("complete")),
-        When(grant__state=State.OPEN, grant__expires_at__gt=timezone.now(), then=Value("waiting")),
+        When(grant__grant_items__completion__proof=Proof.DELIVERED, then=Value("complete")),
+        When(grant__grant_items__completion__proof=Proof.CUSTOMER, then=Value("by_word")),
+        When(grant__state=State.OPEN, grant__expires_at__gt=clock.expiry_time(), then=Value("waiting")),
         default=Value("abandoned"),
     )
     rows = (
@@ -162,7 +169,7 @@ def _software(transfers: QuerySet[Transfer]) -> tuple[Software, ...]:
         .annotate(Count("grant__grant_items", distinct=True), times=Count("pk"), cut=Count("pk", filter=Q(outcome="cut")))
         .order_by("-times")
     )
-    found: defaultdict[str, Counter[str]] = defaultdict(lambda: Counter(complete=0, waiting=0, abandoned=0))
+    found: defaultdict[str, Counter[str]] = defaultdict(lambda: Counter(complete=0, by_word=0, waiting=0, abandoned=0))
     for client, protocol, fate, items, times, cut in rows[:_MOST_CLIENTS]:
         found[software_name(client) or protocol.upper()].update({fate: items, "transfers": times, "cut": cut})
     named = (Software(name, **counts) for name, counts in found.items())

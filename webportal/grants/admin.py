@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -17,9 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from ftpgate.errors import UserError
 from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
+from webportal import clock
 from webportal.grants import selectors, services
 from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, State
 from webportal.grants.showing import Ways
+from webportal.history.models import Completion, Proof
 from webportal.pages.admin import Watched, WatchedInline
 from webportal.pages.formats import percent, size
 from webportal.pages.requests import not_stored
@@ -45,16 +47,37 @@ class StateFilter(admin.SimpleListFilter):
         )
 
 
+class ByWordFilter(admin.SimpleListFilter):
+    """Grants with an item that is complete by its customer's word."""
+
+    title = _("proof")
+    parameter_name = "proof"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(Proof.CUSTOMER.value, str(Proof.CUSTOMER.label))]
+
+    def queryset(self, request: HttpRequest, grants: QuerySet[Grant]) -> QuerySet[Grant]:
+        return grants.filter(_completed_by_word()) if self.value() == Proof.CUSTOMER else grants
+
+
+def _completed_by_word() -> Exists:
+    return Exists(Completion.objects.filter(grant_item__grant=OuterRef("pk"), proof=Proof.CUSTOMER))
+
+
 class GrantItemInline(WatchedInline):
     model = GrantItem
-    fields = readonly_fields = ("position", "item", "completed")
+    fields = readonly_fields = ("position", "item", "completed", "proof")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GrantItem]:
         return super().get_queryset(request).select_related("item", "completion")
 
-    @admin.display(description=_("arrived whole"))
+    @admin.display(description=_("completed"))
     def completed(self, entry: GrantItem) -> str:
         return "" if entry.completed_at is None else date_format(timezone.localtime(entry.completed_at), "SHORT_DATETIME_FORMAT")
+
+    @admin.display(description=_("proof"))
+    def proof(self, entry: GrantItem) -> str:
+        return "" if entry.proof is None else str(Proof(entry.proof).label)
 
 
 class TokenInline(WatchedInline):
@@ -70,8 +93,8 @@ class TokenInline(WatchedInline):
 class GrantAdmin(Watched):
     """Grants are made by check-out and by the actions here; their secrets are never shown again."""
 
-    list_display = ("public_id", "user", "shown_state", "progress", "issued_at", "expires_at")
-    list_filter = (StateFilter, "issued_at")
+    list_display = ("public_id", "user", "shown_state", "by_word", "progress", "issued_at", "expires_at")
+    list_filter = (StateFilter, ByWordFilter, "issued_at")
     list_select_related = ("user",)
     search_fields = ("public_id", "user__username", "user__shop_user__reference", "items__search")
     fields = ("public_id", "user", "shown_state", "progress", "issued_at", "expires_at", "completed_at")
@@ -83,6 +106,15 @@ class GrantAdmin(Watched):
     @admin.display(description=_("state"))
     def shown_state(self, grant: Grant) -> str:
         return str(grant.present_state.label)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Grant]:
+        grants: QuerySet[Grant] = super().get_queryset(request)
+        return grants.annotate(completed_by_word=_completed_by_word())
+
+    @admin.display(description=Proof.CUSTOMER.label, boolean=True, ordering="completed_by_word")
+    def by_word(self, grant: Grant) -> bool:
+        """Is something of it complete, confirmed by the customer?"""
+        return bool(getattr(grant, "completed_by_word", False))
 
     @admin.display(description=_("arrived"))
     def progress(self, grant: Grant) -> str:
@@ -99,7 +131,7 @@ class GrantAdmin(Watched):
 
     @admin.action(description=_("Renew: open the links again, or for longer"), permissions=("change_grant",))
     def renew(self, request: HttpRequest, grants: QuerySet[Grant]) -> None:
-        expires_at = timezone.now() + timedelta(seconds=settings.FTPGATE.expires)
+        expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
         self._each(request, grants, gettext_noop("renewed"), lambda grant: services.renew_grant(grant, expires_at=expires_at))
 
     @admin.action(description=_("New token: more links of the same grant, shown once"), permissions=("change_grant",))
@@ -122,7 +154,7 @@ class GrantAdmin(Watched):
         if grant is None:
             return None
         items = [entry.item for entry in GrantItem.objects.filter(grant=grant).select_related("item").order_by("position")]
-        expires_at = timezone.now() + timedelta(seconds=settings.FTPGATE.expires)
+        expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
         try:
             with transaction.atomic():
                 again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=Sentence("staff"))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ftpgate.coverage import Span
 
@@ -13,6 +13,7 @@ WIDTH = 1000
 HEIGHT = 10
 _GAP = 3.0
 _GAPS = 150.0  # all of them together, however many files there are
+_NARROWEST = 4.0  # of what is unconfirmed: the hatching has to be seen, however little it is
 _FINEST = 0.25  # what is nearer to its neighbour is drawn with it: an eye sees no finer, and paths stay short
 
 
@@ -34,12 +35,21 @@ def ground(sizes: Sequence[int]) -> str:
 
 def arrived(sizes: Sequence[int], spans: Iterable[Sequence[Span]]) -> str:
     """The path of what has arrived of each file."""
+    return "".join(_box(left, right - left) for left, right, _ in _placed(sizes, spans))
+
+
+def unconfirmed(sizes: Sequence[int], spans: Iterable[Sequence[Span]]) -> str:
+    """The path of what is unconfirmed of each file, none of it too narrow to be seen."""
     return "".join(
-        _box(x + left, right - left)
-        for (x, width), size, covered in zip(columns(sizes), sizes, spans, strict=True)
-        if size
-        for left, right in _drawn(covered, width / size)
+        _box(min(left, max(0.0, end - _NARROWEST)), max(right - left, _NARROWEST)) for left, right, end in _placed(sizes, spans)
     )
+
+
+def _placed(sizes: Sequence[int], spans: Iterable[Sequence[Span]]) -> Iterator[tuple[float, float, float]]:
+    """Left and right edge of each range, and the right edge of its file."""
+    for (x, width), size, of_file in zip(columns(sizes), sizes, spans, strict=True):
+        if size:
+            yield from ((x + left, x + right, x + width) for left, right in _drawn(of_file, width / size))
 
 
 def _drawn(spans: Sequence[Span], scale: float) -> list[tuple[float, float]]:

@@ -69,6 +69,10 @@ class Addresses:
     def folder(self, item: Item) -> str:
         return f"{self.http}{_encoded(item.folder)}/"
 
+    def file(self, item: Item, path: str) -> str:
+        """`path` is the file's in its item's folder."""
+        return self.folder(item) + quote(path)
+
     def ftp_zip(self, item: Item) -> str:
         return self.ftp + _encoded(item.folder + ZIP_SUFFIX)
 

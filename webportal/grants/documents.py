@@ -28,8 +28,15 @@ def grant_document(grant: Grant, user: str) -> dict[str, Any]:
                 "delivered": item.delivered,
                 "complete": item.completed_at is not None,
                 "completed_at": rfc3339(item.completed_at),
+                "proof": item.proof,
                 "files": [
-                    {"path": file.path, "bytes": file.size, "covered": [list(span) for span in file.spans]} for file in item.files
+                    {
+                        "path": file.path,
+                        "bytes": file.size,
+                        "covered": [list(span) for span in file.spans],
+                        "unconfirmed": [list(span) for span in file.unconfirmed],
+                    }
+                    for file in item.files
                 ],
             }
             for item in details(grant)

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.grants import GrantState
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
+from webportal import clock
 from webportal.catalogue.models import File, Item
 from webportal.pages.sentences import LineField
 
@@ -31,9 +31,9 @@ NEXT_STATES: dict[State, frozenset[State]] = {
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
-    def in_state(self, state: State, now: datetime | None = None) -> GrantQuerySet:
+    def in_state(self, state: State) -> GrantQuerySet:
         """Grants whose `present_state` is this, whether their expiry has been written down or not."""
-        now = now or timezone.now()
+        now = clock.expiry_time()
         if state is State.OPEN:
             return self.filter(state=State.OPEN, expires_at__gt=now)
         if state is State.EXPIRED:
@@ -77,7 +77,7 @@ class Grant(models.Model):
     @property
     def present_state(self) -> State:
         """The state now. Expiry counts from its second on, though it is written down only when something is changed."""
-        if self.state == State.OPEN and self.expires_at <= timezone.now():
+        if self.state == State.OPEN and self.expires_at <= clock.expiry_time():
             return State.EXPIRED
         return State(self.state)
 
@@ -89,7 +89,7 @@ class Grant(models.Model):
             return self.expires_at
         if state is State.COMPLETE and self.completed_at is not None:
             end = self.completed_at + timedelta(seconds=settings.FTPGATE.grace)
-            return end if end > timezone.now() else None
+            return end if end > clock.expiry_time() else None
         return None
 
 
@@ -117,6 +117,12 @@ class GrantItem(models.Model):
         """When it had arrived whole, or None. Select `completion` along with it."""
         completion = getattr(self, "completion", None)
         return completion.completed_at if completion else None
+
+    @property
+    def proof(self) -> str | None:
+        """What its completion rests on, a `webportal.history.models.Proof`, or None. Select `completion` along with it."""
+        completion = getattr(self, "completion", None)
+        return completion.proof if completion else None
 
 
 class GrantToken(models.Model):

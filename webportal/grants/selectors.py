@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -8,14 +9,14 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 
-from ftpgate.coverage import Span
+from ftpgate.coverage import Span, SpanSet
 from ftpgate.naming import shown_paths, unique_folders
 from ftpgate.passes import Passes, Purpose
 from ftpgate.settings import Address, Settings, parse_address
 from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.catalogue.models import File
-from webportal.grants.models import Coverage, Gate, Grant, GrantItem, State
+from webportal.grants.models import Coverage, Gate, Grant, GrantItem, Segment, State
 
 
 class Links(NamedTuple):
@@ -28,17 +29,26 @@ class Links(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileDetail:
-    """A file of a grant. `path` is shown in the item's folder; `spans` are its covered bytes, `[start, end)`."""
+    """A file of a grant. `path` is shown in the item's folder.
+
+    `spans` are its covered bytes, `[start, end)`; `unconfirmed` are bytes that were sent without proof that they arrived,
+    apart from those.
+    """
 
     path: str
     size: int
     covered: int
     spans: tuple[Span, ...]
+    unconfirmed: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ItemDetail:
-    """An item of a grant. `folder` is its folder's name at the top; sizes are bytes."""
+    """An item of a grant. `folder` is its folder's name at the top; sizes are bytes.
+
+    `proof` is a `webportal.history.models.Proof` of a complete one. `unconfirmed` counts bytes; `unconfirmed_since` is when the
+    last transfer ended that sent some of them, None when there are none.
+    """
 
     id: str
     title: str
@@ -47,7 +57,15 @@ class ItemDetail:
     size: int
     delivered: int
     completed_at: datetime | None
+    proof: str | None
     files: tuple[FileDetail, ...]
+    unconfirmed: int
+    unconfirmed_since: datetime | None
+
+    @property
+    def lacks_only_unconfirmed(self) -> bool:
+        """Is it incomplete, and was everything sent that it lacks?"""
+        return self.completed_at is None and 0 < self.unconfirmed == self.size - self.delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +114,43 @@ def details(grant: Grant) -> tuple[ItemDetail, ...]:
     shown = File.objects.filter(item__in=files).order_by("item_id", "position").only("item_id", "position", "path", "size")
     for file in shown:
         files[file.item_id].append(file)
-    coverage = {row.file_id: row for row in Coverage.objects.filter(grant=grant)}
+    covered = {
+        file: SpanSet((start, end) for start, end in spans)
+        for file, spans in Coverage.objects.filter(grant=grant).values_list("file_id", "spans")
+    }
+    unconfirmed = _unconfirmed(grant, covered)
     folders = unique_folders(entry.item.folder for entry in entries)
     return tuple(
-        _item_detail(entry, folder, files[entry.item_id], coverage) for entry, folder in zip(entries, folders, strict=True)
+        _item_detail(entry, folder, files[entry.item_id], covered, unconfirmed)
+        for entry, folder in zip(entries, folders, strict=True)
     )
 
 
-def _item_detail(entry: GrantItem, folder: str, files: list[File], coverage: dict[int, Coverage]) -> ItemDetail:
+class _Unconfirmed(NamedTuple):
+    spans: SpanSet
+    since: datetime
+
+
+def _unconfirmed(grant: Grant, covered: Mapping[int, SpanSet]) -> dict[int, _Unconfirmed]:
+    """By file: what its segments sent without proof, apart from its coverage; files without such bytes are left out."""
+    sent: defaultdict[int, SpanSet] = defaultdict(SpanSet)
+    since: dict[int, datetime] = {}
+    for unconfirmed, ended_at in Segment.objects.filter(grant=grant).order_by("ended_at").values_list("unconfirmed", "ended_at"):
+        for name, spans in unconfirmed.items():
+            sent[int(name)].update((start, end) for start, end in spans)
+            since[int(name)] = ended_at
+    apart = {file: spans.without(covered.get(file, SpanSet())) for file, spans in sent.items()}
+    return {file: _Unconfirmed(spans, since[file]) for file, spans in apart.items() if spans}
+
+
+def _item_detail(
+    entry: GrantItem, folder: str, files: list[File], covered: Mapping[int, SpanSet], unconfirmed: Mapping[int, _Unconfirmed]
+) -> ItemDetail:
     found = []
     for file, path in zip(files, shown_paths(file.path for file in files), strict=True):
-        row = coverage.get(file.pk)
-        spans = () if row is None else tuple((start, end) for start, end in row.spans)
-        found.append(FileDetail(path, file.size, 0 if row is None else row.covered, spans))
+        spans = covered.get(file.pk, SpanSet())
+        lacking = unconfirmed[file.pk].spans if file.pk in unconfirmed else SpanSet()
+        found.append(FileDetail(path, file.size, spans.size, tuple(spans), tuple(lacking)))
     return ItemDetail(
         id=entry.item.public_id,
         title=entry.item.title,
@@ -117,8 +159,24 @@ def _item_detail(entry: GrantItem, folder: str, files: list[File], coverage: dic
         size=sum(file.size for file in found),
         delivered=sum(file.covered for file in found),
         completed_at=entry.completed_at,
+        proof=entry.proof,
         files=tuple(found),
+        unconfirmed=sum(unconfirmed[file.pk].spans.size for file in files if file.pk in unconfirmed),
+        unconfirmed_since=max((unconfirmed[file.pk].since for file in files if file.pk in unconfirmed), default=None),
     )
+
+
+def awaiting_word(grants: Iterable[Grant]) -> set[str]:
+    """Public ids of those of these grants that are open and lack nothing but unconfirmed bytes."""
+    following = {grant.pk: grant for grant in grants if grant.present_state is State.OPEN}
+    with_segments = Segment.objects.filter(grant__in=following).order_by().values_list("grant", flat=True).distinct()
+    return {following[key].public_id for key in with_segments if lacks_only_unconfirmed(details(following[key]))}
+
+
+def lacks_only_unconfirmed(items: Iterable[ItemDetail]) -> bool:
+    """Has everything been sent that these items lack, and is there anything?"""
+    lacking = [item for item in items if item.completed_at is None]
+    return bool(lacking) and all(item.lacks_only_unconfirmed for item in lacking)
 
 
 def running_gates() -> QuerySet[Gate]:

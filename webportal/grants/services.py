@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from ftpgate.errors import UserError
 from ftpgate.tokens import Token
+from webportal import clock
 from webportal.accounts.models import User
 from webportal.catalogue.models import File, Item
 from webportal.grants.completion import complete_whole_items, lock_grants, write_down_expiry
@@ -33,7 +33,7 @@ def issue_grant(user: User, items: Sequence[Item], *, expires_at: datetime, made
     items = list({item.pk: item for item in items}.values())
     if not 0 < len(items) <= MOST_ITEMS:
         raise UserError(f"a grant cannot be issued for {len(items)} items", f"name 1 to {MOST_ITEMS}")
-    now = timezone.now()
+    now = clock.now()
     _check_expiry(expires_at, now)
     filled = set(File.objects.filter(item__in=items).values_list("item_id", flat=True).distinct())
     for item in items:
@@ -57,7 +57,7 @@ def add_token(grant: Grant, *, made_for: str = "") -> Token:
     Raises:
         UserError: the grant opens nothing any more.
     """
-    grant, now = _locked(grant), timezone.now()
+    grant, now = _locked(grant), clock.now()
     _check_serving(grant)
     live = GrantToken.objects.filter(grant=grant, dead_at=None).order_by(Coalesce("last_used_at", "made_at").desc(), "-pk")
     giving_way = list(live.values_list("pk", flat=True)[MOST_LIVE_TOKENS - 1 :])
@@ -72,7 +72,7 @@ def replace_tokens(grant: Grant, *, made_for: str = "") -> Token:
     Raises:
         UserError: the grant opens nothing any more.
     """
-    grant, now = _locked(grant), timezone.now()
+    grant, now = _locked(grant), clock.now()
     _check_serving(grant)
     GrantToken.objects.filter(grant=grant, dead_at=None).update(dead_at=now)
     return _new_token(grant, made_for, now)
@@ -100,7 +100,7 @@ def renew_grant(grant: Grant, *, expires_at: datetime) -> Grant:
             passed.
     """
     grant = _locked(grant)
-    _check_expiry(expires_at, timezone.now())
+    _check_expiry(expires_at, clock.now())
     if grant.state != State.OPEN:
         again = "issue a new grant with: ftpgate grant issue"
         if not GrantItem.objects.filter(grant=grant, completion=None).exists():
@@ -114,13 +114,16 @@ def renew_grant(grant: Grant, *, expires_at: datetime) -> Grant:
     return grant
 
 
-def write_down_expired(now: datetime | None = None) -> int:
+def write_down_expired() -> int:
     """Store the state `expired` wherever it holds; returns in how many grants it was not stored yet."""
-    now, written = now or timezone.now(), 0
+    written, now = 0, clock.now()
     due = Grant.objects.filter(state=State.OPEN, expires_at__lte=now).order_by("pk").values_list("pk", flat=True)
     while some := list(due[:_EXPIRED_AT_ONCE]):  # asked without a lock: nearly always there are none
         with transaction.atomic():
-            written += write_down_expiry(some, now)
+            count = write_down_expiry(some)
+        if not count:  # the clocks disagree, or another process was quicker
+            break
+        written += count
     return written
 
 
@@ -146,7 +149,7 @@ def _new_token(grant: Grant, made_for: str, now: datetime) -> Token:
 
 def _locked(grant: Grant) -> Grant:
     """The grant as it is now, locked, its expiry written down."""
-    write_down_expiry([grant.pk], timezone.now())
+    write_down_expiry([grant.pk])
     locked = lock_grants([grant.public_id])
     if not locked:
         raise UserError(f"the grant {grant} is gone", "look it up again")

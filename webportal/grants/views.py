@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import islice
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ftpgate.errors import UserError
 from ftpgate.sentences import Sentence
@@ -18,9 +20,12 @@ from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.cart.services import add_to_cart
 from webportal.grants import selectors, services
+from webportal.grants.by_word import complete_by_word
 from webportal.grants.models import Grant, GrantItem, GrantToken, State
 from webportal.grants.remembered import remember_token, remembered_token
-from webportal.grants.showing import ShownItem, Ways, condition, document
+from webportal.grants.selectors import ItemDetail
+from webportal.grants.showing import MOST_FILES, Ways, condition, document, offered, shown_item
+from webportal.history.models import Proof
 from webportal.pages.browsers import browser_name
 from webportal.pages.paging import page_of
 from webportal.pages.requests import CustomerRequest, allow, not_stored
@@ -34,13 +39,14 @@ STREAMS_A_PAGE = 3
 def downloads(request: CustomerRequest) -> HttpResponse:
     page = page_of(selectors.grants_of(request.user), request, GRANTS_A_PAGE)
     progress = selectors.progress(page.object_list)
+    awaiting = selectors.awaiting_word(page.object_list)
     live = selectors.watch_addresses(islice((grant for grant in page if grant.present_state is State.OPEN), STREAMS_A_PAGE))
     shown = [
         {
             "grant": grant,
             "items": [entry.item for entry in grant.grant_items.all()],
             "progress": progress[grant.public_id],
-            "condition": condition(grant.present_state, progress[grant.public_id]),
+            "condition": condition(grant.present_state, progress[grant.public_id], unconfirmed=grant.public_id in awaiting),
             "live": live.get(grant.public_id, ""),
         }
         for grant in page
@@ -58,15 +64,18 @@ def grant_page(request: CustomerRequest, grant_id: str) -> HttpResponse:
     ways = Ways.of(token, details) if token else None
     live = selectors.watch_addresses([grant]).get(grant.public_id, "")
     progress = selectors.progress([grant])[grant.public_id]
+    asked_about = offered(grant, details)
     tokens = GrantToken.objects.filter(grant=grant, dead_at=None).order_by("-made_at", "-pk")
     response = render(
         request,
         "grants/grant.html",
         {
             "grant": grant,
-            "items": [ways.item(detail) if ways else ShownItem(detail) for detail in details],
+            "items": [shown_item(detail, ways, offered=detail.id in asked_about) for detail in details],
             "progress": progress,
-            "condition": condition(grant.present_state, progress),
+            "condition": condition(grant.present_state, progress, unconfirmed=selectors.lacks_only_unconfirmed(details)),
+            "by_word": any(detail.proof == Proof.CUSTOMER for detail in details),
+            "most_files": MOST_FILES,
             "open_until": until,
             "ways": ways,
             "live": live,
@@ -118,6 +127,43 @@ def another_device(request: CustomerRequest, grant_id: str) -> HttpResponse:
     return not_stored(render(request, "grants/device.html", {"grant": grant, "ways": Ways.of(token, details)}))
 
 
+@require_http_methods(["GET", "POST"])
+def received(request: CustomerRequest, grant_id: str, item_id: str) -> HttpResponse:
+    """ "I have everything": what the customer's word means, and the button that gives it."""
+    grant = _grant(request.user, grant_id)
+    detail = _item(grant, item_id)
+    if request.method == "POST":
+        _take_word(request, grant, detail)
+        return redirect("grant", grant.public_id)
+    if detail.completed_at is not None or not offered(grant, [detail]):
+        _cannot_be_closed(request, detail)
+        return redirect("grant", grant.public_id)
+    context = {"grant": grant, "detail": detail, "grace": timedelta(seconds=settings.FTPGATE.grace)}
+    return render(request, "grants/received.html", context)
+
+
+def _take_word(request: CustomerRequest, grant: Grant, detail: ItemDetail) -> None:
+    entry = GrantItem.objects.select_related("item").get(grant=grant, item__public_id=detail.id)
+    try:
+        completion = complete_by_word(grant, entry.item, request.user)
+    except UserError:
+        _cannot_be_closed(request, detail)
+        return
+    if completion.proof == Proof.CUSTOMER:
+        messages.success(request, _("“%(title)s” is in your history now, as confirmed by you.") % {"title": detail.title})
+    else:
+        messages.success(request, _("“%(title)s” has arrived whole; your confirmation was not needed.") % {"title": detail.title})
+
+
+def _cannot_be_closed(request: CustomerRequest, detail: ItemDetail) -> None:
+    """Say why it is not a matter of the customer's word."""
+    if detail.completed_at is not None:
+        messages.info(request, _("“%(title)s” is in your history already.") % {"title": detail.title})
+    else:
+        text = _("“%(title)s” cannot be confirmed now: something is running, or not all of it was sent yet. Download it again.")
+        messages.error(request, text % {"title": detail.title})
+
+
 @require_POST
 def cart_again(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Put what never arrived back in the cart."""
@@ -132,6 +178,13 @@ def _grant(user: User, grant_id: str) -> Grant:
         return selectors.grant_of(user, grant_id)
     except Grant.DoesNotExist:
         raise Http404 from None
+
+
+def _item(grant: Grant, item_id: str) -> ItemDetail:
+    for detail in selectors.details(grant):
+        if detail.id == item_id:
+            return detail
+    raise Http404
 
 
 def _try(request: HttpRequest, grant: Grant, make: Callable[..., Token]) -> Token | None:

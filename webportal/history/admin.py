@@ -13,8 +13,8 @@ from webportal.pages.formats import size
 
 @admin.register(Completion)
 class CompletionAdmin(Watched):
-    list_display = ("item", "user", "grant", "completed_at")
-    list_filter = ("completed_at",)
+    list_display = ("item", "user", "grant", "completed_at", "proof")
+    list_filter = ("proof", "completed_at")
     list_select_related = ("grant_item__item", "grant_item__grant__user")
     search_fields = (
         "grant_item__grant__public_id",
@@ -53,7 +53,8 @@ class TransferAdmin(Watched):
 
 @admin.register(LogEntry)
 class AuditAdmin(Watched):
-    """What staff have done: by forms, as Django writes it down, and by actions, as ours do, each in its own transaction."""
+    """What staff have done: by forms, as Django writes it down, and by actions, as ours do, each in its own transaction; and
+    what customers have completed by their word."""
 
     list_display = ("action_time", "user", "changed", "said", "content_type")
     list_display_links = ("action_time",)

@@ -9,14 +9,14 @@ from webportal.grants.models import Grant, GrantItem
 
 
 class Proof(models.TextChoices):
-    """What a completion rests on."""
+    """What a completion rests on: every byte was delivered, or its customer said "I have everything"."""
 
     DELIVERED = "delivered", _("delivered")
-    CUSTOMER = "customer", _("customer’s word")
+    CUSTOMER = "customer", _("confirmed by the customer")
 
 
 class Completion(models.Model):
-    """An item arrived whole under a grant. One row, ever: the database holds no second one. History is made of these."""
+    """An item was received whole under a grant. One row, ever: the database holds no second one. History is made of these."""
 
     grant_item = models.OneToOneField(GrantItem, models.PROTECT, related_name="completion", verbose_name=_("granted item"))
     completed_at = models.DateTimeField(_("completed"))

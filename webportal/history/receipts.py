@@ -38,6 +38,8 @@ def completion_of(grant: str, item: str, *, user: User | None = None) -> Complet
 def receipt_of(completion: Completion) -> receipts.Receipt:
     """What the receipt of a completion says. Times are RFC 3339 UTC, sizes bytes, `covered` half-open ranges.
 
+    `proof` is a `Proof`; receipts of earlier versions are without, and rest on delivery. By the customer's word, `covered` may
+    lack what was unconfirmed.
     Of transfers it holds those of the item that began before it was complete and have been recorded.
     """
     grant, item = completion.grant_item.grant, completion.grant_item.item
@@ -51,6 +53,7 @@ def receipt_of(completion: Completion) -> receipts.Receipt:
         "item": {"id": item.public_id, "title": item.title, "artist": item.artist, "year": item.year},
         "issued_at": _stamp(grant.issued_at),
         "completed_at": _stamp(completion.completed_at),
+        "proof": completion.proof,
         "bytes": sum(file.size for file in files),
         "files": [
             {"path": file.path, "bytes": file.size, "sha256": bytes(file.sha256).hex(), "covered": covered.get(file.pk, [])}

@@ -5,6 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from ftpgate import receipts
+from ftpgate.coverage import SpanSet
 from webportal.accounts.models import User
 from webportal.catalogue.models import searchable
 from webportal.history.models import Completion
@@ -30,11 +31,18 @@ def history(request: CustomerRequest) -> HttpResponse:
 def receipt(request: CustomerRequest, grant_id: str, item_id: str) -> HttpResponse:
     """A receipt to read and to print."""
     completion = _completion(request.user, grant_id, item_id)
+    said = receipt_of(completion)
+    files = [
+        {"path": file["path"], "sha256": file["sha256"], "size": file["bytes"], "delivered": SpanSet(file["covered"]).size}
+        for file in said["files"]
+    ]
     context = {
         "completion": completion,
         "grant": completion.grant_item.grant,
         "item": completion.grant_item.item,
-        "receipt": receipt_of(completion),
+        "receipt": said,
+        "files": files,
+        "delivered": sum(file["delivered"] for file in files),
         "key": receipts.public_text(receipt_key().public_key()),
     }
     return not_stored(render(request, "history/receipt.html", context))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -15,9 +16,10 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext, ngettext
 
+from webportal import clock
 from webportal.accounts.models import User
 from webportal.grants.models import Grant, State
-from webportal.history.models import Completion
+from webportal.history.models import Completion, Proof
 from webportal.notices.models import Notice
 from webportal.pages.addresses import portal_address
 
@@ -39,15 +41,16 @@ _MOST = 500
 
 def enter_notices() -> int:
     """Write down what users who want mail are to be told; returns how much that was."""
-    now = timezone.now()
+    now = clock.now()
     reached = Q(wants_mail=True, is_active=True) & ~Q(email="")
     wanted = User.objects.filter(reached)
     completions = Completion.objects.filter(
         completed_at__gte=now - NEWS, notice=None, grant_item__grant__user__in=wanted
     ).select_related("grant_item__grant")[:_MOST]
     told = Notice.objects.filter(grant=OuterRef("pk"), expires_at=OuterRef("expires_at"))
-    expiring = Grant.objects.in_state(State.OPEN, now).filter(
-        ~Exists(told), user__in=wanted, expires_at__lte=now + BEFORE_EXPIRY, issued_at__lte=F("expires_at") - SHORTEST_LIFE
+    soon = clock.expiry_time() + BEFORE_EXPIRY
+    expiring = Grant.objects.in_state(State.OPEN).filter(
+        ~Exists(told), user__in=wanted, expires_at__lte=soon, issued_at__lte=F("expires_at") - SHORTEST_LIFE
     )[:_MOST]
     notices = [Notice(user_id=row.grant_item.grant.user_id, completion=row, made_at=now) for row in completions]
     notices += [Notice(user_id=grant.user_id, grant=grant, expires_at=grant.expires_at, made_at=now) for grant in expiring]
@@ -67,13 +70,13 @@ def send_due() -> int:
 
 def forget_notices() -> None:
     """Delete what was sent, or given up, long ago."""
-    Notice.objects.filter(made_at__lt=timezone.now() - KEPT).filter(Q(completion=None) | ~Q(sent_at=None)).delete()
+    Notice.objects.filter(made_at__lt=clock.expiry_time() - KEPT).filter(Q(completion=None) | ~Q(sent_at=None)).delete()
 
 
 @transaction.atomic
 def _claim() -> list[Notice]:
     """All that one user is to be told now, for this process alone for a while."""
-    now = timezone.now()
+    now = clock.now()
     waiting = Notice.objects.filter(Q(claimed_at=None) | Q(claimed_at__lte=now - RETRY), sent_at=None, made_at__gte=now - NEWS)
     latest = waiting.filter(user=OuterRef("user"), made_at__gt=now - GATHER)
     ready = waiting.filter(Q(made_at__lte=now - GATHER_AT_MOST) | ~Exists(latest)).order_by("made_at", "pk").first()
@@ -95,7 +98,7 @@ def _send(notices: Sequence[Notice]) -> bool:
     except OSError as error:  # what smtplib raises is an OSError too
         _log.warning("a mail could not be sent: %s", error)
         return False
-    Notice.objects.filter(pk__in=[notice.pk for notice in notices]).update(sent_at=timezone.now())
+    Notice.objects.filter(pk__in=[notice.pk for notice in notices]).update(sent_at=clock.now())
     return True
 
 
@@ -120,7 +123,8 @@ def _message(user: User, notices: Sequence[Notice]) -> EmailMessage | None:
     with translation.override(user.language or settings.LANGUAGE_CODE), timezone.override(user.time_zone or None):
         context = {
             "user": user,
-            "arrived": [{"item": row.grant_item.item, "address": portal_address(_receipt(row))} for row in completions],
+            "arrived": [_told(row) for row in completions if row.proof == Proof.DELIVERED],
+            "by_word": [_told(row) for row in completions if row.proof == Proof.CUSTOMER],
             "expiring": [
                 {
                     "items": [entry.item for entry in grant.grant_items.all() if entry.completed_at is None],
@@ -139,6 +143,8 @@ def _message(user: User, notices: Sequence[Notice]) -> EmailMessage | None:
 def _subject(completions: Sequence[Completion], expiring: Sequence[Grant]) -> str:
     if len(completions) == 1:
         title = " ".join(completions[0].grant_item.item.title.split())[:150]
+        if completions[0].proof == Proof.CUSTOMER:
+            return gettext("“%(title)s” is received, as you confirmed") % {"title": title}
         return gettext("“%(title)s” has arrived") % {"title": title}
     if completions:
         return ngettext("%(count)d item has arrived", "%(count)d items have arrived", len(completions)) % {
@@ -147,6 +153,7 @@ def _subject(completions: Sequence[Completion], expiring: Sequence[Grant]) -> st
     return gettext("Your download links expire soon")
 
 
-def _receipt(row: Completion) -> str:
+def _told(row: Completion) -> dict[str, Any]:
     entry = row.grant_item
-    return reverse("receipt", args=(entry.grant.public_id, entry.item.public_id))
+    receipt = reverse("receipt", args=(entry.grant.public_id, entry.item.public_id))
+    return {"item": entry.item, "address": portal_address(receipt)}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext
+
+from webportal.accounts.models import User
 
 
 def said_of(entry: LogEntry) -> str:
@@ -26,6 +29,22 @@ class Changed(admin.ModelAdmin):
             for entry in answer.context_data["action_list"]:
                 entry.change_message = said_of(entry)
         return answer
+
+
+class StaffForm(forms.ModelForm):
+    """A form that offers more to some of the staff than to others."""
+
+    staff: User | None = None
+    """Who fills it in; None may do least."""
+
+
+class UsesStaffForm(admin.ModelAdmin):
+    form: type[StaffForm]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)  # a class of this request's own
+        form.staff = request.user
+        return form
 
 
 class Watched(Changed):

@@ -13,22 +13,36 @@ from django.utils.translation import gettext_lazy as _
 
 from ftpgate.errors import UserError
 from webportal.api.secrets_shown import shown_once
-from webportal.pages.admin import Changed, Watched, WatchedInline
+from webportal.pages.admin import Changed, StaffForm, UsesStaffForm, Watched, WatchedInline
 from webportal.pages.sentences import translated
 from webportal.webhooks import selectors, services
 from webportal.webhooks.guard import target
 from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
 
 
-class EndpointForm(forms.ModelForm):
+class EndpointForm(StaffForm):
+    """Only superusers let an endpoint reach internal addresses. With another address given by others, that ends."""
+
     kinds = forms.MultipleChoiceField(label=_("hears of"), choices=Kind.choices, widget=forms.CheckboxSelectMultiple)
 
     class Meta:
         model = Endpoint
         fields = ("shop", "url", "kinds", "active", "allow_internal")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self._by_superuser and "allow_internal" in self.fields:
+            self.fields["allow_internal"].disabled = True
+            self.fields["allow_internal"].help_text = _("Only superusers allow this. It ends with another address.")
+
+    @property
+    def _by_superuser(self) -> bool:
+        return self.staff is not None and self.staff.is_superuser
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if not self._by_superuser and "url" in self.changed_data:
+            cleaned["allow_internal"] = False
         if cleaned.get("url"):
             try:
                 target(cleaned["url"], allow_internal=bool(cleaned.get("allow_internal")))
@@ -38,8 +52,8 @@ class EndpointForm(forms.ModelForm):
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(Changed):
-    """Where shops hear of their grants. Only here and on the command line can an endpoint be let in to internal addresses."""
+class EndpointAdmin(UsesStaffForm, Changed):
+    """Where shops hear of their grants. Only here, by superusers, and on the command line may an endpoint be internal."""
 
     form = EndpointForm
     list_display = ("url", "shop", "active", "allow_internal", "shown_waiting", "shown_failed", "failures", "attempted_at")

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from webportal.grants.models import Grant, GrantItem
+from webportal.grants.models import Grant, GrantItem, State
+from webportal.history.models import Completion, Proof
 from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
 
 TRIED_FOR = timedelta(days=3)
@@ -24,11 +25,13 @@ def announce(kind: Kind, grants: Collection[int], now: datetime) -> None:
 
     Within a transaction. Grants of no shop, and shops that do not want to hear of it, cost one query.
     """
-    _write(kind, ((grant, _about(grant)) for grant in _of_shops(grants)), now)
+    found = _of_shops(grants)
+    proofs = _proofs(found)
+    _write(kind, ((grant, _about(grant, proofs.get(grant.pk))) for grant in found), now)
 
 
-def announce_items(entries: Sequence[GrantItem], now: datetime) -> None:
-    """These items of grants arrived whole. Within a transaction."""
+def announce_items(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> None:
+    """These items of grants were received whole. Within a transaction."""
     grants = {grant.pk: grant for grant in _of_shops({entry.grant_id for entry in entries})}
     if not grants:
         return
@@ -37,7 +40,8 @@ def announce_items(entries: Sequence[GrantItem], now: datetime) -> None:
     for entry in whole.order_by("pk"):
         grant = grants[entry.grant_id]
         item = {"id": entry.item.public_id, "title": entry.item.title}
-        happened.append((grant, {"grant": grant.public_id, "user": _user(grant), "item": item, "completed_at": _time(now)}))
+        data = {"grant": grant.public_id, "user": _user(grant), "item": item, "completed_at": _time(now), "proof": proof.value}
+        happened.append((grant, data))
     _write(Kind.ITEM_COMPLETE, happened, now)
 
 
@@ -80,7 +84,17 @@ def _room(endpoint: Endpoint) -> int:
     return MOST_WAITING - waiting[:MOST_WAITING].count()
 
 
-def _about(grant: Grant) -> dict[str, Any]:
+def _proofs(grants: Iterable[Grant]) -> dict[int, Proof]:
+    """Of those that are complete, by primary key: the customer's word as soon as one item rests on it."""
+    complete = {grant.pk for grant in grants if grant.state == State.COMPLETE}
+    if not complete:
+        return {}
+    by_word = Completion.objects.filter(grant_item__grant__in=complete, proof=Proof.CUSTOMER)
+    closed = set(by_word.order_by().values_list("grant_item__grant", flat=True))
+    return {grant: Proof.CUSTOMER if grant in closed else Proof.DELIVERED for grant in complete}
+
+
+def _about(grant: Grant, proof: Proof | None) -> dict[str, Any]:
     return {
         "grant": grant.public_id,
         "user": _user(grant),
@@ -88,6 +102,7 @@ def _about(grant: Grant) -> dict[str, Any]:
         "issued_at": _time(grant.issued_at),
         "expires_at": _time(grant.expires_at),
         "completed_at": None if grant.completed_at is None else _time(grant.completed_at),
+        "proof": None if proof is None else proof.value,
     }
 
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from ftpgate.errors import UserError
+from webportal import clock
 from webportal.api.models import Shop
 from webportal.api.sealing import seal
 from webportal.webhooks.guard import target
@@ -81,7 +81,7 @@ def replace_secret(endpoint: Endpoint) -> str:
     """Give an endpoint another secret. For a day the old one signs along, so that the receiver can change over in peace."""
     endpoint = Endpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)
     secret = new_secret()
-    endpoint.previous_secret, endpoint.previous_until = endpoint.secret, timezone.now() + PREVIOUS_SIGNS_FOR
+    endpoint.previous_secret, endpoint.previous_until = endpoint.secret, clock.now() + PREVIOUS_SIGNS_FOR
     endpoint.secret = seal(PURPOSE, secret)
     endpoint.save(update_fields=["secret", "previous_secret", "previous_until"])
     return secret
@@ -92,7 +92,7 @@ def send_again(deliveries: QuerySet[Delivery]) -> int:
 
     Under the same event id: a receiver that has booked it already takes it for a repeat. Returns how many.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         Endpoint.objects.filter(deliveries__in=deliveries).update(failures=0, resting_until=None)
         return Delivery.objects.filter(pk__in=deliveries.values("pk")).update(
@@ -102,7 +102,7 @@ def send_again(deliveries: QuerySet[Delivery]) -> int:
 
 def forget_events() -> int:
     """Delete events that are older than a month, with their deliveries; returns how many rows."""
-    old = Event.objects.filter(made_at__lte=timezone.now() - EVENTS_KEPT).order_by("made_at").values_list("pk", flat=True)
+    old = Event.objects.filter(made_at__lte=clock.expiry_time() - EVENTS_KEPT).order_by("made_at").values_list("pk", flat=True)
     return Event.objects.filter(pk__in=list(old[:_AT_ONCE])).delete()[0]
 
 

@@ -22,10 +22,10 @@ from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.utils import timezone
 from standardwebhooks import Webhook
 
 from ftpgate.sentences import Sentence
+from webportal import clock
 from webportal.api.sealing import Unreadable, unseal
 from webportal.api.services import forget_answers
 from webportal.grants.services import write_down_expired
@@ -55,6 +55,8 @@ class _Job(NamedTuple):
     sealed: tuple[str, ...]
     event: str
     body: str
+    at: datetime
+    """When it was taken, by the database's clock."""
 
 
 class _Done(NamedTuple):
@@ -106,7 +108,7 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------ taking
     def _send_what_is_due(self) -> None:
-        if self._running >= AT_ONCE or not self._ready(timezone.now()).exists():  # asked first: it needs no lock
+        if self._running >= AT_ONCE or not self._ready(clock.now()).exists():  # asked first: it needs no lock
             return
         for job in self._take(AT_ONCE - self._running):
             self._running += 1
@@ -128,7 +130,7 @@ class Worker:
         """Lease endpoints that have something due, those first that had their turn longest ago."""
         jobs = []
         with transaction.atomic():
-            now = timezone.now()
+            now = clock.now()
             ready = self._ready(now).order_by(F("attempted_at").asc(nulls_first=True), "pk")
             for endpoint in ready.select_for_update(skip_locked=True, no_key=True)[:most]:
                 due = Delivery.objects.filter(endpoint=endpoint, state=Delivery.State.WAITING, next_at__lte=now)
@@ -149,6 +151,7 @@ class Worker:
                         tuple(signing),
                         delivery.event.public_id,
                         delivery.event.body,
+                        now,
                     )
                 )
         return jobs
@@ -156,7 +159,7 @@ class Worker:
     def _free_leases_of_the_dead(self) -> None:
         """What a worker of this machine had leased when it was killed need not wait for the lease's end."""
         host, pid, _ = self.name.rsplit(":", 2)
-        leased = Endpoint.objects.filter(leased_by__startswith=f"{host}:", leased_until__gt=timezone.now())
+        leased = Endpoint.objects.filter(leased_by__startswith=f"{host}:", leased_until__gt=clock.now())
         for key, owner in leased.values_list("pk", "leased_by"):
             other = owner.rsplit(":", 2)[1]
             if owner not in _of_this_process if other == pid else not is_running(int(other)):
@@ -200,7 +203,7 @@ class Worker:
     # ------------------------------------------------------------------------------------------ writing down
     def _write_down(self, done: _Done) -> None:
         with transaction.atomic():
-            now = timezone.now()
+            now = clock.now()
             endpoint = Endpoint.objects.select_for_update(no_key=True).filter(pk=done.job.endpoint).first()
             delivery = Delivery.objects.select_for_update().filter(pk=done.job.delivery).first()
             if endpoint is None or delivery is None:
@@ -227,7 +230,7 @@ class Worker:
         endpoint.resting_until = now + schedule.rest(endpoint.failures)
         wait = schedule.retry_after(delivery.attempts, random.random())  # noqa: S311 - spreads load
         delivery.next_at = min(now + wait, delivery.give_up_at)  # the last one when all of the time is over, not hours before
-        if now >= delivery.give_up_at:
+        if clock.expiry_time() >= delivery.give_up_at:
             delivery.state = Delivery.State.FAILED
             _log.warning("event %s was not taken by %s in three days", delivery.event_id, endpoint.public_id)
 
@@ -239,6 +242,7 @@ class Worker:
 
     def _expire(self) -> float:
         write_down_expired()
+        clock.guard.tell(_log)
         return _EXPIRY_EVERY
 
     def _tidy(self) -> float:
@@ -259,13 +263,12 @@ def _start(attempt: Callable[[], None]) -> None:
 
 def _headers(job: _Job) -> dict[str, str]:
     """Standard Webhooks: the id never changes, the time and signatures are the attempt's."""
-    now = timezone.now()
-    signed = [Webhook(unseal(PURPOSE, sealed)).sign(job.event, now, job.body) for sealed in job.sealed]
+    signed = [Webhook(unseal(PURPOSE, sealed)).sign(job.event, job.at, job.body) for sealed in job.sealed]
     return {
         "Content-Type": "application/json",
         "User-Agent": "ftpgate-webhooks",
         "webhook-id": job.event,
-        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-timestamp": str(int(job.at.timestamp())),
         "webhook-signature": " ".join(signed),
     }
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from django.conf import settings
 from django.http import HttpResponse
-from django.utils import timezone
 from ninja import Query, Router
 
 from ftpgate.settings import parse_duration
+from webportal import clock
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
 from webportal.api.models import Scope
@@ -145,4 +145,4 @@ def _made_for(request: ShopRequest) -> str:
 
 
 def _in(seconds: int) -> datetime:
-    return timezone.now() + timedelta(seconds=seconds)
+    return clock.now() + timedelta(seconds=seconds)

@@ -18,7 +18,8 @@ router = Router(tags=["receipts"], auth=Key(Scope.RECEIPTS_READ))
 
 @router.get("/grants/{grant_id}/receipts/{item_id}", response=answers(200, dict[str, Any], 404), summary="The receipt of an item")
 def show_receipt(request: ShopRequest, grant_id: str, item_id: str) -> HttpResponse:
-    """What was delivered, when, to whom, signed; there is one as soon as the item is complete.
+    """What was delivered, when, to whom, signed; there is one as soon as the item is complete. Its `proof` tells what that
+    rests on: `delivered`, or `customer`, the customer's own word for bytes without proof.
 
     Keep it byte for byte: `ftpgate receipt verify FILE` checks it without this server.
     """

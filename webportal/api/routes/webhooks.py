@@ -26,7 +26,10 @@ def list_endpoints(request: ShopRequest) -> schemas.Endpoints:
 
 @router.post("/webhooks", response=answers(201, schemas.EndpointSecret, 409), summary="Add an endpoint")
 def add_endpoint(request: ShopRequest, wish: schemas.EndpointWish, idempotency_key: IdempotencyKey = None) -> HttpResponse:
-    """Its address has to be https:// and on the Internet. Keep the secret: it is in this answer only."""
+    """Its address has to be https:// and on the Internet. Keep the secret: it is in this answer only.
+
+    `item.complete` and `grant.complete` carry `proof`: `delivered`, or `customer` where it rests on the customer's own word.
+    """
 
     def add() -> schemas.EndpointSecret:
         endpoint, secret = services.add_endpoint(request.auth.shop, wish.url, wish.kinds)

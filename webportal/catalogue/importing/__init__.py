@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from ftpgate.errors import UserError
 from ftpgate.naming import FOLDER_LIMIT, folder_name, legal_name, shown_paths
 from ftpgate.sentences import Sentence, os_reason
-from webportal.catalogue.importing.copying import copied
+from webportal.catalogue.importing.copying import copied, umask_of
 from webportal.catalogue.importing.covers import find_cover
 from webportal.catalogue.importing.hashing import Digest, hash_files, stamp
 from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_audio, read_tags
@@ -88,16 +88,18 @@ def _import_in_place(folder: Path, media_root: Path, wishes: Wishes, read: Calla
         _check_same(before, [file.real.relative_to(media_root).as_posix() for file in files], media_root)
         Item.objects.filter(pk=before.pk).update(withdrawn_at=None)
         return Imported(before, new=False)
-    digests = dict(zip((file.path for file in files), hash_files(files, read), strict=True))
+    paths = [(file.path, file.real.relative_to(media_root).as_posix()) for file in files]
+    digests = dict(zip((file.path for file in files), hash_files(media_root, paths, read), strict=True))
     return _store(files, digests, folder, media_root, wishes, folder.name)
 
 
 def _import_copy(folder: Path, media_root: Path, wishes: Wishes, read: Callable[[int], None] | None) -> Imported:
     files = find_files(folder)
-    with copied(files, media_root) as unfinished:
+    with umask_of(media_root), copied(files, media_root) as unfinished:
         # Hashed from the copy: what was written is what will be served.
         inside = [Found(file.path, unfinished / file.path) for file in files]
-        digests = dict(zip((file.path for file in files), hash_files(inside, read), strict=True))
+        paths = [(file.path, file.path) for file in files]
+        digests = dict(zip((file.path for file in files), hash_files(unfinished, paths, read), strict=True))
         target, before = _place(folder.name, media_root, digests, wishes)
         if before is not None:
             _put_back(inside, unfinished, target)
@@ -165,7 +167,7 @@ def _store(
             File.objects.bulk_create(rows, batch_size=500)
             item.save(update_fields=["search"])  # with the tracks' titles
             for file in files:
-                if stamp(file.real) != (digests[file.path].size, digests[file.path].mtime_ns):
+                if stamp(media_root, file.real.relative_to(media_root).as_posix()) != digests[file.path].stamp:
                     cause = Sentence("%(file)r changed while it was imported", file=file.path)
                     raise UserError(cause, Sentence("import it again when nothing writes to it"))
     except BaseException as error:
@@ -187,8 +189,7 @@ def _row(item: Item, position: int, media: str, shown: str, digest: Digest, tags
         position=position,
         path=shown,
         media=media,
-        size=digest.size,
-        mtime_ns=digest.mtime_ns,
+        **digest.stamp._asdict(),
         sha256=digest.sha256,
         crc32=digest.crc32,
         title=tags.title,
@@ -244,7 +245,7 @@ def _holds(item: Item, digests: Mapping[str, Digest]) -> bool:
     """Is an item made of exactly these files?"""
     kept = sorted((bytes(digest), size) for digest, size in item.files.values_list("sha256", "size"))
     names = {media.removeprefix(item.source + "/") for media in item.files.values_list("media", flat=True)}
-    return names == set(digests) and kept == sorted((digest.sha256, digest.size) for digest in digests.values())
+    return names == set(digests) and kept == sorted((digest.sha256, digest.stamp.size) for digest in digests.values())
 
 
 def _is_as_wished(item: Item, wishes: Wishes) -> bool:

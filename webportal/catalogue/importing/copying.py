@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from django.conf import settings
+
+from ftpgate import private
 from ftpgate.errors import UserError
 from ftpgate.sentences import os_reason
 from webportal.catalogue.importing.walking import Found
@@ -43,6 +46,18 @@ def copied(files: Sequence[Found], media_root: Path) -> Iterator[Path]:
         raise UserError(
             f"the folder cannot be copied to {str(media_root)!r} ({os_reason(error)})", "mend permissions or space"
         ) from None
+
+
+@contextmanager
+def umask_of(media_root: Path) -> Iterator[None]:
+    """Meanwhile, what is made gets the permissions that the media folder's readers need: in the state folder none but this
+    user's own, elsewhere those that the user's umask gives."""
+    state: Path = settings.FTPGATE.state_dir
+    if media_root.resolve().is_relative_to(state.resolve()) and not private.is_shared(state):
+        yield
+        return
+    with private.inherited_umask():
+        yield
 
 
 def _copy(file: Found, folder: Path) -> None:

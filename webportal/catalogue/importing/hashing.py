@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +17,26 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import Sentence, os_reason
+from ftpgate.ondisk import LOOK, Identity, NoRegularFile, has_lasting_inodes, open_below, why_not
+from ftpgate.sentences import Sentence
 
 _CHUNK = 1 << 20
 _THREADS = 4
 
 
-class Digest(NamedTuple):
-    """A file as it was while it was read."""
+class Stamp(NamedTuple):
+    """What tells a file from what it was (`ftpgate.ondisk`). `inode` is None where such numbers do not last."""
 
     size: int
     mtime_ns: int
+    ctime_ns: int | None
+    inode: int | None
+
+
+class Digest(NamedTuple):
+    """A file as it was while it was read."""
+
+    stamp: Stamp
     sha256: bytes
     crc32: int
 
@@ -43,34 +53,36 @@ class _Stopped(Exception):
     """Nobody waits for the rest any more."""
 
 
-def hash_files(files: Sequence[tuple[str, Path]], read: Callable[[int], None] | None = None) -> list[Digest]:
+def hash_files(root: Path, files: Sequence[tuple[str, str]], read: Callable[[int], None] | None = None) -> list[Digest]:
     """The digests of files, given with their names for messages; shows a progress bar on a terminal.
 
     Args:
+        root: no link is followed out of it.
+        files: their names, and their paths relative to the root.
         read: told of every number of bytes that was read; from several threads, one after the other.
 
     Raises:
         FileError: a file cannot be read, or changed meanwhile; it is named.
     """
     found = []
-    for digest in _hashed(files, stop_at_error=True, read=read):
+    for digest in _hashed(root, files, stop_at_error=True, read=read):
         if isinstance(digest, FileError):
             raise digest
         found.append(digest)
     return found
 
 
-def hash_each(files: Sequence[tuple[str, Path]]) -> list[Digest | FileError]:
+def hash_each(root: Path, files: Sequence[tuple[str, str]]) -> list[Digest | FileError]:
     """As `hash_files`, but with the error in the place of a file's digest."""
-    return list(_hashed(files, stop_at_error=False))
+    return list(_hashed(root, files, stop_at_error=False))
 
 
 def _hashed(
-    files: Sequence[tuple[str, Path]], *, stop_at_error: bool, read: Callable[[int], None] | None = None
+    root: Path, files: Sequence[tuple[str, str]], *, stop_at_error: bool, read: Callable[[int], None] | None = None
 ) -> Iterator[Digest | FileError]:
-    stopped, lock = Event(), Lock()
+    stopped, lock, total = Event(), Lock(), _total(root, files)
     with (
-        tqdm(total=_total(files), unit="B", unit_scale=True, desc="hashing", disable=not sys.stderr.isatty(), leave=False) as bar,
+        tqdm(total=total, unit="B", unit_scale=True, desc="hashing", disable=not sys.stderr.isatty(), leave=False) as bar,
         ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads,
     ):
 
@@ -82,9 +94,9 @@ def _hashed(
                 if read is not None:
                     read(count)
 
-        def work(name: str, path: Path) -> Digest | FileError:
+        def work(name: str, path: str) -> Digest | FileError:
             try:
-                return _hash(name, path, advance)
+                return _hash(root, name, path, advance)
             except FileError as error:
                 return error
 
@@ -101,36 +113,46 @@ def _hashed(
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Size and modification time (ns)."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def stamp(root: Path, path: str) -> Stamp:
+    """The stamp of a regular file below `root`. Raises OSError."""
+    fd = open_below(str(root), path, LOOK)
+    try:
+        return _stamp(fd)
+    finally:
+        os.close(fd)
 
 
-def _hash(name: str, path: Path, advance: Callable[[int], None]) -> Digest:
+def _stamp(fd: int) -> Stamp:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise NoRegularFile
+    found = Identity.of(status)
+    return Stamp(found.size, found.mtime_ns, found.ctime_ns, found.inode if has_lasting_inodes(fd) else None)
+
+
+def _hash(root: Path, name: str, path: str, advance: Callable[[int], None]) -> Digest:
     sha256, crc32, read = hashlib.sha256(), 0, 0
     try:
-        with path.open("rb", buffering=0) as file:
-            before = os.fstat(file.fileno())
+        with os.fdopen(open_below(str(root), path), "rb", buffering=0) as file:
+            before = _stamp(file.fileno())
             buffer = memoryview(bytearray(_CHUNK))
             while count := file.readinto(buffer):
                 sha256.update(buffer[:count])
                 crc32 = zlib.crc32(buffer[:count], crc32)
                 read += count
                 advance(count)
-        after = stamp(path)
+        after = stamp(root, path)
     except OSError as error:
-        problem = Sentence("cannot be read (%(reason)s)", reason=os_reason(error))
-        raise FileError(name, problem, Sentence("mend its permissions or the disk")) from None
-    if after != (before.st_size, before.st_mtime_ns) or read != before.st_size:
+        raise FileError(name, why_not(error), Sentence("mend its permissions or the disk")) from None
+    if after != before or read != before.size:
         raise FileError(name, Sentence("changed while it was read"), Sentence("import it again when nothing writes to it"))
-    return Digest(read, before.st_mtime_ns, sha256.digest(), crc32)
+    return Digest(before, sha256.digest(), crc32)
 
 
-def _total(files: Sequence[tuple[str, Path]]) -> int:
+def _total(root: Path, files: Sequence[tuple[str, str]]) -> int:
     """Bytes to read, as far as they can be told; for the progress bar only."""
     total = 0
     for _, path in files:
         with suppress(OSError):
-            total += path.stat().st_size
+            total += (root / path).stat().st_size
     return total

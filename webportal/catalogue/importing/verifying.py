@@ -9,8 +9,9 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import F
 
+from ftpgate.ondisk import why_not
 from ftpgate.sentences import Sentence
-from webportal.catalogue.importing.hashing import FileError, hash_each, stamp
+from webportal.catalogue.importing.hashing import FileError, Stamp, hash_each, stamp
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.services import report_changed, withdraw_reports
 
@@ -25,17 +26,15 @@ class Problem(NamedTuple):
 def verify_item(item: Item, media_root: Path) -> list[Problem]:
     """Read every file of an item anew and say which are not as imported; staff's list of changed files follows.
 
-    A file with the same bytes and another time stamp (a restored backup) is fine: its stamp is taken anew, so that gates
-    serve it again.
+    A file with the same bytes and other time stamps or another inode (a restored backup, a `chmod`) is fine: they are taken
+    anew, so that gates serve it again.
     """
     return _verify(item, list(item.files.order_by("position")), media_root)
 
 
 def refresh_stamps(item: Item, media_root: Path) -> list[Problem]:
-    """As `verify_item`, but reads only files whose size or time stamp differs from the import."""
-    differing = [
-        file for file in item.files.order_by("position") if _stamp(media_root / file.media) != (file.size, file.mtime_ns)
-    ]
+    """As `verify_item`, but reads only files whose size, time stamps or inode differ from the import, or were not recorded."""
+    differing = [file for file in item.files.order_by("position") if _found(media_root, file) != _recorded(file)]
     return _verify(item, differing, media_root)
 
 
@@ -44,34 +43,41 @@ def _verify(item: Item, files: Sequence[File], media_root: Path) -> list[Problem
     fresh: list[File] = []
     readable = []
     for file in files:
-        found = _stamp(media_root / file.media)
-        if found is None:
-            problems[file.pk] = Problem(file.path, Sentence("is missing"))
-        elif found[0] != file.size:
-            size = Sentence("has %(found)d bytes, %(imported)d were imported", found=found[0], imported=file.size)
+        found = _found(media_root, file)
+        if isinstance(found, Sentence):
+            problems[file.pk] = Problem(file.path, found)
+        elif found.size != file.size:
+            size = Sentence("has %(found)d bytes, %(imported)d were imported", found=found.size, imported=file.size)
             problems[file.pk] = Problem(file.path, size)
         else:
             readable.append(file)
-    digests = hash_each([(file.path, media_root / file.media) for file in readable])
+    digests = hash_each(media_root, [(file.path, file.media) for file in readable])
     for file, digest in zip(readable, digests, strict=True):
         if isinstance(digest, FileError):
             problems[file.pk] = Problem(file.path, digest.problem)
-        elif digest.sha256 != bytes(file.sha256) or digest.size != file.size:
+        elif digest.sha256 != bytes(file.sha256) or digest.stamp.size != file.size:
             problems[file.pk] = Problem(file.path, Sentence("has changed"))
-        elif digest.mtime_ns != file.mtime_ns:
-            file.mtime_ns = digest.mtime_ns
+        elif digest.stamp != _recorded(file):
+            _, file.mtime_ns, file.ctime_ns, file.inode = digest.stamp
             fresh.append(file)
     with transaction.atomic():
         report_changed({key: problem.problem for key, problem in problems.items()})
         withdraw_reports([file.pk for file in files if file.pk not in problems])
         if fresh:
-            File.objects.bulk_update(fresh, ["mtime_ns"], batch_size=500)
+            File.objects.bulk_update(fresh, ["mtime_ns", "ctime_ns", "inode"], batch_size=500)
             Item.objects.filter(pk=item.pk).update(revision=F("revision") + 1)
     return list(problems.values())
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _recorded(file: File) -> Stamp:
+    return Stamp(file.size, file.mtime_ns, file.ctime_ns, file.inode)
+
+
+def _found(media_root: Path, file: File) -> Stamp | Sentence:
+    """The file as it is on the disk, or what is wrong with it."""
     try:
-        return stamp(path)
-    except OSError:
-        return None
+        return stamp(media_root, file.media)
+    except (FileNotFoundError, NotADirectoryError):
+        return Sentence("is missing")
+    except OSError as error:
+        return why_not(error)

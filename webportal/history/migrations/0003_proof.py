@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='completion',
             name='proof',
-            field=models.CharField(choices=[('delivered', 'delivered'), ('customer', 'customer’s word')], default='delivered', max_length=9, verbose_name='proof'),
+            field=models.CharField(choices=[('delivered', 'delivered'), ('customer', 'confirmed by the customer')], default='delivered', max_length=9, verbose_name='proof'),
         ),
         migrations.AddConstraint(
             model_name='completion',

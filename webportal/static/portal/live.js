@@ -5,6 +5,7 @@ const POLL_MS = 4000;
 const RETRY_MS = 3000;
 const STALLED_MS = 5000;
 const RECORDED_MS = 1200;
+const QUIET_MS = 6500; // the portal asks from five seconds on, and may know a second later that a transfer has ended
 const language = document.documentElement.lang;
 
 /* ---- numbers as the server writes them */
@@ -47,24 +48,30 @@ function columns(sizes) {
 function box(x, width) {
   return `M${x.toFixed(2)} 0h${width.toFixed(2)}v${HEIGHT}h-${width.toFixed(2)}z`;
 }
-function arrived(files, places) {
-  let path = "";
-  files.forEach((file, at) => {
+/* Left and right edge of each range of each file, and the right edge of that file. */
+function placed(files, places, ranges) {
+  return files.flatMap((file, at) => {
     const [x, width] = places[at];
     const scale = width / (file.bytes || 1);
-    let left = null;
-    let right = 0;
-    for (const [start, end] of file.covered) {
-      if (left !== null && start * scale - right < 0.25) {
-        right = end * scale;
-        continue;
-      }
-      if (left !== null) path += box(x + left, right - left);
-      [left, right] = [start * scale, end * scale];
+    const found = [];
+    for (const [start, end] of ranges(file)) {
+      const last = found.at(-1);
+      if (last && x + start * scale - last[1] < 0.25) last[1] = x + end * scale;
+      else found.push([x + start * scale, x + end * scale, x + width]);
     }
-    if (left !== null) path += box(x + left, right - left);
+    return found;
   });
-  return path;
+}
+function arrived(files, places) {
+  return placed(files, places, (file) => file.covered).map(([left, right]) => box(left, right - left)).join("");
+}
+const NARROWEST = 4;
+function unconfirmed(files, places) {
+  const boxes = placed(files, places, (file) => file.unconfirmed);
+  return boxes.map(([left, right, end]) => box(Math.min(left, Math.max(0, end - NARROWEST)), Math.max(right - left, NARROWEST))).join("");
+}
+function lacksOnlyUnconfirmed(item) {
+  return !item.complete && item.unconfirmed > 0 && item.delivered + item.unconfirmed === item.bytes;
 }
 function belongs(transfer, item) {
   return transfer.path === `/${item.folder}.zip` || transfer.path.startsWith(`/${item.folder}/`);
@@ -96,7 +103,8 @@ class Watch {
     this.moved = { delivered: null, at: performance.now() };
     this.rate = 0;
     this.timer = 0;
-    this.doubt = 0;
+    this.silence = 0;
+    this.asking = new Map();
     this.stream = null;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.rest() : this.begin()));
     this.begin();
@@ -115,7 +123,8 @@ class Watch {
 
   rest() {
     clearTimeout(this.timer);
-    clearTimeout(this.doubt);
+    clearTimeout(this.silence);
+    for (const id of this.asking.keys()) this.forgetOffer(id);
     this.stream?.close();
     this.stream = null;
   }
@@ -152,6 +161,7 @@ class Watch {
   }
 
   show(grant) {
+    for (const item of grant.items) if (this.place(item.id)?.dataset.complete === "customer") item.complete = true; // a gate knows bytes only
     const total = grant.items.reduce((sum, item) => sum + item.bytes, 0);
     const delivered = grant.items.reduce((sum, item) => sum + item.delivered, 0);
     const transfers = grant.transfers;
@@ -165,11 +175,11 @@ class Watch {
     const protocols = [...new Set((transfers ?? []).map((transfer) => transfer.protocol.toUpperCase()))].join(", ");
     fill(this.root.querySelector("[data-field=connections]"), count ? { count: `${count} (${protocols})` } : null);
     for (const item of grant.items) this.showItem(item, transfers ?? []);
-    this.root.dataset.condition = this.condition(grant.state, delivered, transfers);
-    clearTimeout(this.doubt);
+    this.root.dataset.condition = this.condition(grant, delivered, transfers);
+    clearTimeout(this.silence);
     if (transfers?.length && this.rate < 1) {
       // What does not change is not told again: that it stands still shows only in the silence.
-      this.doubt = setTimeout(() => this.show(grant), STALLED_MS);
+      this.silence = setTimeout(() => this.show(grant), STALLED_MS);
     }
     if (grant.state !== this.root.dataset.state) this.changed(grant.state);
   }
@@ -185,21 +195,33 @@ class Watch {
     if (transfers) this.rate = transfers.reduce((sum, transfer) => sum + transfer.bytes_per_s, 0);
   }
 
-  condition(state, delivered, transfers) {
+  condition({ state, items }, delivered, transfers) {
     if (state !== "open") return state;
     if (this.rate >= 1) return "running";
     if (transfers?.length) return performance.now() - this.moved.at > STALLED_MS ? "stalled" : "running";
+    const lacking = items.filter((item) => !item.complete);
+    if (lacking.length && lacking.every(lacksOnlyUnconfirmed)) return "unconfirmed";
     return delivered ? "paused" : "waiting";
   }
 
+  place(id) {
+    return this.root.querySelector(`[data-item="${id}"]`);
+  }
+
   showItem(item, transfers) {
-    const place = this.root.querySelector(`[data-item="${item.id}"]`);
+    const place = this.place(item.id);
     if (!place) return;
     const places = columns(item.files.map((file) => file.bytes));
-    place.querySelector(".map-arrived").setAttribute("d", arrived(item.files, places));
-    place.querySelector(".map-running").setAttribute("d", underWay(item, places, transfers.filter((transfer) => belongs(transfer, item))));
+    const running = transfers.filter((transfer) => belongs(transfer, item));
+    const map = place.querySelector(".map");
+    map.querySelector(".map-arrived").setAttribute("d", arrived(item.files, places));
+    map.querySelector(".map-running").setAttribute("d", underWay(item, places, running));
+    map.querySelector(".map-unconfirmed").setAttribute("d", unconfirmed(item.files, places));
+    place.querySelector("[data-legend]").hidden = !item.unconfirmed;
+    fill(place.querySelector("[data-field=unconfirmed]"), { size: size(item.unconfirmed) });
     if (item.complete && !place.hasAttribute("data-complete")) this.fetchReceipt(item.id);
-    place.toggleAttribute("data-complete", item.complete);
+    if (item.complete !== place.hasAttribute("data-complete")) place.toggleAttribute("data-complete", item.complete);
+    this.offer(item, running);
     fill(place.querySelector("[data-field=item-amount]"), { delivered: size(item.delivered), total: size(item.bytes) });
     const percents = place.querySelectorAll("[data-field=percent]");
     item.files.forEach((file, at) => {
@@ -207,6 +229,33 @@ class Watch {
       const percent = got >= file.bytes ? 100 : Math.floor((100 * got) / file.bytes);
       if (percents[at]) percents[at].textContent = `${percent} %`;
     });
+  }
+
+  /* What is unconfirmed is a matter for the customer once nothing of the item runs any more. The portal words the offer. */
+  offer(item, running) {
+    const offer = document.getElementById(`offer-${item.id}`);
+    if (item.complete || running.length) {
+      this.forgetOffer(item.id);
+      offer.replaceChildren();
+    } else if (lacksOnlyUnconfirmed(item) && !offer.firstElementChild && !this.asking.has(item.id)) {
+      this.asking.set(item.id, setTimeout(() => this.fetchOffer(item.id), QUIET_MS));
+    }
+  }
+
+  forgetOffer(id) {
+    clearTimeout(this.asking.get(id));
+    this.asking.delete(id);
+  }
+
+  async fetchOffer(id) {
+    await swap(location.href, [`offer-${id}`]).catch(() => false);
+    const words = document.getElementById(`offer-${id}`)?.querySelector("p");
+    if (words) {
+      this.asking.delete(id);
+      said.textContent = words.textContent;
+    } else if (this.asking.has(id)) {
+      this.asking.set(id, setTimeout(() => this.fetchOffer(id), QUIET_MS));
+    }
   }
 
   /* An item has arrived: the portal has a receipt of it, and one less in the cart, as soon as that is written down. */

@@ -1,0 +1,109 @@
+"""What a transfer's own stream means for the resources in it: segments, and the evidence that is kept of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from ftpgate.delivery.accounts import OpenGrant, describe
+from ftpgate.proof.credit import Credit, Phase
+from ftpgate.proof.segments import Evidence
+from ftpgate.sources import Resource
+
+
+class Part(NamedTuple):
+    """Bytes `[start, end)` of a resource: one part of what a transfer sends."""
+
+    resource: Resource
+    start: int
+    end: int
+
+
+BodyPart = bytes | Part
+
+
+class EvidenceTable(Protocol):
+    """Where the evidence of running segments is kept for the case that this process is killed."""
+
+    def add(self, evidence: Evidence) -> int | None:
+        """Returns the row's number; None when there is no room."""
+        ...
+
+    def update(self, slot: int, sent: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None: ...
+
+    def sent(self, slot: int, sent: int) -> None:
+        """Only `sent` has moved."""
+        ...
+
+    def remove(self, slot: int) -> None: ...
+
+
+class Section:
+    """One part of a transfer, and where it lies in the transfer's stream."""
+
+    __slots__ = ("_grant", "_slot", "_table", "resource", "segment", "stream")
+
+    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int, now: float) -> None:
+        self._grant = grant
+        self._table = table
+        self.resource = part.resource
+        self.stream = stream
+        self.segment = segment = grant.reconciler(part.resource).begin(id, part.start, part.end, now)
+        self._slot = table.add(describe(grant.id, part.resource, segment))
+
+    @property
+    def stream_end(self) -> int:
+        return self.stream + self.segment.end - self.segment.start
+
+    def reached(self, position: int) -> int:
+        """The resource's byte that the stream's `position` has come to in this section."""
+        return self.segment.start + max(min(position, self.stream_end) - self.stream, 0)
+
+    def wrote(self, position: int) -> None:
+        """The kernel has taken the stream up to `position`: so much the client may receive, whatever becomes of this process."""
+        self.segment.sent = sent = self.reached(position)
+        if self._slot is not None:
+            self._table.sent(self._slot, sent)
+
+    def moved(self, credit: Credit, now: float, *, precise: bool) -> bool:
+        """There is news of the connection. True when more of this section was acknowledged.
+
+        Args:
+            precise: the client's window tells precisely what is unread.
+        """
+        segment = self.segment
+        if segment.orderly or credit.acknowledged < self.stream:
+            return False
+        before, segment.acknowledged = segment.acknowledged, self.reached(credit.acknowledged)
+        if segment.acknowledged > before:
+            segment.moved = now
+        segment.shown = self.reached(credit.shown)
+        segment.concealed, segment.paced = credit.hidden, precise
+        last = self.reached(credit.credited)
+        if last > segment.credited:
+            self._grant.credit(self.resource, segment.credited, last)
+            segment.credited = last
+        if credit.phase is Phase.CREDITED:
+            segment.end = last  # its client may have ended it at a line
+        if last == segment.end:
+            segment.orderly = True
+            self.ended(credit, now)
+            return True
+        if self._slot is not None:
+            self._table.update(self._slot, segment.sent, segment.acknowledged, segment.shown, segment.concealed, last)
+        self._grant.observe(self.resource, segment)
+        return segment.acknowledged > before
+
+    def ended(self, credit: Credit, now: float) -> None:
+        """Nothing more is sent of it, or will be acknowledged."""
+        segment = self.segment
+        if segment.ended:
+            return
+        segment.ended = True
+        segment.moved = now
+        segment.sent = max(self.reached(credit.sent), segment.credited)
+        self._grant.observe(self.resource, segment)
+        if segment.unconfirmed is not None:
+            self._grant.unproven(self.resource, segment)
+        if self._slot is not None:
+            self._table.remove(self._slot)
+            self._slot = None

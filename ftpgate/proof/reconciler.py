@@ -1,0 +1,134 @@
+"""All segments of one resource under one grant: where each has to stop, what is proven of those that were cut, what is not."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort_right
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+
+from ftpgate.coverage import Span, SpanSet
+from ftpgate.proof import rules
+from ftpgate.proof.segments import Evidence, Segment
+
+SEGMENTS = 256
+"""Segments remembered of one resource; beyond it the oldest ended ones are forgotten, which only costs a repeat."""
+LINES = 2
+"""Lines at which one segment stops, at the most: a player, or a second device, that reads on is not held up more often."""
+
+_start = attrgetter("start")
+
+
+class Reconciler:
+    """Follows the segments of a resource. Positions are its bytes.
+
+    A segment is told of by `begin`, then by `observe` whenever its transfer has written new positions into it.
+    """
+
+    __slots__ = ("_covered", "_delivered", "_order", "_segments", "forgotten")
+
+    def __init__(
+        self, covered: SpanSet, left: Iterable[Evidence] = (), delivered: Callable[[int, int], bool] | None = None
+    ) -> None:
+        """Args:
+        covered: what is delivered of the resource; the caller keeps it up to date, with what `observe` returns as well.
+        left: what an earlier time left without proof.
+        delivered: tells whether all of bytes `[start, end)` are delivered, where that is more than is in `covered`: the files of
+            a zip may have been delivered one by one.
+        """
+        self._covered = covered
+        self._delivered = delivered or covered.covers
+        self._order = 0
+        self._segments = sorted((Segment.left(evidence) for evidence in left), key=_start)
+        self.forgotten: list[Segment] = []
+        """Unconfirmed ones that had to give way; whoever keeps evidence of them takes them from here."""
+
+    def inherit(self, segment: Segment) -> None:
+        """A segment that an earlier time left without proof has become known."""
+        insort_right(self._segments, segment, key=_start)
+        self._make_room()
+
+    def begin(self, id: str, start: int, end: int, now: float) -> Segment:
+        """A transfer is about to send bytes `[start, end)`. Others that would run into it stop there."""
+        self._order += 1
+        segment = Segment(id, start, end, self._order, now)
+        segment.line = self._line_after(segment, start)
+        for other in self._segments:
+            if not other.ended and other.lines < LINES and other.shown < start < other.line:
+                other.line = start  # if it was passed in the kernel's queue, the transfer stops at once
+        insort_right(self._segments, segment, key=_start)
+        self._make_room()
+        return segment
+
+    def passed(self, segment: Segment, position: int) -> None:
+        """The client of `segment` wants more than what lies before its line; it goes on at byte `position`."""
+        segment.lines += 1
+        segment.line = self._line_after(segment, position) if segment.lines < LINES else segment.end
+
+    def observe(self, segment: Segment) -> list[Span]:
+        """There is news of `segment`: returns what this proves to be delivered of segments that were cut."""
+        if segment.ended and not segment.ended_at:
+            segment.ended_at = self._order + 1
+        found = []
+        for cut in list(self._concerned(segment)):
+            x = rules.proven(cut, self._segments)
+            if x is not None:
+                found.append((cut.credited, x))
+                cut.credited = cut.sent = x  # what lies behind, its client has not read
+        return found
+
+    def unconfirmed(self) -> Iterator[Segment]:
+        """The ended segments of which something is neither proven nor delivered by another one."""
+        for segment in self._segments:
+            if self._lacks(segment):
+                yield segment
+
+    def settle(self) -> list[Segment]:
+        """Drop the ended segments that say nothing any more. Returns those of which something was unconfirmed once."""
+        if any(not segment.ended for segment in self._segments):
+            return []
+        settled = [segment for segment in self._segments if not self._lacks(segment)]
+        self._segments = [segment for segment in self._segments if self._lacks(segment)]
+        return settled
+
+    @property
+    def idle(self) -> bool:
+        """Is nothing under way, and nothing unconfirmed?"""
+        return not self._segments
+
+    def _lacks(self, segment: Segment) -> bool:
+        span = segment.unconfirmed
+        return span is not None and not self._delivered(*span)
+
+    def _concerned(self, segment: Segment) -> Iterator[Segment]:
+        """The cut segments of which news of `segment` may prove something."""
+        meant = rules.was_meant(segment)
+        news = segment.ended or (meant and not segment.told)
+        segment.told = meant
+        for cut in self._segments:
+            if not cut.unconfirmed:
+                continue
+            if not cut.client_survived and rules.survived(cut, segment):
+                cut.client_survived = True
+                yield cut
+            elif news and (cut is segment or rules.begins_within(segment, cut)):
+                yield cut
+
+    def _line_after(self, segment: Segment, position: int) -> int:
+        """The first byte behind `position` where another segment begins, or delivered coverage; else the segment's end."""
+        found = [segment.end]
+        for other in self._segments[bisect_right(self._segments, position, key=_start) :]:
+            if not other.ended or other.unconfirmed:
+                found.append(other.start)
+                break
+        covered = self._covered.next_start(position)
+        if covered is not None:
+            found.append(covered)
+        return min(found)
+
+    def _make_room(self) -> None:
+        while len(self._segments) > SEGMENTS:
+            ended = [segment for segment in self._segments if segment.ended]
+            gone = min(ended or self._segments, key=attrgetter("order"))
+            self._segments.remove(gone)
+            if gone.unconfirmed:
+                self.forgotten.append(gone)
