@@ -22,6 +22,8 @@ RECORDS = 20_000
 """Ended transfers kept while the database is away; beyond it the oldest go, which loses history, never coverage."""
 SEGMENTS = 20_000
 """Segments without proof kept meanwhile; beyond it the oldest go, which costs a repeat."""
+LEFT_OVER = 65_536
+"""Transfers kept that ran when their gate ended and that nobody has judged; beyond it the oldest go, which costs a repeat."""
 USES = 10_000
 """Tokens whose last use is kept until the next batch."""
 
@@ -118,11 +120,7 @@ class Backlog:
         known = self._recovered.get(evidence.grant)
         if known is not None and evidence.id in known.evidence:
             known.evidence[evidence.id] = evidence
-        while len(self._segments) > SEGMENTS:
-            oldest = next(iter(self._segments))
-            del self._segments[oldest]
-            self._unseen.discard(oldest)
-            self._touch(SEGMENT, oldest)
+        self._bound_segments()
 
     def settled(self, id_: str) -> None:
         """Nothing of a segment is unconfirmed any more."""
@@ -163,6 +161,7 @@ class Backlog:
         self._held |= {(USE, token) for token in recovered.uses} | {(SEGMENT, id_) for id_ in recovered.segments}
         self._held |= {(LEFT, id_) for id_ in recovered.left}
         self._bound_transfers()
+        self._bound_segments()
         self._batches_to_go = max(len(self._spans), len(self._segments)) // ROWS + 1
 
     def recovered(self, grant: str) -> tuple[Mapping[int, Sequence[Span]], Sequence[Evidence]]:
@@ -297,6 +296,17 @@ class Backlog:
             del held[oldest]
             self.dropped += 1
             self._touch(TRANSFER, oldest)
+
+    def _bound_segments(self) -> None:
+        while len(self._segments) > SEGMENTS:
+            oldest = next(iter(self._segments))
+            del self._segments[oldest]
+            self._unseen.discard(oldest)
+            self._touch(SEGMENT, oldest)
+        while len(self._left) > LEFT_OVER:
+            oldest = next(iter(self._left))
+            self._grant(self._left.pop(oldest).grant).evidence.pop(oldest, None)
+            self._touch(LEFT, oldest)
 
     # -- what the journal is told
 

@@ -136,6 +136,24 @@ def test_history_and_segments_are_bounded(gate: Gate, monkeypatch: pytest.Monkey
     assert gate.backlog.dropped == 0
 
 
+def test_what_was_recovered_is_bounded(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("RECORDS", "SEGMENTS", "LEFT_OVER"):
+        monkeypatch.setattr(module, bound, 2)
+    names = ("1", "2", "3")
+    gate.recover(
+        Recovered(
+            transfers={f"old/{name}": RECORD for name in names},
+            segments={name: replace(ENDED, id=name) for name in names},
+            left={f"left-{name}": replace(RUNNING, id=f"left-{name}") for name in names},
+            gates=["old"],
+        )
+    )
+    gate.write()
+    kept = [(TRANSFER, "old/2"), (TRANSFER, "old/3"), (SEGMENT, "2"), (SEGMENT, "3"), (LEFT, "left-2"), (LEFT, "left-3")]
+    assert set(gate.journal) == set(kept)
+    assert "left-1" not in [evidence.id for evidence in gate.backlog.recovered("grant")[1]]
+
+
 def test_tokens_are_bounded_and_cause_nothing(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "USES", 2)
     for token in (b"a", b"b", b"c"):
