@@ -55,7 +55,6 @@ def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float
         begin()
     _pass(crowd, 0.7)
     targets = crowd.targets()
-    recorded = {target.grant: _recorded(site.lab, target) for target in targets}
     crowd.blind = True
     site.lab.desk.close()
     site.server.stop()
@@ -69,6 +68,7 @@ def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float
     else:
         _add(row, {"exit statuses": f" {site.lab.site.stop(timeout=90)}"})
     site.server.start()
+    recorded = {target.grant: _recorded(site.lab, target) for target in targets}
     site.lab.start()
     _pass(crowd, SETTLES)
     crowd.see_again()
@@ -78,10 +78,10 @@ def _round(site: _Site, crowd: Crowd, row: Row, jobs: Iterable[Job], away: float
 
 
 def _lost(recorded: Mapping[str, int], credited: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """Of what was credited while the database was away."""
+    """Of what was credited while the database was away; `recorded` is what it had when it went."""
     return {
         "bytes credited meanwhile": sum(max(credited[grant] - recorded[grant], 0) for grant in credited),
-        "bytes lost": sum(max(credited[grant] - max(after[grant], recorded[grant]), 0) for grant in credited),
+        "bytes lost": sum(max(credited[grant] - after[grant], 0) for grant in credited),
     }
 
 

@@ -69,8 +69,13 @@ def machine() -> str:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """The commit that last changed the product, and whether it has been changed since."""
+    product = ["ftpgate", "webportal"]
+    last = subprocess.run(
+        ["git", "log", "-1", "--format=%h", "--", *product], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *product], cwd=ROOT, capture_output=True, check=False)
+    return (last.stdout.strip() or "unknown") + (" and changes" if changed.returncode == 1 else "")
 
 
 def _states(folder: Path) -> dict[str, dict[str, Any]]:

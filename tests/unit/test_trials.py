@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.trials import report
 from tests.trials.counting import RECORD, Row, Verdict, bounds
 from tests.trials.goals import GOALS
 from tests.trials.judging import Judge, Story
@@ -113,3 +116,19 @@ def test_a_goal_is_not_reached_by_too_few_clients() -> None:
     assert false.judge({"tails": [Row("t", clients=100)]}).reached is False
     assert false.judge({"tails": [Row("t", clients=6_000)]}).reached is True
     assert false.judge({"tails": [Row("t", clients=6_000, false=1)]}).reached is False
+
+
+def test_the_page_has_the_first_state_and_the_newest_side_by_side(tmp_path: Path) -> None:
+    page = tmp_path / "RESULTS.md"
+    about = {"commit": "c", "machine": "m", "seed": "1", "long": False, "seconds": 9, "others": 0.5, "notes": ["Left out: why."]}
+    for day, (state, false) in enumerate({"0.1.0": 7, "older": 5, "newer": 3}.items(), 1):
+        row = Row("unread tails", clients=50, false=false, more={"bytes lost": 1_000})
+        report.keep("tails", {**about, "at": f"2026-01-0{day}", "rows": [asdict(row)]}, state, page)
+    shown = report.write(page)
+    assert "7 of 50 = 14 %" in shown
+    assert "3 of 50 = 6 %" in shown
+    text = page.read_text()
+    assert "5 of 50" not in text
+    assert "bytes lost: 1,000" in text
+    assert "Left out: why." in text
+    assert "--only tails --seed 1`" in text
