@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from ftpgate.coverage import Span
+from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
 

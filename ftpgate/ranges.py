@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ftpgate.coverage import Span
 from ftpgate.errors import RangeNotSatisfiable
+from ftpgate.proof.coverage import Span
 
 HEADER_LIMIT = 4096
 """Characters of a `Range` header that are looked at; sixteen ranges of the largest files need less than 700."""

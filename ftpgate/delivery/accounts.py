@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.delivery.alarm import Alarm, CallLater
 from ftpgate.delivery.pacing import SOONEST, Pacer, Sender
 from ftpgate.errors import DeadToken, TooManyConnections
 from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.reconciler import Reconciler
 from ftpgate.proof.segments import Evidence, Segment
 from ftpgate.sources import Resource

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.delivery.journal import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Changes, Recovered
 from ftpgate.grants import Batch, Delivered, TransferRecord
+from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence
 
 ROWS = 5_000

@@ -23,9 +23,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from ftpgate.coverage import SpanSet
 from ftpgate.delivery import live_table
 from ftpgate.grants import TransferRecord
+from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence
 
 _log = logging.getLogger(__name__)

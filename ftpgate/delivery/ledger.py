@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ftpgate.coverage import Span
 from ftpgate.delivery.alarm import Alarm, CallLater
 from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.files import OffLoop
 from ftpgate.delivery.journal import Recovered
 from ftpgate.errors import GateError
 from ftpgate.grants import Bridge, GrantStatus, TransferRecord
+from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
 
 _log = logging.getLogger(__name__)

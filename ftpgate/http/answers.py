@@ -12,12 +12,12 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import quote
 
-from ftpgate.coverage import Span
 from ftpgate.delivery.sections import BodyPart, Part
 from ftpgate.errors import RangeNotSatisfiable
 from ftpgate.http.conditions import Verdict, range_applies, verdict
 from ftpgate.http.dates import http_date
 from ftpgate.http.messages import TEXT, Answer, Request, body_answer
+from ftpgate.proof.coverage import Span
 from ftpgate.ranges import content_range, parse_range
 from ftpgate.sources import Resource
 

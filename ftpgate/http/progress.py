@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.transfer import Transfer
@@ -19,6 +18,7 @@ from ftpgate.grants import File, Item
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.messages import Answer, Request, body_answer, compact_json, preferred
 from ftpgate.http.pages import JSON, NOT_STORED
+from ftpgate.proof.coverage import Span, SpanSet
 
 EVENTS = "text/event-stream"
 FROM_PAGES = ("Access-Control-Allow-Origin", "*")

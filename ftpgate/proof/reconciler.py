@@ -6,8 +6,8 @@ from bisect import bisect_right, insort_right
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.proof import rules
+from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence, Segment
 
 SEGMENTS = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ftpgate.coverage import Span
+from ftpgate.proof.coverage import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import psycopg2
 import pytest
 
-from ftpgate.coverage import SpanSet
 from ftpgate.delivery.journal import CREDIT, LIVE, NAME, TRANSFER
+from ftpgate.proof.coverage import SpanSet
 from tests.support import clients
 from tests.support.databases import Databases
 from tests.support.postgres import PostgresServer

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.coverage import SpanSet
 from ftpgate.grants import GrantState, Item, Tier
+from ftpgate.proof.coverage import SpanSet
 from ftpgate.tokens import Token
 from tests.gate import raw
 from tests.support.inprocess import InProcessGate

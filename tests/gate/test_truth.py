@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.coverage import SpanSet
 from ftpgate.grants import File, GrantState, Item, Tier
+from ftpgate.proof.coverage import SpanSet
 from ftpgate.tokens import Token
 from tests.gate import raw
 from tests.support.inprocess import InProcessGate

@@ -10,8 +10,8 @@ from itertools import count
 
 from django.utils import timezone
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.grants import Batch, Delivered, TransferRecord
+from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
 from webportal.accounts.models import User

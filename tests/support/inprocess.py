@@ -18,7 +18,6 @@ from typing import Protocol, TypeVar
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate.clock import ClockGuard
-from ftpgate.coverage import SpanSet
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.gate import Gate
@@ -31,6 +30,7 @@ from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
 from ftpgate.ondisk import Identity
 from ftpgate.process.offloop import OffLoopThreads, Waker
+from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence
 from ftpgate.settings import Address, load
 from ftpgate.tokens import Token, new_grant_id

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from ftpgate.delivery.doubt import QUIET
 
-from ftpgate.coverage import Span
 from ftpgate.delivery import accounts, alarm
 from ftpgate.delivery.accounts import DOUBTS_EVERY, Customer, OpenGrant, Throttle
 from ftpgate.delivery.pacing import SOONEST
 from ftpgate.grants import Doubt, Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.proof.coverage import Span
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
 from tests.unit.items import make_file, make_item

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpgate.coverage import SpanSet
 from ftpgate.delivery import backlog as module
 from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.journal import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Recovered
 from ftpgate.grants import Batch, Delivered
+from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence
 from tests.unit.test_journal import ENDED, RECORD
 from tests.unit.test_live_table import RUNNING

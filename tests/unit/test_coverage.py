@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ftpgate.coverage import Span, SpanSet
+from ftpgate.proof.coverage import Span, SpanSet
 
 bounds = st.integers(0, 40)
 spans = st.tuples(bounds, bounds)  # some of them empty or backwards: both are no bytes

@@ -11,7 +11,7 @@ from ftpgate.delivery.doubt import ALIVE, LATER, QUIET, RESUMED, RUNS, SOON, ZON
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpgate.coverage import SpanSet
+from ftpgate.proof.coverage import SpanSet
 
 KB = 1_000
 

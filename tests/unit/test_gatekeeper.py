@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from ftpgate.delivery.look_ups import AT_ONCE
 from ftpgate.delivery.strangers import TRIES
 from ftpgate.errors import DeadToken, GateError, Unavailable
 from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
+from ftpgate.proof.coverage import Span
+from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token, new_grant_id
 from tests.support.clocks import WEEK, Clocks
 
@@ -52,6 +54,9 @@ class Shop:
 class Ledger:
     def used(self, token: bytes) -> None:
         pass
+
+    def recovered(self, grant: str) -> tuple[dict[int, Sequence[Span]], Sequence[Evidence]]:
+        return {}, ()
 
 
 class Case:

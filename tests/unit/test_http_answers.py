@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
-from ftpgate.delivery.transfer import Span
+from ftpgate.delivery.sections import Part
 from ftpgate.http.answers import content_disposition, resource_answer
 from ftpgate.http.dates import http_date, parse_date
 from ftpgate.http.messages import Answer, Request, Sent, head, preferred
@@ -46,7 +46,7 @@ def header(found: Answer, name: str) -> str | None:
 def body(found: Answer) -> bytes:
     """The bytes that would go out, with those of the file put in."""
     data = content(7, SIZE)
-    return b"".join(data[part.start : part.end] if isinstance(part, Span) else part for part in found.parts)
+    return b"".join(data[part.start : part.end] if isinstance(part, Part) else part for part in found.parts)
 
 
 def test_a_whole_file() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.delivery import journal as module
 from ftpgate.delivery.journal import (
     CREDIT,
@@ -31,6 +30,7 @@ from ftpgate.delivery.journal import (
 )
 from ftpgate.delivery.journal import broken as set_aside
 from ftpgate.grants import TransferRecord
+from ftpgate.proof.coverage import Span, SpanSet
 from tests.unit.test_live_table import RUNNING, files_no_larger_than, make
 
 RECORD = TransferRecord("grant", "item", "p\u0000\ud800ath", "http", "::1", "curl", 0, 9, 9, 1.5, 2.5, "done")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ftpgate.coverage import SpanSet
 from ftpgate.delivery import backlog, ledger
 from ftpgate.delivery.journal import Recovered
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.grants import Batch, GrantStatus, TransferRecord
+from ftpgate.proof.coverage import SpanSet
 from tests.unit.test_live_table import RUNNING
 
 

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.http import parse_range_header
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.errors import RangeNotSatisfiable
+from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.ranges import HEADER_LIMIT, content_range, parse_range
 
 

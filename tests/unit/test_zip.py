@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ftpgate.coverage import SpanSet
 from ftpgate.grants import File, Item
+from ftpgate.proof.coverage import SpanSet
 from ftpgate.sources import LITERAL_LIMIT, Piece, Resource, Slice
 from ftpgate.sources import zip as zip_module
 from ftpgate.sources.media_types import media_type

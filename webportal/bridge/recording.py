@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from ftpgate.coverage import Span, SpanSet
 from ftpgate.grants import Batch, Delivered, TransferRecord
+from ftpgate.proof.coverage import Span, SpanSet
 from webportal.bridge import segments
 from webportal.catalogue.models import File, Item
 from webportal.grants.completion import complete_whole_items, lock_grants, write_down_expiry

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.db.models import Count
 
-from ftpgate.coverage import Span, SpanSet
+from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence
 from webportal.bridge.prepared import Prepared
 from webportal.grants.models import Gate, Grant, Segment

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ftpgate.coverage import Span
+from ftpgate.proof.coverage import Span
 
 WIDTH = 1000
 HEIGHT = 10

@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from ftpgate import receipts
-from ftpgate.coverage import SpanSet
+from ftpgate.proof.coverage import SpanSet
 from webportal.accounts.models import User
 from webportal.catalogue.models import searchable
 from webportal.history.models import Completion
