@@ -36,6 +36,13 @@ LOGIN_ATTEMPTS = 3
 _LOGGED = 64
 
 
+class NoToken(GateError):
+    """Many clients try `anonymous` before they ask for a name: that is no guess, and counts as no attempt."""
+
+    http, ftp = 404, 530
+    text = "This is no token. Log in with the token as user name or as password."
+
+
 class GateFTPHandler(Moving):
     """The session of one client, from its first reply to its last."""
 
@@ -103,6 +110,9 @@ class GateFTPHandler(Moving):
             return self.respond("503 Logged in already.")
         if self._user is None:
             return self.respond("503 Send USER first.")
+        if Token.parse(self._user) is None and Token.parse(password) is None:
+            self._user = None
+            raise NoToken()
         self._turn = Turn.LOGIN
         self.server.gate.gatekeeper.log_in(self._user, password, self.peer, self._answered, self._gone)
 

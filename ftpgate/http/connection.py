@@ -421,7 +421,10 @@ class HttpConnection(BodyCarrier):
             self._serve()  # it may have had to wait for this
 
     def _reads(self) -> bool:
-        return self.state is State.LINGERING or len(self._buffer) < HEAD_LIMIT
+        if self.state is State.LINGERING:
+            return True
+        # One that was full is filled again when it holds no whole request any more, and not after each of them.
+        return len(self._buffer) < HEAD_LIMIT and not (self._queued and self._paused)
 
     # -- clock and end
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from ftpgate import ftp, http
+from ftpgate.delivery.strangers import TRIES
 from ftpgate.ftp import control, server
 from ftpgate.grants import GrantState, Item, Tier
 from ftpgate.tokens import Token, new_grant_id
@@ -63,10 +64,27 @@ def test_a_token_logs_in(gate: InProcessGate, token: Token, credentials: Callabl
 def test_wrong_tokens_answer_530_and_end_the_session_at_the_third(gate: InProcessGate, token: Token) -> None:
     wrong = f"{token.grant}-{Token.new(token.grant).secret}"
     with RawFtp(gate.address("ftp")) as client:
-        for password in ("hello", wrong, Token.new(new_grant_id()).reveal()):
+        for password in (Token.new(new_grant_id()).reveal(), wrong, Token.new(new_grant_id()).reveal()):
             client.do("USER me", "331")
             client.do(f"PASS {password}", "530")
         assert client.closed()
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [("anonymous", "guest@"), ("ftp", "someone@example.org"), ("anonymous", ""), ("me", "hello"), ("me", "2222222222-too-short")],
+)
+def test_what_cannot_be_a_token_is_refused_and_not_counted(gate: InProcessGate, token: Token, user: str, password: str) -> None:
+    with RawFtp(gate.address("ftp")) as client:
+        for _ in range(TRIES + 1):
+            client.do(f"USER {user}", "331")
+            client.do(f"PASS {password}", "530")
+        client.do("PWD", "530")
+        client.login(token.reveal())
+    with RawFtp(gate.address("ftp")) as client:
+        client.do("USER me", "331")
+        client.do(f"PASS {Token.new(new_grant_id()).reveal()}", "530 No such download")
+    assert gate.keeper.look_ups == 2
 
 
 def test_the_token_beside_another_one_logs_in(gate: InProcessGate, token: Token) -> None:

@@ -20,6 +20,7 @@ from ftpgate.ftp.data import DataChannel
 from ftpgate.grants import GrantState, Item, Tier
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.messages import Request
+from ftpgate.http.parser import HEAD_LIMIT
 from ftpgate.http.routes import CustomerRoutes
 from ftpgate.tokens import Token, new_grant_id
 from tests.support.inprocess import InProcessGate
@@ -187,6 +188,32 @@ def test_listings_of_many_sessions(gate: InProcessGate, token: str, turns: Count
     at_most_one_step_each_turn(turns, 3 * CLIENTS)
 
 
+def while_the_loop_waits(gate: InProcessGate, send: Callable[[], object]) -> None:
+    """So that all of it has arrived when the loop has its next look."""
+    sent = threading.Event()
+    waiting = threading.Thread(target=gate.call, args=(lambda: sent.wait(15),))
+    waiting.start()
+    send()
+    sent.set()
+    waiting.join()
+
+
+def test_a_full_buffer_is_not_filled_again_after_each_request(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 2 * HEAD_LIMIT // len(request("/"))
+    reads, read = [], HttpConnection.handle_read_event
+
+    def counted(connection: HttpConnection) -> None:
+        reads.append(connection)
+        read(connection)
+
+    with RawClient(gate.address("http")) as client:
+        client.ask("/").reply()
+        monkeypatch.setattr(HttpConnection, "handle_read_event", counted)
+        while_the_loop_waits(gate, lambda: client.send(request("/") * count))
+        assert {client.reply().status for _ in range(count)} == {404}
+    assert len(reads) <= 4
+
+
 @pytest.mark.parametrize("protocol", ["http", "ftp"])
 @pytest.mark.parametrize(("addresses", "connections"), [(20, 1), (1, 40)])
 def test_a_customer_comes_before_what_strangers_have_sent_ahead(
@@ -214,15 +241,16 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
     monkeypatch.setattr(GateFTPHandler, "run", ran)
     monkeypatch.setattr(HttpConnection, "handle_read_event", has_read)
     ahead = request("/") * 200 if protocol == "http" else b"NOOP\r\n" * 200
-    sent = threading.Event()
-    waiting = threading.Thread(target=gate.call, args=(lambda: sent.wait(15),))  # the loop: all of it arrives at once
-    waiting.start()
     with ExitStack() as stack:
-        for n in range(addresses * connections):
-            source = (f"127.0.1.{n % addresses + 1}", 0)
-            stack.enter_context(socket.create_connection(gate.address(protocol), 20, source)).sendall(ahead)
-        customer = stack.enter_context(RawClient(gate.address("http"))).ask(f"/d/{token}/")
-        sent.set()
+        customer = RawClient(gate.address("http"))
+        stack.enter_context(customer)
+
+        def send() -> None:
+            for n in range(addresses * connections):
+                source = (f"127.0.1.{n % addresses + 1}", 0)
+                stack.enter_context(socket.create_connection(gate.address(protocol), 20, source)).sendall(ahead)
+            customer.ask(f"/d/{token}/")
+
+        while_the_loop_waits(gate, send)
         assert customer.reply().status == 200
-    waiting.join()
     assert served.index("127.0.0.1") - arrived[0] <= 1.5 * addresses
