@@ -19,7 +19,7 @@ from ftpgate.proof.credit import (
     Credit,
     IllegalMoveError,
     Phase,
-)  # fmt: skip
+)
 from ftpgate.proof.window import FULLY_OPEN, LITTLE, TcpSnapshot
 
 MB = 1_000_000
