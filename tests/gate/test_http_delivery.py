@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from ftpgate.delivery.credit import HOLD, Phase
 
 from ftpgate import http as front
-from ftpgate.delivery.credit import HOLD, Phase
 from ftpgate.grants import GrantState, Item, Tier
 from ftpgate.http import connection
 from ftpgate.http.carrier import State

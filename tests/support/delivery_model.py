@@ -12,25 +12,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, cast
 
-from ftpgate.coverage import Span, SpanSet
+from ftpgate.coverage import SpanSet
 from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant
 from ftpgate.delivery.engine import STALLED
 from ftpgate.delivery.sections import Part, Section
 from ftpgate.delivery.transfer import NUDGE, PATIENCE
 from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
-from ftpgate.proof.credit import HOLD, MARGIN, PACED_CHUNK, Credit, Phase
+from ftpgate.proof.credit import MARGIN, PACED_CHUNK, Credit, Phase
 from ftpgate.proof.rules import NEAR_VAGUE, SHORT
-from ftpgate.proof.segments import Evidence
-from ftpgate.proof.window import FULLY_OPEN, KIB, LITTLE, TcpSnapshot
+from ftpgate.proof.segments import Evidence, Segment
+from ftpgate.proof.window import CONCEALED, FULLY_OPEN, KIB, LITTLE, TcpSnapshot
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
 
 FILE = 1
 RATE = 5_000_000
 """Of a paced customer."""
+STANDING = 48 * KIB
+"""Bytes that lie unread behind a window that seems open although its client has not read for PAUSE seconds."""
+PAUSE = 1.0
+MOVING = ("sent", "acknowledged", "shown", "concealed", "credited")
+"""What a row of the table is told again and again."""
 LAG = 60 * KIB
 """Bytes that have arrived and may not be acknowledged yet."""
 
@@ -62,13 +68,12 @@ class Outcome:
 
 
 class Book:
-    """A ledger, and the table of running segments: what outlives a gate that is killed."""
+    """A ledger, which outlives a gate that is killed."""
 
     def __init__(self, credited: Callable[[int, int], None]) -> None:
         self._credited = credited
         self.coverage = SpanSet()
         self.left: dict[str, Evidence] = {}
-        self.rows: dict[int, Evidence] = {}
 
     def credit(self, grant: str, file: int, start: int, end: int) -> None:
         self._credited(start, end)
@@ -97,7 +102,7 @@ class Table:
         return self._added
 
     def update(self, slot: int, sent: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None:
-        self.rows[slot] = self.rows[slot][0], [sent, acknowledged, shown, concealed, credited]
+        self.rows[slot][1][:] = [sent, acknowledged, shown, concealed, credited]
 
     def sent(self, slot: int, sent: int) -> None:
         self.rows[slot][1][0] = sent
@@ -107,12 +112,11 @@ class Table:
 
     def evidence(self) -> list[Evidence]:
         """What a gate finds that starts after this one was killed."""
-        return [
-            Evidence(
-                row.id, row.grant, row.resource, row.start, row.end, sent, acknowledged, shown, concealed, credited, row.paced, True
-            )
-            for row, (sent, acknowledged, shown, concealed, credited) in self.rows.values()
-        ]  # fmt: skip
+        found = []
+        for row, moving in self.rows.values():
+            told: dict[str, Any] = dict(zip(MOVING, moving, strict=True))
+            found.append(replace(row, exact=True, **told))
+        return found
 
 
 @dataclass(slots=True)
@@ -121,7 +125,7 @@ class Kernel:
 
     Attributes:
         buffer: bytes that it receives before it is read from.
-        conceals: bytes that may lie unread behind a window that seems open.
+        conceals: bytes that may lie unread behind a window that seems open, while its client reads on.
         hidden: what `Window.judge` would allow for that.
     """
 
@@ -132,16 +136,18 @@ class Kernel:
     @classmethod
     def draw(cls, rng: random.Random, paced: bool) -> Kernel:
         buffer = rng.choice((64, 128, 256, 1_024, 6_144)) * KIB
+        most = int(buffer * CONCEALED)  # whatever the kind, a buffer that is full shows itself
         kind = rng.random()
         if kind < 0.4:
             return cls(buffer, 0, rng.choice((0, 40 * KIB, 128 * KIB)))
         if paced:
             if kind < 0.8:
-                return cls(buffer, rng.randrange(48 * KIB), rng.randrange(LITTLE + 1, 640 * KIB))
-            return cls(buffer, rng.randrange(MARGIN), rng.randrange(640 * KIB + 1, 1_400 * KIB))
+                return cls(buffer, rng.randrange(min(STANDING, most)), rng.randrange(LITTLE + 1, 640 * KIB))
+            hidden = rng.randrange(640 * KIB + 1, 1_400 * KIB)
+            return cls(buffer, rng.randrange(min(hidden + MARGIN, most)), hidden)
         if kind < 0.7:
-            return cls(buffer, rng.randrange(224 * KIB), rng.randrange(224 * KIB, 700 * KIB))
-        return cls(buffer, rng.randrange(2_500 * KIB), rng.randrange(2_500 * KIB, 4_000 * KIB))
+            return cls(buffer, rng.randrange(min(224 * KIB, most)), rng.randrange(224 * KIB, 700 * KIB))
+        return cls(buffer, rng.randrange(min(2_500 * KIB, most)), rng.randrange(2_500 * KIB, 4_000 * KIB))
 
 
 class Link:
@@ -162,7 +168,7 @@ class Link:
         """What the gate is still to hear of the client's end: `fin` or `reset`."""
         self.reads_beyond = self._rng.random() < 0.2
         """Does it only notice that it has enough when a byte beyond that arrives?"""
-        self.answered = play.now
+        self.answered = self.read_at = play.now
         self.over = False
         """The gate has done with it."""
         self.nudged = False
@@ -262,13 +268,13 @@ class Link:
     def _moved(self) -> None:
         self._play.judging = self
         self.section.moved(self.credit, self._play.now, precise=self.credit.paced)
-        self._play.judging = None
 
     def snapshot(self) -> TcpSnapshot:
         kernel = self._play.kernel
         if not self.vanished and not self.closed:
             self.answered = self._play.now
-        unread = max(self.acknowledged - self.seen - kernel.conceals, 0)
+        conceals = kernel.conceals if self._play.now - self.read_at < PAUSE else min(kernel.conceals, STANDING)
+        unread = max(self.acknowledged - self.seen - conceals, 0)
         surely = max(self.acknowledged - self.read - LAG, 0) // 2 if unread else 0
         sent = self.written - min(self._play.unsent, self.written - self.arrived)
         return TcpSnapshot(
@@ -307,6 +313,7 @@ class Link:
             self._play.read.add(self.place, self.place + count)
             self._play.held.add(self.place, min(self.place + count, self.stop))
             self.read += count
+            self.read_at = self._play.now
 
     def satisfied(self) -> bool:
         """Has its client all that it wants of it?"""
@@ -333,6 +340,19 @@ class Link:
             self.ending = self.ending or "fin"
 
 
+class ModelGrant(OpenGrant):
+    """Tells what rules prove of cut segments from what a connection shows of itself."""
+
+    def __init__(self, grant: Grant, customer: Customer, ledger: Ledger) -> None:
+        super().__init__(grant, customer, ledger)
+        self.proving = False
+
+    def observe(self, resource: Resource, segment: Segment) -> None:
+        self.proving = True
+        super().observe(resource, segment)
+        self.proving = False
+
+
 class Play:
     """One history."""
 
@@ -355,7 +375,7 @@ class Play:
         self.held = SpanSet()
         """All that it has kept."""
         self.judging: Link | None = None
-        """Whose own news is passed on; None while rules prove something of others."""
+        """Whose news is passed on."""
         self.gate = 0
         self.outcome = Outcome(kind, self.paced)
         self.book = Book(self._credited)
@@ -372,7 +392,7 @@ class Play:
         customer = Customer("anna", status.tier, lambda _seconds, _call: None)
         grant = Grant(status, 0.0, self._items, {FILE: tuple(self.book.coverage)}, tuple(self.book.left.values()))
         self.table = Table()
-        self.grant = OpenGrant(grant, customer, cast(Ledger, self.book))
+        self.grant = ModelGrant(grant, customer, cast(Ledger, self.book))
         self.grant.inherit({}, list(left))
 
     def kill_gate(self) -> None:
@@ -398,17 +418,16 @@ class Play:
 
     def _tolerance(self, link: Link) -> int:
         """Bytes that may be credited of a link without having been read."""
-        lies = self.kernel.conceals
-        if link is self.judging and not (link.half_closed or link.closed):
-            return FULLY_OPEN  # kept open with next to nothing unread
-        if link.half_closed:
-            return FULLY_OPEN + lies + (SHORT if link.credit.paced else NEAR_VAGUE)
-        return lies + (SHORT if link.credit.paced else NEAR_VAGUE)
+        if self.grant.proving:  # by another segment: what `rules.agrees` lets a window be off by
+            return self.kernel.conceals + (SHORT if link.credit.paced else NEAR_VAGUE)
+        if link.half_closed:  # its end of sending may come while bytes lie unread
+            return self.kernel.conceals + FULLY_OPEN
+        return FULLY_OPEN  # kept open, or at a line, with next to nothing unread
 
     def _links_credited_to(self, end: int) -> list[Link]:
         """The links of which the bytes before `end` are just being credited."""
-        if self.judging is not None and self.judging.start + self.judging.credit.credited == end:
-            return [self.judging]
+        if not self.grant.proving:
+            return [] if self.judging is None else [self.judging]
         segments = self.grant.reconciler(self.resource)._segments
         return [self.links_by_id[one.id] for one in segments if one.ended and one.credited == end]
 
@@ -471,16 +490,16 @@ class Play:
         both = SpanSet([*self.book.coverage, *unconfirmed])
         outcome.confirmable = list(both) == whole
         missing = sum(last - first for start, end in self.held for first, last in both.missing(start, end))
-        if missing:
+        if missing and outcome.kind in HONEST:
             outcome.broken = outcome.broken or f"{missing} bytes that it holds are neither credited nor unconfirmed"
         self.grant.settle()
         return outcome
 
     def open(self, start: int, stop: int, *, exact: bool = False) -> Link:
         """`exact`: a range that ends at `stop`; else one that runs to the file's end."""
-        for old in self.links:  # nobody begins by chance at just the byte where a connection ended
-            if start in (old.start + old.acknowledged, old.start + old.written) and not self.held.covers(max(start - 1, 0), start):
-                start = min(start + 1, stop - 1)
+        known = {place for old in self.links for place in (old.start + old.acknowledged, old.start + old.written)}
+        while start in known and start > 0:  # nobody begins by chance at just the byte where a connection ended
+            start -= 1
         link = Link(self, start, stop if exact else self.size, stop)
         self.links.append(link)
         return link
@@ -496,6 +515,7 @@ def manager(play: Play) -> None:
     ranges = rng.random() < 0.4
     stops = rng.choice((0, 0, 1, 1, 2, 3))
     kills = rng.random() < 0.25
+    forgets = not kills and rng.random() < 0.15
     divides = rng.random() < 0.4
     for attempt in range(12):
         stop_after = rng.randrange(1, 120) if attempt < stops else 1 << 30
@@ -506,6 +526,10 @@ def manager(play: Play) -> None:
         if rng.random() < 0.5:
             _let_ends_be_heard(play)
         play.pass_time(rng.choice((0.0005, 0.02, 0.3, 3.0)))
+        if rng.random() < 0.5:
+            play.grant.settle()  # called every second
+        if forgets and rng.random() < 0.5:
+            play.held = SpanSet()  # it starts from scratch, with the same segments
         if play.held.size == play.size:
             return
     play.outcome.broken = play.outcome.broken or "a manager never came to its end"
@@ -517,7 +541,7 @@ def _open_holes(play: Play, segments: int, ranges: bool) -> None:
     for start, end in holes:
         pieces = max(1, segments // len(holes))
         bounds = sorted({start, end, *(start + (end - start) * n // pieces for n in range(1, pieces))})
-        for first, last in zip(bounds, bounds[1:], strict=False):
+        for first, last in pairwise(bounds):
             exact = ranges and rng.random() < 0.9
             play.links.append(Link(play, first, last if exact else play.size, last))
 
@@ -652,6 +676,3 @@ def play(seed: int | str) -> Outcome:
     history = Play(rng, kind)
     CLIENTS[kind](history)
     return history.finish()
-
-
-__all__ = ["CLIENTS", "HOLD", "HONEST", "Outcome", "Span", "play"]

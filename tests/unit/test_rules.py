@@ -123,6 +123,19 @@ def test_a_neighbour_that_is_begun_anew_where_the_connection_ended_proves_little
     assert proven(reset, [reset, again]) == 800 * KB
 
 
+def test_who_begins_anew_where_a_connection_stood_at_a_line_proves_little() -> None:
+    """A manager is stopped before it has read up to its neighbour, of which nothing had come yet, and starts from scratch."""
+    story = Story(MB)
+    first, second = story.begin(0, 0.0), story.begin(500 * KB, 0.1)
+    story.read(first, 300 * KB, 0.9, sent=500 * KB)
+    story.cut(first, 1.0)
+    story.cut(second, 1.0)
+    assert story.reconciler.settle() == [second]
+    story.begin(0, 2.0)
+    story.finish(story.begin(500 * KB, 2.0), 3.0)
+    assert story.proven == []
+
+
 def test_who_goes_on_where_a_stopped_gate_ended_has_read_it_all() -> None:
     """It was left with all that had been written, acknowledged or not."""
     stopped = cut(0, 0, 100 * KB, 900 * KB, acknowledged=800 * KB, exact=True)
