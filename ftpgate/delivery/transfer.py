@@ -172,6 +172,11 @@ class Transfer:
         return self._sections[-1].segment.end if self._sections else 0
 
     @property
+    def whole(self) -> bool:
+        """Does it send a resource from its first byte to its last?"""
+        return len(self._sections) == 1 and not self.start and self.end == self._sections[0].resource.size
+
+    @property
     def delivered(self) -> int:
         """Bytes of the stream that are credited by this transfer's own acknowledgements."""
         return self.credit.credited

@@ -18,7 +18,7 @@ from ftpgate.delivery.sections import BodyPart
 from ftpgate.delivery.tls import PATIENCE
 from ftpgate.delivery.transfer import Sink, Transfer
 from ftpgate.http.front import Front
-from ftpgate.proof.credit import Phase
+from ftpgate.proof.credit import HOLD, Phase
 from ftpgate.tree import Leaf
 
 _log = logging.getLogger(__name__)
@@ -198,7 +198,9 @@ class BodyCarrier:
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         self._vacate_when_idle()
         if self.state is State.LINGERING and (self._fin or self.sink.wire.encrypted):
-            self._front.gate.loop.call_later(0 if self._fin else PATIENCE, self._end_too)
+            # Who fetches parts, or has other transfers, counts bytes; who fetches the whole may wait for the end of the stream.
+            counts = not transfer.whole or len(transfer.grant.transfers) > 1
+            self._front.gate.loop.call_later(0 if self._fin else HOLD if counts else PATIENCE, self._end_too)
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         if self.state is State.CLOSED:

@@ -391,13 +391,13 @@ class HttpConnection(BodyCarrier):
             self._finish()
 
     def _end_too(self) -> None:
-        if self.state is not State.LINGERING:
+        if self.state is not State.LINGERING or self._under_way:
             return
-        if not self._fin:
+        if self._fin:
+            self._part()  # it waits for our end, and its own is to come no more
+        else:
             self._finish()
             self._watch()
-        elif not self._under_way:
-            self._part()  # it waits for our end, and its own is to come no more
 
     def _finish(self) -> None:
         """End our side, now or when there is room for its last words."""

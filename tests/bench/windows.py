@@ -19,9 +19,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ftpgate.delivery.credit import PACED_CHUNK, Credit
-
 from ftpgate.delivery.sending import PlainSink
+from ftpgate.proof.credit import PACED_CHUNK, Credit
 
 RATES = (200_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)
 LATE = 0.2
@@ -144,7 +143,7 @@ class Sent:
         self.socket.setblocking(False)
         self.sink = PlainSink(self.socket)
         self.credit = Credit(0, 1 << 60)
-        self.credit.paced(self.rate, PACED_CHUNK)
+        self.credit.judge_pace(self.rate, PACED_CHUNK)
 
     def send(self, now: float, counts: memoryview) -> bool:
         """As many chunks as are due; False when the client is gone."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from ftpgate.delivery.doubt import QUIET
 
 from ftpgate.delivery import accounts, alarm
-from ftpgate.delivery.accounts import DOUBTS_EVERY, Customer, OpenGrant, Throttle
+from ftpgate.delivery.accounts import Customer, OpenGrant, Throttle, describe
 from ftpgate.delivery.pacing import SOONEST
-from ftpgate.grants import Doubt, Grant, GrantState, GrantStatus, Item, Tier
-from ftpgate.proof.coverage import Span
+from ftpgate.grants import Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.proof.coverage import SpanSet
+from ftpgate.proof.segments import Evidence, Segment
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
 from tests.unit.items import make_file, make_item
@@ -129,18 +130,28 @@ class Book:
     def __init__(self) -> None:
         self.credited: list[tuple[int, int, int]] = []
         self.hurried = 0
+        self.left: dict[str, Evidence] = {}
+        """Segments without proof, by id."""
+        self.settled_ones: list[str] = []
 
     def credit(self, grant: str, file: int, start: int, end: int) -> None:
         self.credited.append((file, start, end))
 
-    def hurry(self) -> None:
+    def flush_soon(self) -> None:
         self.hurried += 1
 
+    def segment(self, evidence: Evidence) -> None:
+        self.left[evidence.id] = evidence
 
-def open_grant(*items: Item, doubts: dict[str, list[Span]] | None = None) -> tuple[OpenGrant, Book]:
+    def settled(self, segment: str) -> None:
+        self.left.pop(segment, None)
+        self.settled_ones.append(segment)
+
+
+def open_grant(*items: Item, left: Sequence[Evidence] = ()) -> tuple[OpenGrant, Book]:
     status = GrantStatus("g", GrantState.OPEN, 1e12, None, "anna", tier(0), frozenset())
     customer, ledger = Customer("anna", status.tier, lambda _seconds, _call: None), Book()
-    return OpenGrant(Grant(status, 0.0, items), customer, ledger, doubts or {}), ledger
+    return OpenGrant(Grant(status, 0.0, items, {}, left), customer, ledger), ledger  # type: ignore[arg-type]
 
 
 def resource(grant: OpenGrant, path: str) -> Resource:
@@ -185,44 +196,140 @@ def test_ranges_without_end_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert grant.is_whole(ALBUM)
 
 
-def test_a_book_of_what_is_whole_is_closed_and_its_zones_are_taken_back() -> None:
-    grant, _ = open_grant(ALBUM)
+def cut(grant: OpenGrant, path: str, id: str, start: int, credited: int, shown: int, sent: int, now: float) -> Segment:
+    """A segment of a paced customer that has ended without proof."""
+    track = resource(grant, path)
+    segment = grant.reconciler(track).begin(id, start, track.size, now)
+    grant.credit(track, start, credited)
+    segment.credited, segment.acknowledged, segment.shown, segment.sent = credited, sent, shown, sent
+    segment.ended, segment.moved = True, now + 1
+    grant.observe(track, segment)
+    grant.unproven(track, segment)
+    return segment
+
+
+def read(grant: OpenGrant, path: str, id: str, start: int, now: float) -> Segment:
+    """A segment that is read to the end of its file."""
+    track = resource(grant, path)
+    segment = grant.reconciler(track).begin(id, start, track.size, now)
+    grant.credit(track, start, track.size)
+    segment.credited = segment.acknowledged = segment.shown = segment.sent = track.size
+    segment.ended = segment.orderly = True
+    segment.moved = now + 1
+    grant.observe(track, segment)
+    return segment
+
+
+def evidence(id: str, key: str, *, start: int = 0, credited: int, sent: int) -> Evidence:
+    return Evidence(id, "g", key, start, 100_000, sent, sent, sent, 0, credited, True)
+
+
+def test_what_was_sent_without_proof_is_unconfirmed_until_another_segment_proves_it() -> None:
+    grant, ledger = open_grant(ALBUM)
+    cut(grant, "Album/1.ogg", "g-1", 0, 20_000, 60_000, 90_000, 0.0)
+    assert grant.unconfirmed() == {1: SpanSet([(20_000, 90_000)])}
+    assert ledger.left["g-1"].unconfirmed == {1: [(20_000, 90_000)]}
+    read(grant, "Album/1.ogg", "g-2", 70_000, 2.0)
+    assert ledger.credited == [(1, 0, 20_000), (1, 70_000, 100_000), (1, 20_000, 70_000)]
+    assert grant.unconfirmed() == {}
+    assert list(ledger.left) == ["g-1"], "the ledger hears of it at the next round"
+    grant.settle()
+    assert (ledger.left, ledger.settled_ones) == ({}, ["g-1"])
+
+
+def test_a_segment_that_is_settled_is_told_once_and_only_if_it_was_known() -> None:
+    grant, ledger = open_grant(ALBUM)
+    cut(grant, "Album/1.ogg", "g-1", 0, 0, 50_000, 60_000, 0.0)
+    read(grant, "Album/1.ogg", "g-2", 0, 2.0)
+    grant.settle()
+    grant.settle()
+    assert ledger.settled_ones == ["g-1"]
+
+
+def test_nothing_is_settled_while_a_segment_of_the_file_runs() -> None:
+    """It may begin within what is unconfirmed, or prove by going on."""
+    grant, ledger = open_grant(ALBUM)
     track = resource(grant, "Album/1.ogg")
-    run = grant.book(track).begin(0, 0.0)
-    assert grant.book(track).cut(run, 1.0, (60_000, 100_000), 100_000) == []
-    grant.credit(track, 0, 60_000)
-    assert grant.doubts(10.0) == [Doubt("g", "f1", ((60_000, 100_000),))]
-    again = grant.book(track).begin(70_000, 11.0)
-    for start, end in grant.book(track).fin(again, 12.0):
-        grant.credit(track, start, end)
-    grant.quiet(12.0 + QUIET)
-    assert grant.doubts(20.0) == [Doubt("g", "f1", ())], "it is not whole, so it stays open"
-    grant.credit(track, 70_000, 100_000)
-    running = grant.book(track).begin(0, 21.0)
-    grant.quiet(22.0)
-    assert not grant.book(track).idle(), "closed while somebody still fetches it"
-    grant.book(track).fin(running, 31.0)
-    grant.quiet(32.0)
-    assert grant.doubts(40.0) == [Doubt("g", "f1", ())]
-    assert grant.doubts(40.0 + DOUBTS_EVERY) == []
+    running = grant.reconciler(track).begin("g-1", 0, track.size, 0.0)
+    read(grant, "Album/1.ogg", "g-2", 0, 2.0)
+    grant.settle()
+    assert grant.reconciler(track).idle is False
+    running.ended = True
+    grant.observe(track, running)
+    grant.settle()
+    assert grant.reconciler(track).idle
+    assert ledger.settled_ones == []
 
 
-def test_what_is_fetched_once_more_leaves_no_book_behind() -> None:
-    grant, _ = open_grant(ALBUM)
+def test_what_is_fetched_once_more_leaves_nothing_behind() -> None:
+    grant, ledger = open_grant(ALBUM)
     archive = resource(grant, "Album.zip")
     grant.credit(archive, 0, archive.size)
-    for path in ("Album.zip", "Album/1.ogg", "Album/3.ogg"):
-        book = grant.book(resource(grant, path))
-        book.fin(book.begin(0, 1.0), 2.0)
-    assert len(grant.doubts(10.0)) == 3
-    grant.quiet(11.0)
-    assert [doubt.spans for doubt in grant.doubts(20.0)] == [(), (), ()]
-    assert grant.doubts(30.0) == []
-    assert grant.open_doubts() == {}
+    for number, path in enumerate(("Album.zip", "Album/1.ogg", "Album/3.ogg")):
+        read(grant, path, f"g-{number}", 0, 1.0)
+    grant.settle()
+    assert grant.unconfirmed() == {}
+    assert (ledger.left, ledger.settled_ones) == ({}, [])
+    assert not grant._followed
 
 
-def test_zones_of_an_earlier_time_outlive_a_grant_that_is_not_touched() -> None:
-    grant, _ = open_grant(ALBUM, doubts={"f1": [(10, 20)], "f3": [(5, 9)]})
-    grant.book(resource(grant, "Album/1.ogg"))
-    grant.quiet(100.0)
-    assert grant.open_doubts() == {"f1": ((10, 20),), "f3": [(5, 9)]}
+def test_the_tracks_settle_what_is_unconfirmed_of_the_zip() -> None:
+    grant, ledger = open_grant(ALBUM)
+    archive = resource(grant, "Album.zip")
+    cut(grant, "Album.zip", "g-1", 0, 30_000, 60_000, archive.size, 0.0)
+    assert set(grant.unconfirmed()) == {1, 3}
+    read(grant, "Album/1.ogg", "g-2", 0, 2.0)
+    assert set(grant.unconfirmed()) == {3}
+    read(grant, "Album/3.ogg", "g-3", 0, 4.0)
+    assert grant.unconfirmed() == {}
+    grant.settle()
+    assert ledger.settled_ones == ["g-1"]
+
+
+def test_what_an_earlier_time_left_of_other_files_outlives_a_grant_that_is_not_touched() -> None:
+    known = (evidence("old-1", "f1", credited=10, sent=20), evidence("old-2", "f3", credited=5, sent=9))
+    described = []
+    for one, file in zip(known, (1, 3), strict=True):
+        described.append(replace(one, unconfirmed={file: [(one.credited, one.sent)]}))
+    grant, ledger = open_grant(ALBUM, left=described)
+    assert (resource(grant, "Album/1.ogg").key, resource(grant, "Album/3.ogg").key) == ("f1", "f3")
+    grant.reconciler(resource(grant, "Album/1.ogg"))
+    grant.settle()
+    assert grant.unconfirmed() == {1: SpanSet([(10, 20)]), 3: SpanSet([(5, 9)])}
+    assert ledger.settled_ones == []
+
+
+def test_what_an_ended_gate_left_is_taken_on_once() -> None:
+    grant, ledger = open_grant(ALBUM)
+    left = [evidence("old-1", "f1", start=100, credited=30_000, sent=60_000), evidence("old-2", "f1", credited=100, sent=100)]
+    for _ in range(2):
+        grant.inherit({3: [(0, 500)]}, [*left, evidence("old-3", "no such file", credited=0, sent=9)])
+    assert list(grant.coverage[3]) == [(0, 500)]
+    assert list(grant.coverage[1]) == [(0, 30_000)], "what had been credited of them"
+    assert grant.unconfirmed() == {1: SpanSet([(30_000, 60_000)])}
+    assert list(ledger.left) == ["old-1"]
+    assert set(ledger.settled_ones) == {"old-2", "old-3"}
+    read(grant, "Album/1.ogg", "g-1", 60_000, 2.0)
+    assert grant.is_whole(ALBUM) is False
+    assert grant.covers(1, 0, 100_000)
+
+
+def test_what_an_ended_gate_left_joins_the_segments_that_run() -> None:
+    """It becomes known only after its client has come back."""
+    grant, _ = open_grant(ALBUM)
+    track = resource(grant, "Album/1.ogg")
+    running = grant.reconciler(track).begin("g-1", 30_000, track.size, 0.0)
+    grant.inherit({}, [evidence("old-1", "f1", credited=10_000, sent=30_000)])
+    assert grant.unconfirmed() == {1: SpanSet([(10_000, 30_000)])}
+    running.acknowledged = running.shown = running.sent = track.size
+    grant.observe(track, running)
+    assert grant.covers(1, 0, 30_000)
+
+
+def test_evidence_tells_all_that_a_segment_knows() -> None:
+    grant, _ = open_grant(ALBUM)
+    segment = cut(grant, "Album/1.ogg", "g-1", 10, 20_000, 60_000, 90_000, 0.0)
+    segment.exact, segment.paced, segment.concealed = True, False, 7
+    again = Segment.left(describe("g", resource(grant, "Album/1.ogg"), segment))
+    for name in ("id", "start", "end", "sent", "acknowledged", "shown", "concealed", "credited", "paced", "exact", "unconfirmed"):
+        assert getattr(again, name) == getattr(segment, name), name

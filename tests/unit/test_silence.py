@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from ftpgate.delivery.acknowledgement import TRUTHFUL, Wire
 
-from ftpgate.delivery import acknowledgement
+from ftpgate.net import tcp_info
 from ftpgate.net.silence import BACKED_OFF, SILENCE, end_when_silent, extended, is_shut
+from ftpgate.net.tcp_info import TRUTHFUL, TcpProbe
 from tests.support.waiting import wait_until
 
 linux = pytest.mark.skipif(not TRUTHFUL, reason="the system does not tell")
@@ -69,15 +69,15 @@ def filled(server: socket.socket) -> int:
 def test_the_kernel_is_told_to_wait_while_the_window_is_shut(
     connection: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acknowledgement, "BACKED_OFF", 1)
+    monkeypatch.setattr(tcp_info, "BACKED_OFF", 1)
     monkeypatch.setattr("ftpgate.net.silence.BACKED_OFF", 1)
     server, client = connection
-    wire = Wire(server)
+    probe = TcpProbe(server)
     assert waits(server) == SILENCE
     written = filled(server)
 
     def longer() -> bool:
-        wire.look()
+        probe.look()
         return waits(server) > SILENCE
 
     wait_until(longer, 20, "an answer to a probe of the window")
@@ -85,5 +85,5 @@ def test_the_kernel_is_told_to_wait_while_the_window_is_shut(
         written -= len(client.recv(65_536))
     server.send(b"x")
     assert client.recv(1) == b"x"
-    wire.look()
+    probe.look()
     assert waits(server) == SILENCE

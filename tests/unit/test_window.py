@@ -1,4 +1,4 @@
-"""What a client's window hides, judged from recorded looks at real ones (`python -m tests.bench.windows`)."""
+"""What a client's window hides, judged from recorded snapshots of real ones (`python -m tests.bench.windows`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftpgate.delivery.acknowledgement import LEAST_CONCEALED, Window
-from ftpgate.delivery.credit import MARGIN
+
+from ftpgate.proof.credit import MARGIN
+from ftpgate.proof.window import FULLY_OPEN, LEAST_CONCEALED, LITTLE, OVERHEAD, OVERHEAD_TLS, TcpSnapshot, Window
 
 RECORDINGS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "recordings" / "windows.json").read_text())
 """`looks`: [acknowledged, width of the window, read until the next look], in bytes."""
@@ -62,3 +63,33 @@ def test_a_buffer_that_the_client_has_set_is_offered_by_half_at_first() -> None:
     window = Window(60_000, 0)
     assert window.judge(60_000, 500_000)[1] >= 60_000
     assert window.judge(120_000, 600_000)[1] < 120_000
+
+
+@pytest.mark.parametrize(
+    ("unread", "hidden", "fully_open", "hides_little"),
+    [
+        (0, 0, True, True),
+        (FULLY_OPEN, LITTLE, True, True),
+        (FULLY_OPEN, LITTLE + 1, True, False),
+        (FULLY_OPEN + 1, 0, False, False),
+    ],
+)
+def test_what_a_snapshot_says_of_its_window(unread: int, hidden: int, fully_open: bool, hides_little: bool) -> None:
+    snapshot = TcpSnapshot(10**6, unread, hidden, 0, 10**6, 0.0, False)
+    assert (snapshot.fully_open, snapshot.hides_little) == (fully_open, hides_little)
+
+
+def test_what_is_read_without_a_word_is_less_than_half_the_window() -> None:
+    """A receiver announces room when it has doubled: behind a window of 100 kB no more than 100 kB were read without a word."""
+    window = Window(1_000_000, 0)
+    untouched = 1_000_000 - 2 * 100_000
+    assert window.definitely_unread(100_000, encrypted=False) == untouched - untouched // 4
+    assert window.definitely_unread(100_000, encrypted=True) == untouched - untouched // 2
+    assert window.definitely_unread(500_000, encrypted=False) == 0
+
+
+def test_a_small_window_may_have_shrunk_for_other_reasons() -> None:
+    window = Window(100_000, 0)
+    assert window.definitely_unread(0, encrypted=False) == 100_000 - OVERHEAD
+    assert window.definitely_unread(0, encrypted=True) == 0
+    assert Window(300_000, 0).definitely_unread(0, encrypted=True) == 300_000 - OVERHEAD_TLS
