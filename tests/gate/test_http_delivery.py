@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ftpgate.delivery.credit import HOLD, Phase
 
 from ftpgate import http as front
 from ftpgate.grants import GrantState, Item, Tier
