@@ -198,8 +198,8 @@ class BodyCarrier:
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         self._vacate_when_idle()
         if self.state is State.LINGERING and (self._fin or self.sink.wire.encrypted):
-            # Who fetches parts, or has other transfers, counts bytes and may keep the connection until all is there; who fetches the
-            # whole may wait for the end of the stream.
+            # Who fetches parts, or has other transfers, counts bytes and may keep the connection until all is there; who fetches
+            # the whole may wait for the end of the stream.
             counts = not transfer.whole or len(transfer.grant.transfers) > 1
             self._front.gate.loop.call_later(0 if self._fin else 1.5 * HOLD if counts else PATIENCE, self._end_too)
 
