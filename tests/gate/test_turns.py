@@ -17,7 +17,7 @@ from ftpgate import ftp, http
 from ftpgate.delivery import work_queue
 from ftpgate.ftp.control import GateFTPHandler
 from ftpgate.ftp.data import DataChannel
-from ftpgate.grants import GrantState, Item, Tier
+from ftpgate.grants import Grant, GrantState, Item, Tier
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.messages import Request
 from ftpgate.http.parser import HEAD_LIMIT
@@ -27,6 +27,7 @@ from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
 from tests.support.rawftp import RawFtp
 from tests.support.rawhttp import RawClient, request
+from tests.support.waiting import wait_until
 
 CLIENTS = 8
 AHEAD = 20
@@ -34,10 +35,16 @@ AHEAD = 20
 FILES = 300
 
 
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    media = tmp_path_factory.mktemp("turns") / "media"
+    write_album(media / "Album", {f"{n:03}.bin": 100 for n in range(FILES)})
+    return media
+
+
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[InProcessGate]:
-    write_album(tmp_path / "media" / "Album", {f"{n:03}.bin": 100 for n in range(FILES)})
-    with InProcessGate(tmp_path / "media", {"ftp": ftp.listen, "http": http.listen}) as gate:
+def gate(media: Path) -> Iterator[InProcessGate]:
+    with InProcessGate(media, {"ftp": ftp.listen, "http": http.listen}) as gate:
         yield gate
 
 
@@ -155,18 +162,26 @@ def test_commands_of_many_sessions(gate: InProcessGate, token: str, turns: Count
     at_most_one_step_each_turn(turns, CLIENTS * (3 + 3 * AHEAD))
 
 
-def test_unknown_tokens_over_ftp(gate: InProcessGate, turns: Counter[int]) -> None:
-    """All try the same one first, so that one look-up answers them."""
-    first = unknown()
+def test_sessions_that_wait_for_the_same_look_up(
+    gate: InProcessGate, turns: Counter[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered, look_up = unknown(), threading.Event(), gate.shop.look_up
+
+    def slowly(token: Token) -> Grant | None:
+        assert answered.wait(15)
+        return look_up(token)
+
+    monkeypatch.setattr(gate.shop, "look_up", slowly)
     with ExitStack() as stack:
         sessions = [stack.enter_context(RawFtp(gate.address("ftp"))) for _ in range(CLIENTS)]
         for session in sessions:
-            session.send("".join(f"USER me\r\nPASS {token}\r\n" for token in (first, unknown(), unknown())))
+            session.send(f"USER me\r\nPASS {asked}")
+        wait_until(lambda: [len(waiting) for waiting in tuple(gate.keeper._waiting.values())] == [CLIENTS], 10, "all of them")
+        answered.set()
         for session in sessions:
             session.expect("331")
             session.expect("530")
-            session.expect("331")
-    at_most_one_step_each_turn(turns, 4 * CLIENTS)
+    at_most_one_step_each_turn(turns, 3 * CLIENTS)
 
 
 def test_listings_of_many_sessions(gate: InProcessGate, token: str, turns: Counter[int]) -> None:
