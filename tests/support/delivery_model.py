@@ -528,7 +528,7 @@ def manager(play: Play) -> None:
         play.pass_time(rng.choice((0.0005, 0.02, 0.3, 3.0)))
         if rng.random() < 0.5:
             play.grant.settle()  # called every second
-        if forgets and rng.random() < 0.5:
+        if forgets and attempt < 4 and rng.random() < 0.5:
             play.held = SpanSet()  # it starts from scratch, with the same segments
         if play.held.size == play.size:
             return
