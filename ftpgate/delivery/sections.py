@@ -42,12 +42,15 @@ class Section:
 
     __slots__ = ("_grant", "_slot", "_table", "resource", "segment", "stream")
 
-    def __init__(self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int, now: float) -> None:
+    def __init__(
+        self, grant: OpenGrant, table: EvidenceTable, id: str, part: Part, stream: int, now: float, *, precise: bool
+    ) -> None:
         self._grant = grant
         self._table = table
         self.resource = part.resource
         self.stream = stream
         self.segment = segment = grant.reconciler(part.resource).begin(id, part.start, part.end, now)
+        segment.paced = precise
         self._slot = table.add(describe(grant.id, part.resource, segment))
 
     @property

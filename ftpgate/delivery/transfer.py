@@ -19,7 +19,7 @@ from ftpgate.delivery.sent_files import SentFiles
 from ftpgate.errors import GateError
 from ftpgate.grants import File, TransferRecord
 from ftpgate.net.tcp_info import TRUTHFUL, TcpProbe
-from ftpgate.proof.credit import PACED_CHUNK, Credit, Phase
+from ftpgate.proof.credit import PACED_CHUNK, PACED_RATE, Credit, Phase
 from ftpgate.proof.window import TcpSnapshot
 from ftpgate.sources import Piece, Slice
 
@@ -132,12 +132,13 @@ class Transfer:
         self.bytes_per_s = 0.0
         self._mark, self._marked = 0, now
         sections: list[Section] = []
+        precise = self._precise(paced=0 < grant.customer.tier.rate <= PACED_RATE)
         self.length = 0
         for part in parts:
             if isinstance(part, bytes):
                 self.length += len(part)
             elif part.end > part.start:
-                sections.append(Section(grant, engine.evidence, engine.new_segment(), part, self.length, now))
+                sections.append(Section(grant, engine.evidence, engine.new_segment(), part, self.length, now, precise=precise))
                 self.length += part.end - part.start
         self._sections = tuple(sections)
         self._pieces = iter(_pieces(parts[0])) if len(parts) == 1 else chain.from_iterable(map(_pieces, parts))
@@ -521,11 +522,15 @@ class Transfer:
             self._mark, self._marked = credit.acknowledged, now
             if credit.phase is Phase.SENDING:
                 self._carrier.sink.queue.expect_rate(self.bytes_per_s)
-        precise = credit.paced and (not self._carrier.sink.wire.encrypted or self.grant.customer.tier.rate <= PRECISE_TLS_RATE)
+        precise = self._precise(paced=credit.paced)
         for section in self._sections:
             if section.moved(credit, now, precise=precise):
                 self.moved_at = now
         return True
+
+    def _precise(self, *, paced: bool) -> bool:
+        """Does the client's window tell precisely what is unread?"""
+        return paced and (not self._carrier.sink.wire.encrypted or self.grant.customer.tier.rate <= PRECISE_TLS_RATE)
 
     def _spoil(self, outcome: str = "error") -> None:
         """A file is not what was being sent any more. What was not credited before that was found out never is."""

@@ -47,6 +47,7 @@ soon proves little."""
 
 def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
     """The byte up to which `cut` was read, as another segment of the resource shows; None when none does."""
+    others = list(others)
     within = sorted((other for other in others if begins_within(other, cut)), key=attrgetter("start"))
     for x, starting in groupby(within, key=attrgetter("start")):
         there = list(starting)
@@ -56,7 +57,7 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
             continue
         if any(was_meant(other) for other in there):
             lived_on = cut.client_survived or any(was_meant(other) for other in new)
-            return x if lived_on and is_lowest(cut, x, within) else None
+            return x if lived_on and is_lowest(cut, x, others) else None
         if not all(other.ended for other in there):
             return None  # it may be meant yet
     return None
@@ -96,13 +97,15 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
     return x - cut.shown <= min(SHORT, read) or (cut.sent - cut.shown <= near and read >= near)
 
 
-def is_lowest(cut: Segment, x: int, within: Iterable[Segment]) -> bool:
-    """Does no segment that began after `cut` was cut begin below `x`?
+def is_lowest(cut: Segment, x: int, others: Iterable[Segment]) -> bool:
+    """Does no segment that began after `cut` was cut begin below `x`, in what was sent of `cut`?
 
     Without it, a client that lost what it had read, and fetches it again in two segments, confirms what the first of them is
-    still to bring.
+    still to bring. In what is delivered already, a segment counts only if it is meant: aria2 asks for the whole before it
+    resumes.
     """
-    return not any(other.start < x and other.order >= cut.ended_at for other in within)
+    below = (other for other in others if cut.start <= other.start < x and other.order >= cut.ended_at)
+    return not any(other.start > cut.credited or was_meant(other) for other in below)
 
 
 def was_meant(other: Segment) -> bool:

@@ -175,7 +175,8 @@ class Link:
         self.credit = Credit(0, self.length)
         play.links_made += 1
         id = f"{play.gate}-{play.links_made}"
-        self.section = Section(play.grant, play.table, id, Part(play.resource, start, end), 0, play.now)
+        part = Part(play.resource, start, end)
+        self.section = Section(play.grant, play.table, id, part, 0, play.now, precise=play.paced)
         play.links_by_id[id] = self
 
     @property

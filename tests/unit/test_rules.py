@@ -25,6 +25,7 @@ from ftpgate.proof.rules import (
     was_meant,
 )  # fmt: skip
 from ftpgate.proof.segments import Segment
+from ftpgate.proof.window import KIB
 from tests.unit.segments import KB, Story, left
 
 MB = 1_000_000
@@ -426,3 +427,19 @@ def test_every_rule_is_named_in_the_list_of_them() -> None:
     assert rules.__doc__ is not None
     for rule in (begins_within, is_lowest, agrees, was_meant, survived):
         assert f"`{rule.__name__}`" in rules.__doc__
+
+
+def test_a_client_that_fetches_everything_again_does_not_confirm_what_was_sent_before() -> None:
+    """Its gate was killed; it begins anew with the same boundaries, at 0 and at 500 kB."""
+    killed = cut(0, 100 * KB, 300 * KB, 500 * KB, exact=True)
+    again = resumed(0, shown=64 * KIB, order=6)
+    behind = resumed(500 * KB, shown=600 * KB, order=7)
+    assert proven(killed, [killed, again, behind]) is None
+    assert proven(killed, [killed, behind]) == 500 * KB
+
+
+def test_a_request_for_the_whole_that_is_dropped_at_once_contradicts_nothing() -> None:
+    """aria2 asks for the whole before it resumes."""
+    killed = cut(0, 100 * KB, 300 * KB, 500 * KB, exact=True)
+    probe = resumed(0, shown=16 * KB, order=6, ended=True)
+    assert proven(killed, [killed, probe, resumed(500 * KB, shown=600 * KB, order=7)]) == 500 * KB
