@@ -15,7 +15,6 @@ from typing import NamedTuple
 from ftpgate.delivery import sending
 from ftpgate.delivery.accounts import Customer, OpenGrant
 from ftpgate.delivery.sections import BodyPart
-from ftpgate.delivery.tls import PATIENCE
 from ftpgate.delivery.transfer import Sink, Transfer
 from ftpgate.http.front import Front
 from ftpgate.proof.credit import HOLD, Phase
@@ -197,11 +196,15 @@ class BodyCarrier:
 
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         self._vacate_when_idle()
-        if self.state is State.LINGERING and (self._fin or self.sink.wire.encrypted):
-            # Who fetches parts, or has other transfers, counts bytes and may keep the connection until all is there; who fetches
-            # the whole may wait for the end of the stream.
-            counts = not transfer.whole or len(transfer.grant.transfers) > 1
-            self._front.gate.loop.call_later(0 if self._fin else 1.5 * HOLD if counts else PATIENCE, self._end_too)
+        if self.state is State.LINGERING and self._fin:
+            self._front.gate.loop.call_later(0, self._end_too)
+        elif self.state is State.LINGERING and self.sink.wire.encrypted and self._counts_bytes(transfer):
+            self._front.gate.loop.call_later(1.5 * HOLD, self._end_too)
+
+    def _counts_bytes(self, transfer: Transfer) -> bool:
+        """Does its client know where to end? Who fetches parts, or has other transfers, may keep the connection until all is
+        there."""
+        return not transfer.whole or len(transfer.grant.transfers) > 1
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         if self.state is State.CLOSED:

@@ -30,8 +30,8 @@ AGED_MARGIN = 64 * KIB
 """While more is sent, what was acknowledged AGED seconds ago is read, if the window was fully open all that time and hid no more
 than AGED_HIDDEN: a client that pauses for so long shows it, or had to widen its window further. Less a margin, for those that get
 very little. So slow downloads are credited without much delay."""
-SHORT_LIVED = 64 * KIB
-"""Bytes in all that a fast connection may have brought and still be judged by its window. A receiver's first one is as wide."""
+SHORT = 64 * KIB
+"""Bytes of a body on a fast connection up to which its end may be judged by the window. A receiver's first one is as wide."""
 HOLD = 1.0
 """Seconds that a connection has to stay open, all acknowledged, before its tail is credited."""
 
@@ -229,7 +229,7 @@ class Credit:
         Not where the client has ended its sending half before it had everything: its end is to come no more. Nor where the
         connection is fast, unless it is short: its window hides megabytes (measured: 832 kB for a whole second).
         """
-        return not self._early_fin and (self.paced or self.base + self.length <= SHORT_LIVED)
+        return not self._early_fin and (self.paced or self.length <= SHORT)
 
     @property
     def _goal(self) -> int:

@@ -48,7 +48,7 @@ def test_files(shop: Shop, tmp_path: Path, client: str, protocol: str, rate: str
         to = tmp_path / f"{number}"
         FETCHERS[client](grant.url(protocol, f"{shop.folder}/{name}"), to)
         assert sha256(to) == digest
-    shop.complete(grant)
+    shop.received(grant, client)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -61,7 +61,7 @@ def test_zip(shop: Shop, tmp_path: Path, client: str, protocol: str, rate: str) 
     to = tmp_path / "album.zip"
     FETCHERS[client](grant.url(protocol, f"{shop.folder}.zip"), to)
     _check_zip(shop, to, tmp_path / "unpacked")
-    shop.complete(grant)
+    shop.received(grant, client)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -73,7 +73,7 @@ def test_axel_over_ftp(shop: Shop, tmp_path: Path, rate: str, size: int) -> None
     to = tmp_path / "track.ogg"
     clients.axel(grant.links["ftp"] + f"axel-{rate}-{size}/track.ogg", to, connections=4)
     assert sha256(to) == item["files"][0]["sha256"]
-    shop.site.wait_for_grant(grant)
+    shop.site.wait_for_all(grant)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -89,7 +89,7 @@ def test_lftp_mirror_in_segments(shop: Shop, tmp_path: Path) -> None:
     grant = shop.issue("limited")
     clients.lftp_mirror(grant.links["ftp"], tmp_path / "all", "--use-pget-n=4")
     assert hashes(tmp_path / "all" / shop.folder) == shop.files
-    shop.complete(grant)
+    shop.site.wait_for_all(grant)
 
 
 def test_wget_recursive(shop: Shop, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_aria2_metalink(shop: Shop, tmp_path: Path, rate: str) -> None:
     # aria2 leaves an ampersand in a Metalink's name as the entity that it became in XML.
     found = {name.replace("&#38;", "&"): digest for name, digest in hashes(tmp_path / "all" / shop.folder).items()}
     assert found == shop.files
-    shop.complete(grant)
+    shop.site.wait_for_all(grant)
 
 
 def test_aria2_over_both_protocols_at_once(shop: Shop, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_aria2_over_both_protocols_at_once(shop: Shop, tmp_path: Path) -> None:
         path = f"{shop.folder}/{name}"
         clients.aria2([grant.http_url(path), grant.ftp_url(path)], tmp_path / f"{number}", connections=4)
         assert sha256(tmp_path / f"{number}") == digest
-    shop.complete(grant)
+    shop.site.wait_for_all(grant)
 
 
 def test_ftplib(shop: Shop) -> None:

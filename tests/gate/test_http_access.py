@@ -199,8 +199,12 @@ def test_the_tiers_connections(gate: InProcessGate) -> None:
         refused = three.ask(target).reply()
         assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         assert len(one.read(SIZE)) == SIZE
-        wait_until(lambda: three.ask(target).reply().status == 200, 10, "a free connection")  # an idle keep-alive counts as none
-        assert one.ask(target).reply().status in (200, 503)
+
+        def served() -> bool:
+            with connect(gate) as another:
+                return another.ask(target).reply().status == 200
+
+        wait_until(served, 10, "a free connection")  # an idle keep-alive, as the third, counts as none
     wait_until(lambda: slots(gate) == 0, 10, "the return of all connections")
 
 
@@ -262,10 +266,9 @@ def test_what_runs_when_a_grant_expires_is_finished(gate: InProcessGate) -> None
         client.ask(path(token, "a.ogg")).head()
         gate.shop.change(token.grant, state=GrantState.EXPIRED, expires_at=time.time() - 1)
         assert len(client.read(SIZE)) == SIZE  # two seconds' worth
-        assert client.ask(path(token)).reply().status == 410
+        assert status(gate, token) == 410
         gate.shop.change(token.grant, state=GrantState.OPEN, expires_at=time.time() + 3600)
         wait_until(lambda: status(gate, token) == 200, WITHIN, "the renewed grant")
-        assert client.ask(path(token)).reply().status == 200
     gate.covers(token, album(gate, token).files[0])
 
 

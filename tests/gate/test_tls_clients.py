@@ -84,7 +84,7 @@ def test_files(shop: Shop, tmp_path: Path, client: str, rate: str) -> None:
         to = tmp_path / f"{number}"
         fetch(shop.url(grant, protocol, f"{shop.folder}/{name}"), to, shop.certificate.ca)
         assert sha256(to) == digest
-    shop.complete(grant)
+    shop.received(grant, client)
 
 
 @pytest.mark.parametrize("client", [name for name in FETCHERS if "http" not in name or name in ("curl-https", "aria2-https-16")])
@@ -95,7 +95,7 @@ def test_zip(shop: Shop, tmp_path: Path, client: str) -> None:
     with zipfile.ZipFile(tmp_path / "album.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
     assert hashes(tmp_path / "unpacked" / shop.folder) == shop.files
-    shop.complete(grant)
+    shop.received(grant, client)
 
 
 @pytest.mark.parametrize("protocol", ["ftp", "ftps"])
@@ -103,7 +103,7 @@ def test_lftp_mirror(shop: Shop, tmp_path: Path, protocol: str) -> None:
     grant = shop.issue("limited")
     clients.lftp_mirror(shop.url(grant, protocol), tmp_path / "all", "--use-pget-n=4", parallel=3, ca=shop.certificate.ca)
     assert hashes(tmp_path / "all" / shop.folder) == shop.files
-    shop.complete(grant)
+    shop.site.wait_for_all(grant)
 
 
 def test_the_certificate_is_renewed_meanwhile(shop: Shop) -> None:

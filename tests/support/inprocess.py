@@ -268,6 +268,16 @@ class InProcessGate:
             raise failed[0]
         return found[0]
 
+    def accounts_for(self, token: Token, file: File) -> None:
+        """Wait until every byte of a file is delivered or unconfirmed: what a client that holds all may expect at the least."""
+
+        def there() -> bool:
+            grants = [grant for grant in self.keeper.grants() if grant.id == token.grant]
+            unconfirmed = [span for grant in grants for span in self.call(grant.unconfirmed).get(file.id, ())]
+            return SpanSet([*self.shop.spans(token.grant, file), *unconfirmed]).covers(0, file.size)
+
+        wait_until(there, 15, f"that all is accounted for; recorded {self.shop.spans(token.grant, file)}")
+
     def covers(self, token: Token, file: File, timeout: float = 5) -> None:
         """Wait until a file is recorded as delivered whole."""
         wait_until(lambda: self.shop.spans(token.grant, file) == [(0, file.size)], timeout, f"the delivery of {file.path}")

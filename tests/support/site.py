@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from ftpgate.proof.coverage import SpanSet
 from tests.support.media import write_album
 from tests.support.tools import clean_environment
 from tests.support.waiting import wait_until
@@ -160,6 +161,19 @@ class Site:
             return wait_until(there, timeout, f"state {state!r} of the grant", interval=0.2)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{json.dumps(seen[-1], indent=1)}") from None
+
+    def wait_for_all(self, grant: str | Grant, timeout: float = 15) -> None:
+        """Wait until every byte of a grant is delivered or unconfirmed: what a client that holds all may expect at the least.
+
+        Which of the two it is depends on how steadily the machine lets a client with many connections go on; trials measure that.
+        """
+
+        def there() -> bool:
+            document = self.grant_show(grant)
+            files = [file for item in document["items"] if not item["complete"] for file in item["files"]]
+            return all(SpanSet(map(tuple, (*file["covered"], *file["unconfirmed"]))).covers(0, file["bytes"]) for file in files)
+
+        wait_until(there, timeout, "that all of the grant is accounted for", interval=0.2)
 
     @contextmanager
     def portal(self) -> Iterator[str]:

@@ -15,7 +15,7 @@ from ftpgate.proof.credit import (
     MOVES,
     PACED_CHUNK,
     PACED_RATE,
-    SHORT_LIVED,
+    SHORT,
     Credit,
     IllegalMoveError,
     Phase,
@@ -404,7 +404,7 @@ def test_what_the_kernel_cannot_be_asked_of_ends_at_what_was_sent() -> None:
 # ---- held open
 
 
-@pytest.mark.parametrize(("base", "length", "held"), [(0, SHORT_LIVED, True), (1, SHORT_LIVED, False), (0, MB, False)])
+@pytest.mark.parametrize(("base", "length", "held"), [(0, SHORT, True), (MB, SHORT, True), (0, SHORT + 1, False)])
 def test_a_fast_connection_proves_nothing_by_staying_open_unless_it_is_short(base: int, length: int, held: bool) -> None:
     """A fast one's window hides megabytes."""
     credit = Credit(base, length)
