@@ -266,8 +266,9 @@ class OpenGrant:
         followed = self._followed.get(resource.key)
         if followed is None:
             self._left[evidence.id] = describe(self.id, resource, segment)
-        else:
-            followed.reconciler.inherit(segment)
+            return
+        for start, end in followed.reconciler.inherit(segment):
+            self.credit(resource, start, end)
 
     def settle(self) -> None:
         """Called every second: forget the segments that say nothing any more."""

@@ -42,10 +42,11 @@ class Reconciler:
         self.forgotten: list[Segment] = []
         """Unconfirmed ones that had to give way; whoever keeps evidence of them takes them from here."""
 
-    def inherit(self, segment: Segment) -> None:
-        """A segment that an earlier time left without proof has become known."""
+    def inherit(self, segment: Segment) -> list[Span]:
+        """A segment that an earlier time left without proof has become known. Returns what is proven of it already."""
         insort_right(self._segments, segment, key=_start)
         self._make_room()
+        return self._prove([segment])
 
     def begin(self, id: str, start: int, end: int, now: float) -> Segment:
         """A transfer is about to send bytes `[start, end)`. Others that would run into it stop there."""
@@ -68,13 +69,7 @@ class Reconciler:
         """There is news of `segment`: returns what this proves to be delivered of segments that were cut."""
         if segment.ended and not segment.ended_at:
             segment.ended_at = self._order + 1
-        found = []
-        for cut in list(self._concerned(segment)):
-            x = rules.proven(cut, self._segments)
-            if x is not None:
-                found.append((cut.credited, x))
-                cut.credited = cut.sent = x  # what lies behind, its client has not read
-        return found
+        return self._prove(list(self._concerned(segment)))
 
     def unconfirmed(self) -> Iterator[Segment]:
         """The ended segments of which something is neither proven nor delivered by another one."""
@@ -94,6 +89,15 @@ class Reconciler:
     def idle(self) -> bool:
         """Is nothing under way, and nothing unconfirmed?"""
         return not self._segments
+
+    def _prove(self, cuts: Iterable[Segment]) -> list[Span]:
+        found = []
+        for cut in cuts:
+            x = rules.proven(cut, self._segments)
+            if x is not None:
+                found.append((cut.credited, x))
+                cut.credited = cut.sent = x  # what lies behind, its client has not read
+        return found
 
     def _lacks(self, segment: Segment) -> bool:
         span = segment.unconfirmed
