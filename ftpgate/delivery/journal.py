@@ -220,6 +220,14 @@ class Journal:
         self.close()
         return True
 
+    def has_ended_gates(self) -> bool:
+        """Is there a table of running transfers that its gate holds no longer? Costs 20 µs a gate, and no look into the file."""
+        for gate, path in _tables(self._folder).items():
+            if gate != self.gate and (fd := _lock(path)) is not None:
+                os.close(fd)
+                return True
+        return False
+
     def take_over(self, recovered: Recovered) -> None:
         """Make the rows of gates that have ended, and what their tables of running transfers hold, this gate's own, and add
         them to `recovered`.

@@ -23,9 +23,10 @@ EVERY = 0.1
 SHARE = 10
 """Of the processor's time, a tenth at the most goes into the journal, however slow that makes it."""
 SYNC_EVERY = 0.8
-"""Seconds between two syncs while something is written; a loss of power costs one at the most."""
+"""Seconds between two syncs while something is written; a loss of power costs one at the most. As often is looked for gates that
+were killed: their clients come to one that runs at once, and what had been sent to them proves what they hold."""
 LOOK_EVERY = 5.0
-"""Seconds between two looks for gates that have ended: one that stops while another runs may leave something."""
+"""Seconds between two looks into the journal for gates that have ended: one that stops while another runs may leave something."""
 RETRY = 10.0
 """Seconds before a journal that takes nothing is tried again."""
 STALLED = 5.0
@@ -91,7 +92,7 @@ class JournalWriter:
             self._no_room(f"{self._table.path}: {error.strerror}")
         for _ in range(2):
             recovered = Recovered()
-            done = self._look_off_loop(recovered)
+            done = self._look_off_loop(recovered, closely=True)
             self._looked(recovered, done, None)
             if done.error is None or not done.error.set_aside:
                 break
@@ -252,9 +253,10 @@ class JournalWriter:
             self._reserving = True
             self._aside(self._reserved_off_loop, self._reserved)
         now = time.monotonic()
-        if not self._writing and not self.problem and now - self._looked_at >= LOOK_EVERY:
-            self._looked_at = now
-            self._look_for_ended()
+        if not self._writing and not self.problem:
+            closely = now - self._looked_at >= LOOK_EVERY
+            self._looked_at = now if closely else self._looked_at
+            self._look_for_ended(closely=closely)
 
     def _aside(self, work: Callable[[], Any], done: Callable[[Any, GateError | None], None]) -> None:
         try:
@@ -295,17 +297,19 @@ class JournalWriter:
             )
         self.table_problem = problem
 
-    def _look_for_ended(self) -> None:
+    def _look_for_ended(self, *, closely: bool) -> None:
         recovered = Recovered()
         self._writing = True
         self._began = time.monotonic()
-        self._aside(lambda: self._look_off_loop(recovered), lambda done, failed: self._looked(recovered, done, failed))
+        self._aside(
+            lambda: self._look_off_loop(recovered, closely=closely), lambda done, failed: self._looked(recovered, done, failed)
+        )
 
-    def _look_off_loop(self, recovered: Recovered) -> _Done:
+    def _look_off_loop(self, recovered: Recovered, *, closely: bool) -> _Done:
         done = _Done(Changes(), moved=self._journal.moved())
         try:
             self._hold()
-            if not done.moved:
+            if not done.moved and (closely or self._journal.has_ended_gates()):
                 self._journal.take_over(recovered)
         except JournalError as error:
             done.error = error

@@ -266,10 +266,21 @@ def test_what_a_gate_leaves_that_ends_later_is_taken_over_then(writer: Writer) -
     writer.tick()
     assert not writer.recovered
     old.end()
-    writer.writer._looked_at = 0.0
     writer.tick()
     assert [list(recovered.credits) for recovered in writer.recovered] == [[("grant", 7)]]
     assert rows(writer.folder) == [("gate", CREDIT, "grant/7", [[0, 10]])]
+
+
+def test_what_a_gate_leaves_that_stops_later_is_taken_over_soon(writer: Writer) -> None:
+    """Its table is gone with it; what the database did not take is in the journal alone."""
+    old = Gate(writer.folder, "old")
+    old.credit((0, 10))
+    writer.tick()
+    old.table.close()
+    old.journal.close()
+    writer.writer._looked_at = 0.0
+    writer.tick()
+    assert [list(recovered.credits) for recovered in writer.recovered] == [[("grant", 7)]]
 
 
 def test_a_broken_journal_keeps_nobody_from_taking_over_what_ran(unstarted: Writer) -> None:
