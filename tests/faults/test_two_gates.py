@@ -58,7 +58,7 @@ def test_each_brings_every_other_piece(gates: tuple[Site, Site]) -> None:
         thread.join(60)
     assert not errors
     (shown,) = first.wait_for_grant(grant)["items"]
-    assert shown["files"] == [{"path": "track.ogg", "bytes": SIZE, "covered": [[0, SIZE]]}]
+    assert shown["files"] == [{"path": "track.ogg", "bytes": SIZE, "covered": [[0, SIZE]], "unconfirmed": []}]
     receipts = second.grant_show(grant)
     assert receipts["completed_at"] == shown["completed_at"]
     assert len(first.json("status")["gates"]) == 2
