@@ -179,6 +179,8 @@ class DataChannel:
         if transfer is None:
             return self.close()
         transfer.detach()
+        if self._fileno < 0:
+            return  # its client had ended in order before, and that was all
         if transfer.credit.phase is Phase.SENDING:
             sending.reset(self.socket)
             transfer.cut()

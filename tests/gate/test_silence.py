@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ftpgate.delivery.acknowledgement import TRUTHFUL
 
 from ftpgate import ftp, http
 from ftpgate.ftp import moving
 from ftpgate.ftp.data import DataChannel
 from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY, SILENCE
+from ftpgate.net.tcp_info import TRUTHFUL
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
 from tests.support.rawftp import RawFtp
