@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
@@ -222,6 +223,26 @@ def test_a_session_that_ends_with_its_last_transfer_does_not_spoil_it(
     session.close()  # the control connection first, which the gate hears first
     data.close()
     gate.covers(token, file(item, "medium.bin"))
+
+
+def test_a_client_that_ends_its_data_connection_first_has_what_it_read(gate: InProcessGate, item: Item) -> None:
+    """In the midst of a file, with nothing unread: a FIN says so. Then it ends the session."""
+    slow = gate.shop.issue([item], tier=Tier("slow", 200_000, 4))
+    with RawFtp(gate.address("ftp")) as session:
+        session.login(slow.reveal()).do("CWD Album", "250")
+        data = session.data()
+        session.do("RETR big.bin", "150")
+        got = len(read_exactly(data, 100_000))
+        (transfer,) = gate.call(lambda: tuple(gate.engine.transfers))
+        data.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            got += len(data.recv(1_000_000))
+        data.close()
+        wait_until(lambda: gate.call(lambda: transfer.credit._early_fin or transfer.outcome), 10, "the gate to see it")
+    gate.settled()
+    lingering = gate.listeners["ftp"].lingering  # type: ignore[attr-defined]
+    assert not len(lingering)
+    assert gate.shop.spans(slow.grant, file(item, "big.bin")) in ([], [(0, got)])
 
 
 def test_abor_during_a_transfer(session: RawFtp, gate: InProcessGate) -> None:
