@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ftpgate.delivery import sending
 from ftpgate.delivery.accounts import Customer, OpenGrant
 from ftpgate.delivery.sections import BodyPart
+from ftpgate.delivery.tls import PATIENCE
 from ftpgate.delivery.transfer import Sink, Transfer
 from ftpgate.http.front import Front
 from ftpgate.proof.credit import HOLD, Phase
@@ -198,8 +199,9 @@ class BodyCarrier:
         self._vacate_when_idle()
         if self.state is State.LINGERING and self._fin:
             self._front.gate.loop.call_later(0, self._end_too)
-        elif self.state is State.LINGERING and self.sink.wire.encrypted and self._counts_bytes(transfer):
-            self._front.gate.loop.call_later(1.5 * HOLD, self._end_too)
+        elif self.state is State.LINGERING and self.sink.wire.encrypted:
+            first = self._counts_bytes(transfer) or transfer.credit.may_be_held
+            self._front.gate.loop.call_later(1.5 * HOLD if first else PATIENCE, self._end_too)
 
     def _counts_bytes(self, transfer: Transfer) -> bool:
         """Does its client know where to end? Who fetches parts, or has other transfers, may keep the connection until all is

@@ -385,12 +385,8 @@ class HttpConnection(BodyCarrier):
                 self._part()
         elif self._transfers and self.sink.wire.encrypted:
             # A close_notify is data. A client that has counted its bytes and closes without reading it, as axel does with
-            # a segment when all are there, resets the connection, and nobody could tell that from a cut. So who counts bytes
-            # goes first; for others the end of the stream is enough, since the length has told where the body ends
-            # (RFC 9112 section 9.8).
-            if not any(map(self._counts_bytes, self._transfers)):
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_WR)
+            # a segment when all are there, resets the connection, and nobody could tell that from a cut. So the client goes first.
+            return
         else:
             self._finish()
 

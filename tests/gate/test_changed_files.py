@@ -251,7 +251,7 @@ def test_others_are_served_while_a_disk_does_not_answer(
         body = b"".join(received)
         assert body == content if name != "Album.zip" else content in body
         download.close()
-        gate.covers(token, slow.files[0])
+        gate.accounts_for(token, slow.files[0])
 
 
 def test_a_disk_that_fails_ends_the_download(tmp_path: Path, disk: SlowDisk) -> None:
