@@ -385,7 +385,8 @@ class HttpConnection(BodyCarrier):
                 self._part()
         elif self._transfers and self.sink.wire.encrypted:
             # A close_notify is data. A client that has counted its bytes and closes without reading it, as axel does with
-            # a segment when all are there, resets the connection, and nobody could tell that from a cut. So the client goes first.
+            # a segment when all are there, resets the connection, and nobody could tell that from a cut. So the client goes
+            # first, for a while.
             return
         else:
             self._finish()
