@@ -262,6 +262,8 @@ class Transfer:
         return self.outcome is None and not self._waiting and self.credit.phase is Phase.SENDING
 
     def _want_turn(self) -> None:
+        if not self._may_send:
+            return  # it was detached while it waited; a watched socket would wake the loop for ever
         self.ready = True
         if self.grant.customer.paced:
             self._carrier.watch_writable(False)
@@ -327,8 +329,7 @@ class Transfer:
                 return self._spoil()
             self._literal = memoryview(data)
             self._advance(len(data))
-            if self._may_send:
-                self._want_turn()
+            self._want_turn()
 
         self._engine.files.read(self._file, self._at, self._chunk_end, come)
 
