@@ -34,19 +34,22 @@ FIRST_ROWS = 4_096
 NO_SLOT: Final = -1
 """The slot of what is not kept; it may be updated and removed as any other."""
 
-_MAGIC, _VERSION = b"ftpglive", 1
+_MAGIC, _VERSION = b"ftpglive", 2
 _HEADER = Struct("@8sII36s")
 """Magic, version, bytes of a row, boot id. Native byte order: the file never leaves the machine."""
 _HEADER_SIZE = 4_096
 _ROW_SIZE = 256
-_MOVING = Struct("@7Q")
-"""Stamp, sent, acknowledged, shown, concealed, credited, stamp again. Fields are stored one by one in this order, each by a
-single instruction. Stamp 0: the row is free. Two stamps that differ: the gate was ended in the middle of an update."""
-_SENT = Struct("@Q")
-_SENT_AT = 8
+_SEEN = Struct("@6Q")
+"""Stamp, acknowledged, shown, concealed, credited, stamp again. Fields are stored one by one in this order, each by a single
+instruction. Stamp 0: the row is free. Two stamps that differ: the gate was ended in the middle of an update."""
+_WRITTEN = Struct("@QQ")
+"""Written, offered."""
+_WRITTEN_AT = _SEEN.size
+_OFFERED = Struct("@Q")
+_OFFERED_AT = _WRITTEN_AT + _OFFERED.size
 _FIXED = Struct("@QQ4B")
 """Start, end, paced, and the lengths of id, grant and resource, which follow."""
-_FIXED_AT = _MOVING.size
+_FIXED_AT = _WRITTEN_AT + _WRITTEN.size
 _TEXT_AT = _FIXED_AT + _FIXED.size
 _TEXT_SIZE = _ROW_SIZE - _TEXT_AT
 _FILE_SIZE = _HEADER_SIZE + ROWS * _ROW_SIZE
@@ -88,24 +91,31 @@ class LiveTable:
         _FIXED.pack_into(self._map, slot + _FIXED_AT, evidence.start, evidence.end, evidence.paced, *map(len, texts))
         self._map[slot + _TEXT_AT : slot + _TEXT_AT + len(text)] = text
         self.used += 1
-        self.update(slot, evidence.sent, evidence.acknowledged, evidence.shown, evidence.concealed, evidence.credited)
+        self.written(slot, evidence.sent, evidence.sent)
+        self.update(slot, evidence.acknowledged, evidence.shown, evidence.concealed, evidence.credited)
         return slot
 
-    def update(self, slot: int, sent: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None:
+    def update(self, slot: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None:
         """The same fields as of `Evidence`."""
         if slot >= 0:
             self._stamp = stamp = self._stamp + 1
-            _MOVING.pack_into(self._map, slot, stamp, sent, acknowledged, shown, concealed, credited, stamp)
+            _SEEN.pack_into(self._map, slot, stamp, acknowledged, shown, concealed, credited, stamp)
 
-    def sent(self, slot: int, sent: int) -> None:
-        """Of these only `sent`; called after every turn of sending."""
+    def offered(self, slot: int, offered: int) -> None:
+        """The bytes before `offered` are about to be handed to the kernel."""
         if slot >= 0:
-            _SENT.pack_into(self._map, slot + _SENT_AT, sent)
+            _OFFERED.pack_into(self._map, slot + _OFFERED_AT, offered)
+
+    def written(self, slot: int, written: int, offered: int) -> None:
+        """The kernel has taken the bytes before `written`, and some of those before `offered` perhaps."""
+        if slot >= 0:
+            _WRITTEN.pack_into(self._map, slot + _WRITTEN_AT, written, offered)
 
     def remove(self, slot: int) -> None:
         """The transfer has ended, and what is known of it is kept elsewhere."""
         if slot >= 0:
-            _MOVING.pack_into(self._map, slot, 0, 0, 0, 0, 0, 0, 0)  # so that nobody takes these for the next one's
+            _SEEN.pack_into(self._map, slot, 0, 0, 0, 0, 0, 0)  # so that nobody takes these for the next one's
+            _WRITTEN.pack_into(self._map, slot + _WRITTEN_AT, 0, 0)
             self.used -= 1
             self._free.append(slot)
 
@@ -162,7 +172,7 @@ def read(path: Path) -> list[Evidence]:
     """The transfers that ran when the gate whose file this is ended; may block.
 
     `exact` is true unless the machine was restarted since: then their clients got less, and the rows may be half a minute old.
-    A row that the gate was just updating is known by `sent` and `credited` alone, which are whole at any moment.
+    A row that the gate was just updating is known by what was written and credited alone, which are whole at any moment.
 
     Raises:
         OSError: it cannot be read.
@@ -184,18 +194,20 @@ def read(path: Path) -> list[Evidence]:
 
 def _evidence(data: bytes, at: int, exact: bool) -> Evidence | None:
     """The row at `at`; None when it makes no sense, as after a loss of power in the middle of its being written."""
-    stamp, sent, acknowledged, shown, concealed, credited, again = _MOVING.unpack_from(data, at)
+    stamp, acknowledged, shown, concealed, credited, again = _SEEN.unpack_from(data, at)
+    written, offered = _WRITTEN.unpack_from(data, at + _WRITTEN_AT)
     start, end, paced, *lengths = _FIXED.unpack_from(data, at + _FIXED_AT)
-    sent, credited = max(sent, start), max(credited, start)
+    written, credited = max(written, start), max(credited, start)
+    sent = max(written, offered)
     if stamp != again:
         acknowledged, shown, concealed = credited, credited, 0
     try:
         id_, grant, resource = _texts(data, at + _TEXT_AT, lengths)
     except ValueError:
         return None
-    if not (id_ and grant and resource and credited <= sent <= end):
+    if not (id_ and grant and resource and credited <= written <= sent <= end):
         return None
-    acknowledged = min(max(acknowledged, start), sent)
+    acknowledged = written if exact else min(max(acknowledged, start), written)  # the kernel sees to it after the gate's end
     return Evidence(
         id_, grant, resource, start, end, sent, acknowledged, shown, concealed, credited, paced=bool(paced), exact=exact
     )

@@ -28,10 +28,14 @@ class EvidenceTable(Protocol):
         """Returns the row's number; None when there is no room."""
         ...
 
-    def update(self, slot: int, sent: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None: ...
+    def update(self, slot: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None: ...
 
-    def sent(self, slot: int, sent: int) -> None:
-        """Only `sent` has moved."""
+    def offered(self, slot: int, offered: int) -> None:
+        """The bytes before `offered` are about to be handed to the kernel."""
+        ...
+
+    def written(self, slot: int, written: int, offered: int) -> None:
+        """The kernel has taken the bytes before `written`, and some of those before `offered` perhaps."""
         ...
 
     def remove(self, slot: int) -> None: ...
@@ -61,11 +65,20 @@ class Section:
         """The resource's byte that the stream's `position` has come to in this section."""
         return self.segment.start + max(min(position, self.stream_end) - self.stream, 0)
 
-    def wrote(self, position: int) -> None:
-        """The kernel has taken the stream up to `position`: so much the client may receive, whatever becomes of this process."""
+    def offer(self, position: int) -> None:
+        """The stream up to `position` is about to be handed to the kernel, which may take it and this process end at once."""
+        if self._slot is not None:
+            self._table.offered(self._slot, self.reached(position))
+
+    def wrote(self, position: int, ahead: int = 0) -> None:
+        """The kernel has taken the stream up to `position`: so much the client may receive, whatever becomes of this process.
+
+        Args:
+            ahead: bytes after them that it may have taken a part of (`net.tcp_info.TcpProbe`).
+        """
         self.segment.sent = sent = self.reached(position)
         if self._slot is not None:
-            self._table.sent(self._slot, sent)
+            self._table.written(self._slot, sent, self.reached(position + ahead))
 
     def moved(self, credit: Credit, now: float, *, precise: bool) -> bool:
         """There is news of the connection. True when more of this section was acknowledged.
@@ -92,7 +105,7 @@ class Section:
             self.ended(credit, now)
             return True
         if self._slot is not None:
-            self._table.update(self._slot, segment.sent, segment.acknowledged, segment.shown, segment.concealed, last)
+            self._table.update(self._slot, segment.acknowledged, segment.shown, segment.concealed, last)
         self._grant.observe(self.resource, segment)
         return segment.acknowledged > before
 

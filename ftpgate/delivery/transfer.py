@@ -206,6 +206,8 @@ class Transfer:
             budget = min(budget, line - self._written)
         sink, sent = self._carrier.sink, 0
         wire = sink.wire
+        for section in self._sections:
+            section.offer(self._written + budget)
         try:
             while sent < budget:
                 if self._literal is not None:
@@ -377,7 +379,7 @@ class Transfer:
         if self.outcome is not None:
             return
         for section in self._sections:
-            section.wrote(self._written)
+            section.wrote(self._written, self._carrier.sink.wire.ahead)
         step = PACED_CHUNK if self.credit.judge_pace(self.grant.customer.tier.rate, count) else FAST_STEP
         if self._written == self.length:
             self._finished_writing()

@@ -18,8 +18,10 @@ from ftpgate.proof.window import TcpSnapshot, Window
 
 _FIELDS = struct.Struct("=B55xI60xQ16xI80xI")
 """tcpi_state, tcpi_last_ack_recv, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd"""
-_CLOSED = 7
-"""TCP_CLOSE (include/net/tcp_states.h): the state of a socket that was reset, or whose peer is gone, until we close it."""
+_TIME_WAIT, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _CLOSING = 6, 7, 8, 9, 11
+"""States (include/net/tcp_states.h). _CLOSED is that of a socket that was reset, or whose peer is gone, until we close it."""
+_HALF_CLOSED = frozenset({_TIME_WAIT, _CLOSE_WAIT, _LAST_ACK, _CLOSING})
+"""Those that a client's FIN leads to."""
 _TIMER = struct.Struct("=4xB19xI16xI")
 """tcpi_backoff, tcpi_unacked, tcpi_last_data_sent"""
 _BACKOFF = 4
@@ -96,7 +98,8 @@ class TcpProbe(Window):
         unread, hidden = self.judge(width, acknowledged)
         sent = max(self.written + self.ahead - unsent, acknowledged)
         definitely = self.definitely_unread(width, encrypted=self.encrypted)
-        return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000, state == _CLOSED)
+        broken, half_closed = state == _CLOSED, state in _HALF_CLOSED
+        return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000, broken, half_closed)
 
     def queued(self) -> int:
         """Bytes that the kernel holds and the client has not acknowledged (SIOCOUTQ)."""

@@ -154,6 +154,8 @@ class Credit:
             return False
         before = self.credited
         self._take(look)
+        if look.half_closed and self.acknowledged < self._goal:
+            self._end_early(look)
         if self.phase is Phase.SENDING:
             self._age(now, look)
         elif self.phase is Phase.AT_LINE:
@@ -180,8 +182,7 @@ class Credit:
         self.progress(now, look)
         arrived = self.acknowledged >= self._goal and self.phase in (Phase.AT_LINE, Phase.AWAITING_READ)
         if not arrived:
-            self._early_fin = True
-            self._fin_at = self.acknowledged if look.fully_open else None
+            self._end_early(look)
         elif not self._early_fin and (look.fully_open or not self._truthful):
             self._all()
         return self.credited > before
@@ -213,6 +214,12 @@ class Credit:
         """What was sent was not what it should have been: the end, with nothing delivered but the first `credited` bytes."""
         self.credited = self.sent = credited
         self.phase = Phase.ABORTED
+
+    def _end_early(self, look: TcpSnapshot) -> None:
+        """The client has ended its sending half before it had everything. The kernel may know that before we are told."""
+        if not self._early_fin:
+            self._early_fin = True
+            self._fin_at = self.acknowledged if look.fully_open else None
 
     def _closed_in_order(self, look: TcpSnapshot) -> bool:
         """Has the client closed with nothing unread, in the midst of what was being sent?

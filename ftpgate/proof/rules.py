@@ -83,7 +83,7 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
         all; but where it stood at a line, that is a place which its client knew before, though nothing may be left of what began
         there. later: a segment began at `x` some time after the cut: its client does not skip forward.
     """
-    if resumed and x != cut.line and (x == cut.acknowledged or (cut.exact and x == cut.sent)):
+    if resumed and x != cut.line and (cut.acknowledged <= x <= cut.sent if cut.exact else x == cut.acknowledged):
         return True
     if cut.paced:
         most, concealed, near = LONG, CONCEALED, 0

@@ -18,12 +18,13 @@ class Evidence:
         id: unique over all gates and restarts.
         start, end: the range asked for; of an FTP `RETR` the end is the resource's.
         sent: the client can have received nothing from here on.
-        acknowledged: its TCP has acknowledged the bytes before.
+        acknowledged: its TCP has acknowledged the bytes before, or the gate has ended and its kernel goes on until it does.
         shown: its window shows the bytes before as read.
         concealed: so many bytes before `shown` the window may hide.
         credited: the bytes before are delivered.
         paced: the customer had a rate at which windows tell precisely what is unread.
-        exact: the gate ended and the client was left with all that had been written: who read everything resumes just at `sent`.
+        exact: the gate ended and the client was left with all that had been written: who read everything resumes at
+            `acknowledged`, or where the gate was just writing, up to `sent`.
         unconfirmed: the ranges between `credited` and `sent` by `File.id`, in bytes of the file; empty while the transfer runs.
     """
 

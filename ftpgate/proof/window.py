@@ -51,6 +51,7 @@ class TcpSnapshot(NamedTuple):
         sent: left this machine at least once; the rest lies in our own buffer.
         silence: seconds since the last acknowledgement of any kind.
         broken: the client has reset the connection, or its machine is gone.
+        half_closed: the client has ended its sending half.
     """
 
     acknowledged: int
@@ -60,6 +61,7 @@ class TcpSnapshot(NamedTuple):
     sent: int
     silence: float
     broken: bool
+    half_closed: bool = False
 
     @property
     def fully_open(self) -> bool:

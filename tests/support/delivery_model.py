@@ -35,7 +35,7 @@ RATE = 5_000_000
 STANDING = 48 * KIB
 """Bytes that lie unread behind a window that seems open although its client has not read for PAUSE seconds."""
 PAUSE = 1.0
-MOVING = ("sent", "acknowledged", "shown", "concealed", "credited")
+MOVING = ("acknowledged", "shown", "concealed", "credited")
 """What a row of the table is told again and again."""
 LAG = 60 * KIB
 """Bytes that have arrived and may not be acknowledged yet."""
@@ -90,22 +90,25 @@ class Book:
 
 
 class Table:
-    """An `EvidenceTable`. Rows are lists: what a section adds, and the five positions as last told."""
+    """An `EvidenceTable`. Rows are what a section adds, and the positions as last told: written, offered, and MOVING."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, tuple[Evidence, list[int]]] = {}
+        self.rows: dict[int, tuple[Evidence, list[int], list[int]]] = {}
         self._added = 0
 
     def add(self, evidence: Evidence) -> int:
         self._added += 1
-        self.rows[self._added] = evidence, [evidence.start] * 3 + [0, evidence.start]
+        self.rows[self._added] = evidence, [evidence.start] * 2, [evidence.start] * 2 + [0, evidence.start]
         return self._added
 
-    def update(self, slot: int, sent: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None:
-        self.rows[slot][1][:] = [sent, acknowledged, shown, concealed, credited]
+    def update(self, slot: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None:
+        self.rows[slot][2][:] = [acknowledged, shown, concealed, credited]
 
-    def sent(self, slot: int, sent: int) -> None:
-        self.rows[slot][1][0] = sent
+    def offered(self, slot: int, offered: int) -> None:
+        self.rows[slot][1][1] = offered
+
+    def written(self, slot: int, written: int, offered: int) -> None:
+        self.rows[slot][1][:] = [written, offered]
 
     def remove(self, slot: int) -> None:
         del self.rows[slot]
@@ -113,8 +116,9 @@ class Table:
     def evidence(self) -> list[Evidence]:
         """What a gate finds that starts after this one was killed."""
         found = []
-        for row, moving in self.rows.values():
+        for row, (written, offered), moving in self.rows.values():
             told: dict[str, Any] = dict(zip(MOVING, moving, strict=True))
+            told.update(acknowledged=written, sent=offered)
             found.append(replace(row, exact=True, **told))
         return found
 
@@ -206,6 +210,7 @@ class Link:
         if self.closed and self.ending is None:
             self.broken = True  # what arrives at a closed socket is answered by a reset
             self.ending = "reset"
+        self.section.offer(self.written + count)
         self.written += count
         self.section.wrote(self.written)
         self.credit.judge_pace(RATE if self._play.paced else 0, count)
@@ -246,6 +251,16 @@ class Link:
         self.section.ended(self.credit, self._play.now)
         self.over = True
 
+    def kill(self) -> None:
+        """The gate is killed, perhaps in the middle of a write."""
+        if not self.over and not self.killed and self.credit.phase is Phase.SENDING and self._rng.random() < 0.3:
+            segment = self.section.segment
+            end = min(self.length, segment.line - segment.start, self.written + PACED_CHUNK)
+            if end > self.written:
+                self.section.offer(end)
+                self.written = self._rng.randint(self.written, end)
+        self.killed = True
+
     def _stop(self) -> None:
         self._hear(lambda _now, _look: self.credit.stop_at(self.written))
 
@@ -279,7 +294,8 @@ class Link:
         surely = max(self.acknowledged - self.read - LAG, 0) // 2 if unread else 0
         sent = self.written - min(self._play.unsent, self.written - self.arrived)
         return TcpSnapshot(
-            self.acknowledged, unread, kernel.hidden, surely, sent, self._play.now - self.answered, self.broken
+            self.acknowledged, unread, kernel.hidden, surely, sent, self._play.now - self.answered, self.broken,
+            self.half_closed or (self.closed and not self.broken),
         )  # fmt: skip
 
     # -- the client's end
@@ -399,7 +415,7 @@ class Play:
     def kill_gate(self) -> None:
         """Clients get all that was written, and then the end of their streams."""
         for link in self.links:
-            link.killed = True
+            link.kill()
         self._start_gate(self.table.evidence())
 
     # -- what must hold

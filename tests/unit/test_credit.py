@@ -27,9 +27,10 @@ MB = 1_000_000
 
 def look(
     acknowledged: int, *, unread: int = 0, hidden: int = 0, untouched: int = 0, sent: int | None = None, silence: float = 0.0,
-    broken: bool = False,
+    broken: bool = False, half_closed: bool = False,
 ) -> TcpSnapshot:  # fmt: skip
-    return TcpSnapshot(acknowledged, unread, hidden, untouched, acknowledged if sent is None else sent, silence, broken)
+    sent = acknowledged if sent is None else sent
+    return TcpSnapshot(acknowledged, unread, hidden, untouched, sent, silence, broken, half_closed)
 
 
 def held(length: int, *, base: int = 0) -> Credit:
@@ -425,6 +426,25 @@ def test_who_ended_its_sending_half_early_proves_nothing_by_staying_open() -> No
     assert not credit.may_be_held
     credit.progress(60.0, look(100_000))
     assert credit.credited == 0
+
+
+def test_an_early_end_counts_as_early_although_we_are_told_of_it_late() -> None:
+    """A busy loop, or half a TLS record, keeps the FIN from being read until everything is acknowledged."""
+    credit = Credit(0, 100_000)
+    credit.progress(0.0, look(50_000, sent=80_000, half_closed=True))
+    credit.written()
+    credit.progress(0.1, look(100_000, half_closed=True))
+    credit.fin(0.2, look(100_000, half_closed=True))
+    assert credit.credited == 0
+    assert not credit.may_be_held
+
+
+def test_who_has_everything_when_it_ends_is_not_early() -> None:
+    credit = Credit(0, 100_000)
+    credit.written()
+    credit.progress(0.1, look(100_000, half_closed=True))
+    credit.fin(0.2, look(100_000, half_closed=True))
+    assert credit.phase is Phase.CREDITED
 
 
 def test_a_window_that_may_hide_more_proves_nothing_by_staying_open() -> None:

@@ -122,10 +122,11 @@ def test_what_an_ended_gate_left_becomes_the_next_ones(gates: list[Gate], tmp_pa
     left = [(CREDIT, "grant/7", ((0, 10),)), (TRANSFER, "first/1", RECORD), (USE, "ab12", 7.5), (SEGMENT, "gate-9", ENDED)]
     first.journal.write(Changes([*left, (SEGMENT, "gate-8", None)]))
     slot = first.table.add(RUNNING)
-    first.table.update(slot, 9_000, 8_000, 7_000, 100, 5_000)
+    first.table.written(slot, 9_000, 9_000)
+    first.table.update(slot, 8_000, 7_000, 100, 5_000)
     first.end()
     recovered = second.take_over()
-    ran = replace(RUNNING, sent=9_000, acknowledged=8_000, shown=7_000, concealed=100, credited=5_000, exact=True)
+    ran = replace(RUNNING, sent=9_000, acknowledged=9_000, shown=7_000, concealed=100, credited=5_000, exact=True)
     assert recovered == Recovered(
         credits={("grant", 7): SpanSet([(0, 10)])}, transfers={"first/1": RECORD}, uses={b"\xab\x12": 7.5},
         segments={"gate-9": ENDED, "gate-8": None}, left={"gate-1": ran}, gates=["first"],

@@ -36,6 +36,11 @@ def make(path: Path) -> LiveTable:
     return table
 
 
+def fill(table: LiveTable, slot: int) -> None:
+    table.written(slot, 600_000, 600_000)
+    table.update(slot, 500_000, 480_000, 20_000, 300_000)
+
+
 def found(table: LiveTable) -> list[Evidence]:
     return sorted(read(table.path), key=lambda evidence: evidence.id)
 
@@ -53,20 +58,20 @@ def files_no_larger_than(size: int) -> Iterator[None]:
 def test_what_was_stored_last_is_read(table: LiveTable) -> None:
     slot = table.add(RUNNING)
     other = table.add(replace(RUNNING, id="gate-2", resource="z33", paced=False))
-    table.update(slot, 600_000, 500_000, 480_000, 20_000, 300_000)
-    table.sent(slot, 700_000)
-    table.sent(other, 2_000)
+    table.update(slot, 500_000, 480_000, 20_000, 300_000)
+    table.written(slot, 700_000, 700_000)
+    table.written(other, 2_000, 2_000)
     assert found(table) == [
         Evidence(
-            "gate-1", "grant", "f7", 1_000, 9_000_000, 700_000, 500_000, 480_000, 20_000, 300_000, paced=True, exact=True
+            "gate-1", "grant", "f7", 1_000, 9_000_000, 700_000, 700_000, 480_000, 20_000, 300_000, paced=True, exact=True
         ),
-        replace(RUNNING, id="gate-2", resource="z33", sent=2_000, paced=False, exact=True),
+        replace(RUNNING, id="gate-2", resource="z33", sent=2_000, acknowledged=2_000, paced=False, exact=True),
     ]  # fmt: skip
 
 
 def test_what_was_removed_is_not_read_and_its_row_is_used_again(table: LiveTable) -> None:
     slot = table.add(RUNNING)
-    table.update(slot, 600_000, 500_000, 480_000, 20_000, 300_000)
+    fill(table, slot)
     table.remove(slot)
     assert found(table) == []
     assert table.add(replace(RUNNING, id="gate-2")) == slot
@@ -76,17 +81,17 @@ def test_what_was_removed_is_not_read_and_its_row_is_used_again(table: LiveTable
 def test_a_row_torn_by_the_gates_end_keeps_what_is_whole_at_any_moment(table: LiveTable) -> None:
     """The first stamp is stored before the other fields, the second one after them."""
     slot = table.add(RUNNING)
-    table.update(slot, 600_000, 500_000, 480_000, 20_000, 300_000)
+    fill(table, slot)
     with table.path.open("r+b") as file:
         file.seek(slot)
         file.write(STAMP.pack(99))
     (torn,) = found(table)
-    assert torn == replace(RUNNING, sent=600_000, acknowledged=300_000, shown=300_000, credited=300_000, exact=True)
+    assert torn == replace(RUNNING, sent=600_000, acknowledged=600_000, shown=300_000, credited=300_000, exact=True)
 
 
 def test_a_row_torn_while_it_is_taken_credits_nothing_of_who_had_it_before(table: LiveTable) -> None:
     slot = table.add(replace(RUNNING, start=0, credited=0))
-    table.update(slot, 600_000, 500_000, 480_000, 20_000, 300_000)
+    fill(table, slot)
     table.remove(slot)
     with table.path.open("r+b") as file:
         file.seek(slot)
@@ -100,8 +105,22 @@ def test_a_row_torn_while_it_is_taken_credits_nothing_of_who_had_it_before(table
 def test_a_row_whose_positions_make_no_sense_is_left_out(table: LiveTable, field: str, value: int) -> None:
     slot = table.add(RUNNING)
     positions = {"sent": 700_000, "acknowledged": 600_000, "shown": 500_000, "concealed": 0, "credited": 400_000}
-    table.update(slot, **{**positions, field: value})
+    positions[field] = value
+    written = positions.pop("sent")
+    table.written(slot, written, written)
+    table.update(slot, **positions)
     assert found(table) == []
+
+
+def test_a_write_that_the_gates_end_interrupted_may_have_gone_through(table: LiveTable) -> None:
+    slot = table.add(RUNNING)
+    fill(table, slot)
+    table.offered(slot, 650_000)
+    (interrupted,) = found(table)
+    assert (interrupted.acknowledged, interrupted.sent) == (600_000, 650_000)
+    table.written(slot, 640_000, 645_000)  # of the last record that OpenSSL was given, a part is with the kernel
+    (interrupted,) = found(table)
+    assert (interrupted.acknowledged, interrupted.sent) == (640_000, 645_000)
 
 
 def test_after_a_restart_of_the_machine_nothing_is_exact(table: LiveTable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +156,9 @@ def test_it_does_not_grow_for_ever(table: LiveTable) -> None:
 def test_what_has_no_slot_is_updated_and_removed_as_any_other(table: LiveTable) -> None:
     slot = table.add(replace(RUNNING, resource="z" * 200))
     assert slot == NO_SLOT
-    table.update(slot, 2, 2, 2, 2, 2)
-    table.sent(slot, 3)
+    table.update(slot, 2, 2, 2, 2)
+    table.offered(slot, 3)
+    table.written(slot, 3, 3)
     table.remove(slot)
     assert found(table) == []
     assert table.used == 0
@@ -149,7 +169,7 @@ def test_a_full_disk_leaves_the_rows_as_they_are(table: LiveTable) -> None:
     with files_no_larger_than(FIRST_ROWS * 256), pytest.raises(OSError, match="File too large"):
         table.reserve(table.wanted)
     assert table.rows == FIRST_ROWS
-    table.update(slots[-1], 600_000, 500_000, 480_000, 20_000, 300_000)
+    fill(table, slots[-1])
     assert [evidence.sent for evidence in read(table.path) if evidence.id == f"gate-{FIRST_ROWS - 1}"] == [600_000]
 
 
@@ -193,8 +213,9 @@ print("ready", flush=True)
 position = 1_000
 while True:
     position += 1
-    table.sent(slot, position + 5)
-    table.update(slot, position + 5, position + 3, position + 2, 1, position)
+    table.offered(slot, position + 5)
+    table.written(slot, position + 5, position + 5)
+    table.update(slot, position + 3, position + 2, 1, position)
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -139,10 +139,17 @@ def test_who_begins_anew_where_a_connection_stood_at_a_line_proves_little() -> N
 
 def test_who_goes_on_where_a_stopped_gate_ended_has_read_it_all() -> None:
     """It was left with all that had been written, acknowledged or not."""
-    stopped = cut(0, 0, 100 * KB, 900 * KB, acknowledged=800 * KB, exact=True)
+    stopped = cut(0, 0, 100 * KB, 900 * KB, acknowledged=900 * KB, exact=True)
     assert agrees(stopped, 900 * KB, resumed=True, later=False)
     assert not agrees(stopped, 900 * KB, resumed=False, later=False)
-    assert not agrees(stopped, 850 * KB, resumed=True, later=False)
+    assert not agrees(stopped, 900 * KB - 1, resumed=True, later=False)
+
+
+def test_of_what_a_stopped_gate_was_just_writing_a_part_may_have_arrived() -> None:
+    stopped = cut(0, 0, 100 * KB, 900 * KB, acknowledged=850 * KB, exact=True)
+    for x in (850 * KB, 870 * KB, 900 * KB):
+        assert agrees(stopped, x, resumed=True, later=False)
+    assert not agrees(stopped, 850 * KB - 1, resumed=True, later=False)
 
 
 def vague(shown: int, sent: int, *, concealed: int = 0) -> Segment:
