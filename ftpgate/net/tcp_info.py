@@ -99,7 +99,7 @@ class TcpProbe(Window):
         sent = max(self.written + self.ahead - unsent, acknowledged)
         definitely = self.definitely_unread(width, encrypted=self.encrypted)
         broken, half_closed = state == _CLOSED, state in _HALF_CLOSED
-        return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000, broken, half_closed)
+        return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000, broken, half_closed, width)
 
     def queued(self) -> int:
         """Bytes that the kernel holds and the client has not acknowledged (SIOCOUTQ)."""

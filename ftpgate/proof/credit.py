@@ -219,7 +219,8 @@ class Credit:
         """The client has ended its sending half before it had everything. The kernel may know that before we are told."""
         if not self._early_fin:
             self._early_fin = True
-            self._fin_at = self.acknowledged if look.fully_open else None
+            # Already broken: it may have acknowledged more since, and left that unread.
+            self._fin_at = self.acknowledged if look.fully_open and not look.broken else None
 
     def _closed_in_order(self, look: TcpSnapshot) -> bool:
         """Has the client closed with nothing unread, in the midst of what was being sent?

@@ -52,6 +52,7 @@ class TcpSnapshot(NamedTuple):
         silence: seconds since the last acknowledgement of any kind.
         broken: the client has reset the connection, or its machine is gone.
         half_closed: the client has ended its sending half.
+        width: of its window.
     """
 
     acknowledged: int
@@ -62,16 +63,17 @@ class TcpSnapshot(NamedTuple):
     silence: float
     broken: bool
     half_closed: bool = False
+    width: int = 1 << 30
 
     @property
     def fully_open(self) -> bool:
-        """Is the window as wide as at its widest?"""
-        return self.unread <= FULLY_OPEN
+        """Is the window about as wide as at its widest? A small one that is half shut is not."""
+        return self.unread <= min(FULLY_OPEN, self.width)
 
     @property
     def hides_little(self) -> bool:
         """Is it fully open, and can next to nothing lie behind it?"""
-        return self.unread <= FULLY_OPEN and self.hidden <= LITTLE
+        return self.fully_open and self.hidden <= LITTLE
 
 
 class Window:

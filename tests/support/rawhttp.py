@@ -82,8 +82,13 @@ class RawClient:
     @property
     def unread(self) -> int:
         """Bytes that have come and were not read."""
+        return len(self._held) + self.in_kernel
+
+    @property
+    def in_kernel(self) -> int:
+        """Those of them that were not even taken from the socket."""
         (count,) = struct.unpack("i", fcntl.ioctl(self.socket, termios.FIONREAD, bytes(4)))
-        return len(self._held) + int(count)
+        return int(count)
 
     def end_sending(self) -> Self:
         self.socket.shutdown(socket.SHUT_WR)

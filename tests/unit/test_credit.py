@@ -27,10 +27,10 @@ MB = 1_000_000
 
 def look(
     acknowledged: int, *, unread: int = 0, hidden: int = 0, untouched: int = 0, sent: int | None = None, silence: float = 0.0,
-    broken: bool = False, half_closed: bool = False,
+    broken: bool = False, half_closed: bool = False, width: int = MB,
 ) -> TcpSnapshot:  # fmt: skip
     sent = acknowledged if sent is None else sent
-    return TcpSnapshot(acknowledged, unread, hidden, untouched, sent, silence, broken, half_closed)
+    return TcpSnapshot(acknowledged, unread, hidden, untouched, sent, silence, broken, half_closed, width)
 
 
 def held(length: int, *, base: int = 0) -> Credit:
@@ -377,6 +377,8 @@ def test_a_fin_that_a_reset_follows_has_read_what_it_acknowledged() -> None:
         (look(400_000, sent=600_000), look(450_000, sent=600_000, broken=True), "a half-closed one goes on to acknowledge"),
         (look(400_000, sent=600_000), look(400_000, sent=600_000), "we have ended it ourselves"),
         (look(400_000, unread=FULLY_OPEN + 1, sent=600_000), look(400_000, sent=600_000, broken=True), "bytes lie unread"),
+        (look(400_000, sent=600_000, broken=True), look(400_000, sent=600_000, broken=True), "it came before what is known"),
+        (look(400_000, unread=8_000, width=7_999, sent=600_000), look(400_000, sent=600_000, broken=True), "of a small buffer"),
         (look(400_000, sent=400_000), look(400_000, sent=400_000, broken=True), "nothing was on its way that a reset answers"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
