@@ -256,7 +256,8 @@ class Crowd:
             row.more[name] = row.more.get(name, 0) + value
         if verdict.wrong:
             note = {
-                "row": job.row, "seed": job.seed, "size": job.size, "rate": job.rate, "manner": story.manner,
+                "row": job.row, "seed": job.seed, "grant": client.target.grant, "size": job.size, "rate": job.rate,
+                "manner": story.manner,
                 "verdict": asdict(verdict), "over": judge.excess, "lacking": judge.lacking(judge.covered),
                 "read": story.read(), "runs": story.runs,
             }  # fmt: skip
