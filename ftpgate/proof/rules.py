@@ -158,12 +158,12 @@ def was_stopped(cut: Segment, others: Iterable[Segment]) -> bool | None:
     """
     last = cut.acknowledged_at  # its end may be seen much later
     others = [other for other in others if other is not cut and other.order < cut.ended_at]
+    beside = [other for other in others if not other.ended or other.moved >= last - TOGETHER]
+    if sum(other.began <= last - SKIP for other in beside) > 1:
+        return True
     if any(other.began > last - STOP and begins_within(other, cut) for other in others):
         return False
-    beside = [other for other in others if not other.ended or other.moved >= last - TOGETHER]
-    if sum(other.began <= last - SKIP for other in beside) > 1 or any(other.began <= last - STOP for other in beside):
-        return True
-    return None
+    return True if any(other.began <= last - STOP for other in beside) else None
 
 
 def lacks_nothing(cut: Segment) -> int | None:
