@@ -1,14 +1,12 @@
 """All transfers of one gate, and the one clock that looks after them.
 
-A transfer that is being sent looks after itself. One that is written asks the kernel a few times a second whether the
-client has acknowledged; one that is acknowledged is asked once more after a second. Both wait in queues here, so that
-thousands of connections need no timer of their own.
+A transfer that is being sent looks after itself. One that is written, or stands at a line, is looked at many times a second
+until the client has acknowledged; thousands of connections need no timer of their own for that.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -19,13 +17,11 @@ from ftpgate.delivery.newcomers import Newcomers
 from ftpgate.delivery.sections import BodyPart, EvidenceTable
 from ftpgate.delivery.transfer import Carrier, Transfer
 from ftpgate.grants import TransferRecord
-from ftpgate.proof.credit import HOLD, Phase
+from ftpgate.proof.credit import Phase
 from ftpgate.proof.segments import Evidence
 
 SETTLE_EVERY = 0.02
 """Seconds between two looks at what is written and not yet acknowledged."""
-HOLD_EVERY = 0.1
-"""Seconds between two looks at what is kept open for longer than proves anything."""
 SWEEP_EVERY = 5.0
 STALLED = 300.0
 """Seconds without a new acknowledgement after which a transfer is given up."""
@@ -34,6 +30,7 @@ SUSPECT = 30.0
 CHUNK = 262_144
 """Bytes per turn of an unlimited transfer: it shares the loop with the others."""
 
+_UNSETTLED = (Phase.AT_LINE, Phase.AWAITING_ACK)
 
 GENTLE_FOR = 0.03
 GENTLE_EVERY = 0.01
@@ -91,7 +88,6 @@ class Engine:
         self._journal = journal
         self._call_later = call_later
         self._settling: set[Transfer] = set()
-        self._holding: deque[tuple[float, Transfer]] = deque()
         self._clock = Alarm(call_later, self._tick)
         self._on_idle: Callable[[], None] | None = None
         call_later(SWEEP_EVERY, self._sweep)
@@ -138,15 +134,6 @@ class Engine:
         self._settling.add(transfer)
         self._tick_by(time.monotonic() + SETTLE_EVERY)
 
-    def hold(self, transfer: Transfer) -> None:
-        """`transfer` is acknowledged: look once more when it has been held open for long enough, where that proves anything."""
-        self._settling.discard(transfer)
-        if not transfer.credit.may_be_held:
-            return
-        until = time.monotonic() + HOLD
-        self._holding.append((until, transfer))
-        self._tick_by(until)
-
     def ended(self, transfer: Transfer) -> None:
         """`transfer` has its outcome."""
         self.transfers.discard(transfer)
@@ -178,18 +165,10 @@ class Engine:
         now = time.monotonic()
         for transfer in tuple(self._settling):
             transfer.look(now)
-            if transfer.credit.phase is Phase.SENDING:
-                self._settling.discard(transfer)  # it has gone on behind its line
-        holding = self._holding
-        while holding and holding[0][0] <= now:
-            _, transfer = holding.popleft()
-            transfer.look(now)
-            if transfer.outcome is None and transfer.credit.phase is Phase.AWAITING_READ:
-                holding.append((now + HOLD_EVERY, transfer))  # the probe's answer is on its way, or the window is shut
+            if transfer.credit.phase not in _UNSETTLED:
+                self._settling.discard(transfer)
         if self._settling:
             self._tick_by(now + SETTLE_EVERY)
-        elif holding:
-            self._tick_by(max(holding[0][0], now + SETTLE_EVERY))
 
     def _sweep(self) -> None:
         """Find the stalled ones; a client that takes nothing must not keep its place for ever."""

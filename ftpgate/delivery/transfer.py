@@ -41,6 +41,9 @@ GENTLE_AFTER = 1024 * 1024
 """Bytes after which a transfer without a limit, of GENTLE_FROM bytes and more to the end of its file, waits once for its client's
 other connections. Over a loopback or a LAN it would have passed their places before they exist."""
 
+_RECORDED = {"stopped": "done", "unproven": "cut"}
+"""What the history calls outcomes that it does not know."""
+
 
 class Sink(Protocol):
     """Where bytes go and come from: plain (`sending.PlainSink`) or through TLS (`tls.TlsSink`).
@@ -98,9 +101,9 @@ class Carrier(Protocol):
         ...
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
-        """No more events. Unless `outcome` is `done` or `stopped`, the connection has to be reset: `sending.reset`.
+        """No more events. Unless `outcome` is one of these, the connection has to be reset: `sending.reset`.
 
-        `stopped`: the client ended the connection in order where another segment begins.
+        `done`. `stopped`: the client ended the connection in order where another segment begins. `unproven`: `forgo` was called.
         """
         ...
 
@@ -488,6 +491,10 @@ class Transfer:
             section.ended(self.credit, now)
         self._end(outcome)
 
+    def forgo(self) -> None:
+        """Everything is acknowledged; wait no longer for proof that it was read."""
+        self.cut("unproven")
+
     def abort(self, outcome: str) -> None:
         """End it from our side, by reset: `revoked`, `stalled` or `error`."""
         self.cut(outcome)
@@ -502,16 +509,9 @@ class Transfer:
         if not self._moved(now):
             return
         if before is Phase.AWAITING_ACK and phase in (Phase.AWAITING_READ, Phase.CREDITED):
-            self._acknowledged(phase)
+            self._carrier.transfer_acknowledged(self)
         if phase is Phase.CREDITED:
             self._end("done" if self.credit.line is None else "stopped")
-
-    def _acknowledged(self, phase: Phase) -> None:
-        """Everything has reached the client's machine; what it has read of the end, only it can tell."""
-        if phase is Phase.AWAITING_READ:
-            self._carrier.sink.wire.probe()
-            self._engine.hold(self)
-        self._carrier.transfer_acknowledged(self)
 
     def _moved(self, now: float) -> bool:
         """Pass on what the last look has shown. False when a file had changed by then, and that was the end."""
@@ -559,7 +559,7 @@ class Transfer:
         return TransferRecord(
             grant=self.grant.id, item=self.item, path=self.path, protocol=self.protocol, peer=self.peer, client=self.client,
             start=self.start, end=self.end, delivered=self.delivered, started_at=self.started_at, ended_at=time.time(),
-            outcome="done" if self.outcome == "stopped" else self.outcome or "running",
+            outcome=_RECORDED.get(self.outcome or "running", self.outcome or "running"),
         )  # fmt: skip
 
 

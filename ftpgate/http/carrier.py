@@ -18,13 +18,16 @@ from ftpgate.delivery.sections import BodyPart
 from ftpgate.delivery.tls import PATIENCE
 from ftpgate.delivery.transfer import Sink, Transfer
 from ftpgate.http.front import Front
-from ftpgate.proof.credit import HOLD, Phase
+from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 _log = logging.getLogger(__name__)
 
 CORK_FROM = 65_536
 """Bytes of a body from which it is worth two system calls to send none but full segments."""
+
+COUNTING_PATIENCE = 1.5
+"""Seconds for which our end over TLS waits for that of a client which knows where to end, see `BodyCarrier._counts_bytes`."""
 
 
 class State(Enum):
@@ -111,7 +114,7 @@ class BodyCarrier:
         raise NotImplementedError
 
     def _settled(self) -> None:
-        """A transfer has ended well."""
+        """A transfer has ended well, or been acknowledged."""
         raise NotImplementedError
 
     def _end_too(self) -> None:
@@ -197,11 +200,13 @@ class BodyCarrier:
 
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         self._vacate_when_idle()
-        if self.state is State.LINGERING and self._fin:
+        if self.state is State.READING:
+            self._settled()
+        elif self.state is State.LINGERING and self._fin:
             self._front.gate.loop.call_later(0, self._end_too)
         elif self.state is State.LINGERING and self.sink.wire.encrypted:
-            first = self._counts_bytes(transfer) or transfer.credit.may_be_held
-            self._front.gate.loop.call_later(1.5 * HOLD if first else PATIENCE, self._end_too)
+            wait = COUNTING_PATIENCE if self._counts_bytes(transfer) else PATIENCE
+            self._front.gate.loop.call_later(wait, self._end_too)
 
     def _counts_bytes(self, transfer: Transfer) -> bool:
         """Does its client know where to end? Who fetches parts, or has other transfers, may keep the connection until all is
@@ -212,7 +217,7 @@ class BodyCarrier:
         if self.state is State.CLOSED:
             return
         self._transfers.remove(transfer)
-        if outcome != "done":
+        if outcome not in ("done", "unproven"):
             return self._reset()
         self._settled()
 

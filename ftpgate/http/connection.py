@@ -27,6 +27,8 @@ HEADER_TIMEOUT = 20.0
 """Seconds for a request head to arrive, once it has begun or the connection was opened."""
 IDLE_TIMEOUT = 75.0
 """Seconds that a kept-alive connection may wait for its next request."""
+UNPROVEN_TIMEOUT = 5.0
+"""The same where the last body is not known to have been read: when we end the connection, the client's own end tells."""
 DRAIN_TIMEOUT = 1.0
 """The same when the process is about to end; a request that comes within it is told so."""
 SEND_TIMEOUT = 60.0
@@ -36,13 +38,12 @@ LINGER_BYTES = 64 * 1024 * 1024
 """What a client may still send after its last answer, read and thrown away: closing with unread bytes would make the
 kernel reset the connection, and the client would never see the answer."""
 UNSETTLED = 256
-"""Bodies of one customer, and of one connection, that are written and not settled yet, about: a client that sends requests
-ahead waits here. The engine looks at each of them every 20 ms."""
+"""Bodies of one customer, and of one connection, that are written and not known to be read, about. Of a client that sends
+requests ahead the oldest one stays unconfirmed then, or it waits until that has been acknowledged."""
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
 CLOSES_FROM = 256 * 1024
-"""Bytes of a body from which it ends the connection. A fast connection's window hides megabytes, so that one which is kept open
-proves nothing; when the connection ends with the body, the client's own end follows, and that does."""
+"""Bytes of a body from which it ends the connection, so that the client's own end follows, which proves that it has read all."""
 STREAM_BUFFER = 65_536
 """Bytes that the kernel keeps of a stream of events for a viewer who does not read on."""
 
@@ -178,8 +179,12 @@ class HttpConnection(BodyCarrier):
 
     def _take_request(self) -> bool:
         """False when there was nothing to be done."""
-        if self.state is not State.READING or self._crowded():
+        if self.state is not State.READING:
             return False
+        if self._crowded():
+            if self._transfers[0].credit.phase is not Phase.AWAITING_READ:
+                return False
+            self._transfers[0].forgo()
         try:
             request = take_head(self._buffer)
         except GateError as error:
@@ -383,7 +388,7 @@ class HttpConnection(BodyCarrier):
             # Ending our side as well would have the poll report a hang-up for ever, and hide a cut behind it.
             if not self._transfers:
                 self._part()
-        elif self._transfers and self.sink.wire.encrypted:
+        elif self._under_way and self.sink.wire.encrypted:
             # A close_notify is data. A client that has counted its bytes and closes without reading it, as axel does with
             # a segment when all are there, resets the connection, and nobody could tell that from a cut. So the client goes
             # first, for a while.
@@ -444,11 +449,12 @@ class HttpConnection(BodyCarrier):
                     self.turn_away(RequestTimeout())
             elif not self._under_way:
                 limit = DRAIN_TIMEOUT if self._front.gate.draining else IDLE_TIMEOUT if self._used else HEADER_TIMEOUT
-                if waited > limit and self._transfers:
-                    self._linger()  # the client's own end may still prove that it has read them
+                if not self._transfers:
+                    if waited > limit:
+                        self._part()
+                elif waited > min(limit, UNPROVEN_TIMEOUT):
+                    self._linger()
                     self._watch()
-                elif waited > limit:
-                    self._part()
         elif self.state is State.LINGERING:
             if not self._transfers:
                 if waited > LINGER_TIMEOUT:

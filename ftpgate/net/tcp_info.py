@@ -5,7 +5,6 @@ Linux hands out all of it in one `TCP_INFO` call (include/uapi/linux/tcp.h). The
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import socket
 import struct
@@ -105,18 +104,6 @@ class TcpProbe(Window):
         """Bytes that the kernel holds and the client has not acknowledged (SIOCOUTQ)."""
         count: int = struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, _OUTQ))[0]
         return count
-
-    def probe(self) -> None:
-        """Have the kernel ask the client for a fresh window after one second of silence (a keep-alive probe, RFC 9293 3.8.4).
-
-        The answer shows whether the client's machine is still there and whether its window has opened again, which is
-        what tells a client that has read everything from one that only lets it lie.
-        """
-        with contextlib.suppress(OSError):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 30)
 
     def _ask(self) -> bytes:
         return self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FIELDS.size)

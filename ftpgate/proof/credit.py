@@ -6,8 +6,10 @@ reads on, only what it has surely read is credited:
     surely read = acknowledged - unread by the window - hidden behind it - MARGIN
 
 The end of a body, and what lies before a stop line, is credited when the client shows that it has read it: by its orderly
-end, by its next request, or by keeping the connection open for a second with a window that hides little. When the client
-cuts instead, what was sent beyond the credited bytes is unconfirmed, and `rules.py` may prove some of it later.
+end, or by its next request. A connection that it only keeps open shows nothing: a new one's window stays as wide as it was
+with 60 kB unread (measured on Linux 6.18).
+
+When the client cuts instead, what was sent beyond the credited bytes is unconfirmed, and `rules.py` may prove some of it later.
 """
 
 from __future__ import annotations
@@ -30,10 +32,6 @@ AGED_MARGIN = 64 * KIB
 """While more is sent, what was acknowledged AGED seconds ago is read, if the window was fully open all that time and hid no more
 than AGED_HIDDEN: a client that pauses for so long shows it, or had to widen its window further. Less a margin, for those that get
 very little. So slow downloads are credited without much delay."""
-SHORT = 64 * KIB
-"""Bytes of a body on a fast connection up to which its end may be judged by the window. A receiver's first one is as wide."""
-HOLD = 1.0
-"""Seconds that a connection has to stay open, all acknowledged, before its tail is credited."""
 
 
 class Phase(Enum):
@@ -71,7 +69,7 @@ class Credit:
     """The credit of one transfer of `length` bytes, whose stream begins at byte `base` of its connection."""
 
     __slots__ = (
-        "_aging", "_aging_since", "_early_fin", "_fin_at", "_held_since", "_least_doubt", "_truthful", "acknowledged", "base",
+        "_aging", "_aging_since", "_early_fin", "_fin_at", "_least_doubt", "_stood_since", "_truthful", "acknowledged", "base",
         "credited", "hidden", "length", "line", "phase", "sent", "shown",
     )  # fmt: skip
 
@@ -92,8 +90,8 @@ class Credit:
         """Bytes `[0, credited)` of the stream are delivered."""
         self.phase = Phase.SENDING
         self._least_doubt = 0
-        self._held_since: float | None = None
-        """When everything that was to be acknowledged was."""
+        self._stood_since: float | None = None
+        """When everything before the line was acknowledged."""
         self._aging = 0
         """So much was acknowledged at `_aging_since`, and nothing has lain unread in sight since then."""
         self._aging_since = 0.0
@@ -129,7 +127,7 @@ class Credit:
         """All before byte `line` was handed to the kernel, and nothing else is for now."""
         self._move(Phase.AT_LINE)
         self.line = line
-        self._held_since = None
+        self._stood_since = None
         if self._fin_at == line:
             self._all()  # its client has ended in order already
 
@@ -146,7 +144,7 @@ class Credit:
 
     def stood(self, now: float) -> float:
         """Seconds since everything before the line was acknowledged; 0.0 when it is not."""
-        return 0.0 if self._held_since is None else now - self._held_since
+        return 0.0 if self._stood_since is None else now - self._stood_since
 
     def progress(self, now: float, look: TcpSnapshot) -> bool:
         """Take a snapshot of the connection into account. True when more is credited than before."""
@@ -159,15 +157,12 @@ class Credit:
         if self.phase is Phase.SENDING:
             self._age(now, look)
         elif self.phase is Phase.AT_LINE:
-            if self._held_since is None and self.acknowledged >= self._goal:
-                self._held_since = now
+            if self._stood_since is None and self.acknowledged >= self._goal:
+                self._stood_since = now
         elif self.credited == self.length:
             self._move(Phase.CREDITED)
         elif self.phase is Phase.AWAITING_ACK and self.acknowledged >= self.length:
             self._move(Phase.AWAITING_READ)
-            self._held_since = now
-        elif self.phase is Phase.AWAITING_READ and self._kept_open(now, look):
-            self._all()
         return self.credited > before
 
     def fin(self, now: float, look: TcpSnapshot) -> bool:
@@ -231,15 +226,6 @@ class Credit:
         return look.broken and self.acknowledged == self._fin_at and self.sent > self.acknowledged
 
     @property
-    def may_be_held(self) -> bool:
-        """Can keeping the connection open prove anything?
-
-        Not where the client has ended its sending half before it had everything: its end is to come no more. Nor where the
-        connection is fast, unless it is short: its window hides megabytes (measured: 832 kB for a whole second).
-        """
-        return not self._early_fin and (self.paced or self.length <= SHORT)
-
-    @property
     def _goal(self) -> int:
         """What has to be acknowledged before the client's end can vouch for it."""
         return self.length if self.line is None else self.line
@@ -272,16 +258,6 @@ class Credit:
             self.credited = max(self.credited, min(self._aging - AGED_MARGIN, self.length - 1))
             self._aging = self.acknowledged
             self._aging_since = now
-
-    def _kept_open(self, now: float, look: TcpSnapshot) -> bool:
-        """Has the client kept the connection open for long enough, with next to nothing unread?
-
-        The last acknowledgement has to be an answer to the probe, not the one of the data themselves: a machine that went away
-        just after it acknowledged proves nothing by its silence.
-        """
-        assert self._held_since is not None
-        answered = now - look.silence > self._held_since + HOLD / 2
-        return now >= self._held_since + HOLD and answered and look.hides_little and self.may_be_held
 
     def _all(self) -> None:
         """Everything that was sent is delivered: the whole, or all before the line where the client ended."""

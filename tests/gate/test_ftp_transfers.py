@@ -90,14 +90,15 @@ def test_226_comes_when_the_client_has_acknowledged_and_the_file_is_credited(
     assert outcomes(gate) == ["done"]
 
 
-def test_a_client_that_keeps_the_connection_open_has_it_credited_too(
+def test_a_client_that_keeps_the_connection_open_has_it_credited_when_it_ends(
     session: RawFtp, gate: InProcessGate, token: Token, item: Item
 ) -> None:
     with session.data() as data:
         session.do("RETR small.bin", "150")
         assert len(read_all(data)) == 5_000
         session.expect("226")
-        gate.covers(token, file(item, "small.bin"))
+        assert gate.shop.spans(token.grant, file(item, "small.bin")) == []
+    gate.covers(token, file(item, "small.bin"))
 
 
 def test_a_client_that_never_reads_the_end_is_not_credited_with_it(

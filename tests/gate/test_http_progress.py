@@ -270,8 +270,9 @@ def test_a_database_that_hangs_shows_in_the_health(gate: InProcessGate, monkeypa
     record = gate.shop.record
     monkeypatch.setattr(gate.shop, "record", lambda *batch: answering.wait(30) and record(*batch))
     token = gate.shop.issue([gate.item("Album")])
-    with connect(gate) as client, connect(gate, "admin") as admin:
+    with connect(gate) as client:
         assert client.ask(f"/d/{token.reveal()}/Album/b.ogg").reply().status == 200
+    with connect(gate, "admin") as admin:
         wait_until(lambda: admin.ask("/health").reply().body == b"the database does not answer\n", 10, "the news")
         answering.set()
         wait_until(lambda: admin.ask("/health").reply().status == 200, 10, "the database's answer")

@@ -439,7 +439,7 @@ class Play:
             return self.kernel.conceals + (SHORT if link.credit.paced else NEAR_VAGUE)
         if link.half_closed:  # its end of sending may come while bytes lie unread
             return self.kernel.conceals + FULLY_OPEN
-        return FULLY_OPEN  # kept open, or at a line, with next to nothing unread
+        return FULLY_OPEN  # at a line, with next to nothing unread
 
     def _links_credited_to(self, end: int) -> list[Link]:
         """The links of which the bytes before `end` are just being credited."""

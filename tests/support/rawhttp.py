@@ -77,7 +77,7 @@ class RawClient:
 
     def ended(self) -> bool:
         """Has the server ended the connection, in order, with nothing more to read?"""
-        return not self._held and self.socket.recv(1) == b""
+        return not self._held and self.socket.recv(1, socket.MSG_PEEK) == b""
 
     @property
     def unread(self) -> int:
