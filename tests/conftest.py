@@ -10,7 +10,7 @@ from typing import Literal
 import hypothesis
 import pytest
 
-from tests.support.databases import KINDS, Databases
+from tests.support.databases import KINDS, Databases, Templates
 from tests.support.far_link import FarLink, NotAllowed
 from tests.support.postgres import PostgresServer
 from tests.support.site import Site
@@ -45,16 +45,23 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """The migrated databases that all processes of this run copy."""
+    base = tmp_path_factory.getbasetemp()
+    return Templates(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)  # workers have folders in the run's
+
+
+@pytest.fixture(scope="session")
+def postgres(templates: Templates) -> Iterator[PostgresServer]:
     """The PostgreSQL server that the tests of this process share; never stop it (that is what `own_postgres` is for)."""
-    with PostgresServer() as server:
+    with PostgresServer(templates.postgres()) as server:
         yield server
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
+def own_postgres(templates: Templates) -> Iterator[PostgresServer]:
     """A PostgreSQL server for this test alone, to be stopped and started."""
-    with PostgresServer() as server:
+    with PostgresServer(templates.postgres()) as server:
         yield server
 
 
@@ -70,9 +77,9 @@ def far_link() -> Iterator[FarLink]:
 
 
 @pytest.fixture(scope="session")
-def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, templates: Templates) -> Databases:
     """Fresh databases; `databases.migrated(kind)`, `databases.empty(kind)`."""
-    return Databases(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgres"))
+    return Databases(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgres"), templates)
 
 
 @pytest.fixture
