@@ -164,7 +164,7 @@ class Site:
 
         seen: list[dict[str, Any]] = []
         try:
-            return wait_until(there, timeout, f"state {state!r} of the grant", interval=0.2)
+            return wait_until(there, timeout, f"state {state!r} of the grant", interval=0.2, longest=1)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{json.dumps(seen[-1], indent=1)}") from None
 
@@ -179,7 +179,7 @@ class Site:
             files = [file for item in document["items"] if not item["complete"] for file in item["files"]]
             return all(SpanSet(map(tuple, (*file["covered"], *file["unconfirmed"]))).covers(0, file["bytes"]) for file in files)
 
-        wait_until(there, timeout, "that all of the grant is accounted for", interval=0.2)
+        wait_until(there, timeout, "that all of the grant is accounted for", interval=0.2, longest=1)
 
     @contextmanager
     def portal(self) -> Iterator[str]:
