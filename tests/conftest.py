@@ -26,7 +26,11 @@ _sites = pytest.StashKey[list[Site]]()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that use a database on every kind, or on those that `@pytest.mark.databases(…)` names."""
     marker = metafunc.definition.get_closest_marker("databases")
-    scopes: dict[str, Literal["function", "session"]] = {"database_kind": "function", "portal_database": "session"}
+    scopes: dict[str, Literal["function", "module", "session"]] = {
+        "database_kind": "function",
+        "shop_database": "module",
+        "portal_database": "session",
+    }
     for name, scope in scopes.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, marker.args if marker else KINDS, indirect=True, scope=scope)
