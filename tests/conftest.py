@@ -20,6 +20,7 @@ os.environ["PATH"] = PATH
 hypothesis.settings.register_profile("ftpgate", deadline=None)  # how long an example takes is for `make bench` to say
 hypothesis.settings.load_profile("ftpgate")
 
+_LONG_FOLDERS = ("browser", "commands", "faults")
 _sites = pytest.StashKey[list[Site]]()
 
 
@@ -34,6 +35,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, scope in scopes.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, marker.args if marker else KINDS, indirect=True, scope=scope)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every worker begin with tests that take long, so that none of them is left alone with one in the end.
+
+    pytest-xdist deals the list out in shares of one piece; who has done his share takes over the end of another's.
+    """
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long: list[pytest.Item] = []
+    short: list[pytest.Item] = []
+    for item in items:
+        folder = item.path.parent.name
+        (long if folder in _LONG_FOLDERS or item.get_closest_marker("slow") else short).append(item)
+
+    def share(tests: list[pytest.Item], worker: int) -> list[pytest.Item]:
+        return tests[len(tests) * worker // workers : len(tests) * (worker + 1) // workers]
+
+    if workers > 1:
+        items[:] = [item for worker in range(workers) for tests in (long, short) for item in share(tests, worker)]
 
 
 @pytest.hookimpl(wrapper=True)
