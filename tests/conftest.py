@@ -10,7 +10,7 @@ from typing import Literal
 import hypothesis
 import pytest
 
-from tests.support.databases import KINDS, Databases
+from tests.support.databases import KINDS, Databases, Templates
 from tests.support.far_link import FarLink, NotAllowed
 from tests.support.postgres import PostgresServer
 from tests.support.site import Site
@@ -20,16 +20,41 @@ os.environ["PATH"] = PATH
 hypothesis.settings.register_profile("ftpgate", deadline=None)  # how long an example takes is for `make bench` to say
 hypothesis.settings.load_profile("ftpgate")
 
+_LONG_FOLDERS = ("browser", "commands", "faults")
 _sites = pytest.StashKey[list[Site]]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that use a database on every kind, or on those that `@pytest.mark.databases(…)` names."""
     marker = metafunc.definition.get_closest_marker("databases")
-    scopes: dict[str, Literal["function", "session"]] = {"database_kind": "function", "portal_database": "session"}
+    scopes: dict[str, Literal["function", "module", "session"]] = {
+        "database_kind": "function",
+        "shop_database": "module",
+        "portal_database": "session",
+    }
     for name, scope in scopes.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, marker.args if marker else KINDS, indirect=True, scope=scope)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every worker begin with tests that take long, so that none of them is left alone with one in the end.
+
+    pytest-xdist deals the list out in shares of one piece; who has done his share takes over the end of another's.
+    """
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long: list[pytest.Item] = []
+    short: list[pytest.Item] = []
+    for item in items:
+        folder = item.path.parent.name
+        (long if folder in _LONG_FOLDERS or item.get_closest_marker("slow") else short).append(item)
+
+    def share(tests: list[pytest.Item], worker: int) -> list[pytest.Item]:
+        return tests[len(tests) * worker // workers : len(tests) * (worker + 1) // workers]
+
+    if workers > 1:
+        items[:] = [item for worker in range(workers) for tests in (long, short) for item in share(tests, worker)]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,16 +70,23 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """The migrated databases that all processes of this run copy."""
+    base = tmp_path_factory.getbasetemp()
+    return Templates(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)  # workers have folders in the run's
+
+
+@pytest.fixture(scope="session")
+def postgres(templates: Templates) -> Iterator[PostgresServer]:
     """The PostgreSQL server that the tests of this process share; never stop it (that is what `own_postgres` is for)."""
-    with PostgresServer() as server:
+    with PostgresServer(templates.postgres()) as server:
         yield server
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
+def own_postgres(templates: Templates) -> Iterator[PostgresServer]:
     """A PostgreSQL server for this test alone, to be stopped and started."""
-    with PostgresServer() as server:
+    with PostgresServer(templates.postgres()) as server:
         yield server
 
 
@@ -70,9 +102,9 @@ def far_link() -> Iterator[FarLink]:
 
 
 @pytest.fixture(scope="session")
-def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, templates: Templates) -> Databases:
     """Fresh databases; `databases.migrated(kind)`, `databases.empty(kind)`."""
-    return Databases(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgres"))
+    return Databases(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgres"), templates)
 
 
 @pytest.fixture

@@ -2,7 +2,12 @@
 
 import pytest
 
-from tests.portal.conftest import _static_files_as_they_are, django_db_setup, portal_database  # noqa: F401
+from tests.portal.conftest import (  # noqa: F401
+    _passwords_that_are_quickly_checked,
+    _static_files_as_they_are,
+    django_db_setup,
+    portal_database,
+)
 from tests.portal.staff import browser, staff  # noqa: F401
 from webportal.api import auth
 from webportal.api.limits import RateLimit

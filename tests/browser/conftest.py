@@ -51,7 +51,7 @@ class Shop:
         return self.site.media_root / title
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """On SQLite: what differs between databases is tested without a browser."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -101,8 +101,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """For this folder only: Playwright keeps an event loop in the thread, where Django then refuses to use its database."""
     path = require_tool("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)

@@ -1,4 +1,7 @@
-"""Every command as a process: documents, exit statuses, and one line for an error."""
+"""Every command as a process: documents, exit statuses, and one line for an error.
+
+Where `new_interpreters` is set, a Python is started for each, as a shell does; else they are forked (`support/fork_server.py`).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ def refused(site: Site, *arguments: str, status: int = 1, stdin: str = "") -> st
     return done.stderr
 
 
-def test_the_documents_of_the_contract(site: Site) -> None:
+def test_the_documents_of_the_contract(site: Site, database_kind: str) -> None:
+    site.new_interpreters = database_kind == "sqlite"
     assert site.json("tier", "set", "slow", "--rate", "512Ki", "--connections", "3") == {
         "tier": "slow",
         "rate": 524_288,
@@ -150,7 +154,8 @@ def test_status_asks_the_gates_that_answer(site: Site) -> None:
     assert site.json("status")["gates"] == []
 
 
-def test_errors_are_one_line_that_names_cause_and_mend(site: Site) -> None:
+def test_errors_are_one_line_that_names_cause_and_mend(site: Site, database_kind: str) -> None:
+    site.new_interpreters = database_kind == "sqlite"
     site.add_user("anna")
     for arguments, words in (
         (("user", "add", "anna"), "'anna' already"),
@@ -167,6 +172,7 @@ def test_errors_are_one_line_that_names_cause_and_mend(site: Site) -> None:
 
 @pytest.mark.databases("sqlite")
 def test_wrong_usage_is_2(site: Site) -> None:
+    site.new_interpreters = True
     for arguments in (
         (),
         ("grant",),

@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.databases import Databases
 from tests.support.disk import open_to_others
+from tests.support.media import write_album
 from tests.support.site import Site
 from tests.support.waiting import wait_until
 
@@ -143,8 +144,12 @@ def test_it_never_touches_a_real_shop(machine: Site, tmp_path: Path) -> None:
     (machine.root / ".env").write_text(
         f"FTPGATE_DATABASE_URL=sqlite:///{tmp_path}/real.sqlite3\nFTPGATE_MEDIA_ROOT={tmp_path}/real\n"
     )
+    albums = machine.root / "state" / "media" / "demo"
+    for title in ("Slow Harbour", "Снег на крыше"):  # there already: the third one shows where it goes
+        write_album(albums / title, {"1.wav": 10})
     with demo(machine, "--state-dir", "state", *ANY_PORTS):
         pass
+    assert len(list(albums.glob("Window Seat*/*.wav"))) == 3
     assert not (tmp_path / "real.sqlite3").exists()
     assert not (tmp_path / "real").exists()
     assert os.listdir(machine.root / "state" / "media") == ["demo"]

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.certificates import Certificate
-from tests.support.databases import KINDS, Databases
+from tests.support.databases import Databases
 from tests.support.media import NASTY_NAMES, hashes
 from tests.support.site import Grant, Site
 
@@ -82,7 +82,13 @@ def opened(root: Path, database_url: str) -> Iterator[Shop]:
         site.close()
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def shop(request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with opened(tmp_path_factory.mktemp("shop") / request.param, databases.migrated(request.param)) as running:
+@pytest.fixture(scope="module")
+def shop_database(request: pytest.FixtureRequest) -> str:
+    """The kind of database of `shop`: `sqlite`, then `postgres`; or those that `@pytest.mark.databases(…)` names."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def shop(shop_database: str, databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with opened(tmp_path_factory.mktemp("shop") / shop_database, databases.migrated(shop_database)) as running:
         yield running

@@ -48,8 +48,9 @@ def _by_aria2(links: dict[str, str], folder: str, to: Path) -> None:
 
 
 def _by_wget(links: dict[str, str], folder: str, to: Path) -> None:
+    # Without the zip: it would complete the grant, whose grace time may then end before wget has come to the last file.
     arguments = ["--no-config", "--no-verbose", "--no-hsts", "--recursive", "--no-parent", "--no-host-directories"]
-    clients.run("wget", [*arguments, "--cut-dirs=2", "--reject=index.html*", f"--directory-prefix={to}", links["http"]])
+    clients.run("wget", [*arguments, "--cut-dirs=2", "--reject=index.html*,*.zip", f"--directory-prefix={to}", links["http"]])
 
 
 def _by_curl_zip(links: dict[str, str], folder: str, to: Path) -> None:

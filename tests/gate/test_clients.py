@@ -1,4 +1,8 @@
-"""Real download managers fetch an album whole, over both protocols, as files and as the zip: it is complete, once."""
+"""Real download managers fetch an album whole, over both protocols, as files and as the zip: it is complete, once.
+
+Each program with each protocol and rate runs on SQLite alone: what differs there is the requests, of which the database hears
+nothing. Both kinds of database have every way of recording them: one connection or several, whole, stopped and resumed, mixed.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,7 @@ def _check_zip(shop: Shop, path: Path, to: Path) -> None:
     assert hashes(to / shop.folder) == shop.files
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("protocol", ["http", "ftp"])
 @pytest.mark.parametrize("client", FETCHERS)
@@ -51,6 +56,7 @@ def test_files(shop: Shop, tmp_path: Path, client: str, protocol: str, rate: str
     shop.received(grant, client)
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("protocol", ["http", "ftp"])
 @pytest.mark.parametrize("client", FETCHERS)
@@ -64,6 +70,7 @@ def test_zip(shop: Shop, tmp_path: Path, client: str, protocol: str, rate: str) 
     shop.received(grant, client)
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("size", [1_000_000, 12_345_678])
 def test_axel_over_ftp(shop: Shop, tmp_path: Path, rate: str, size: int) -> None:
@@ -85,6 +92,7 @@ def test_lftp_mirror(shop: Shop, tmp_path: Path, rate: str) -> None:
     shop.complete(grant)
 
 
+@pytest.mark.databases("sqlite")
 def test_lftp_mirror_in_segments(shop: Shop, tmp_path: Path) -> None:
     grant = shop.issue("limited")
     clients.lftp_mirror(grant.links["ftp"], tmp_path / "all", "--use-pget-n=4")

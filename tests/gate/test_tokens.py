@@ -17,7 +17,9 @@ def test_a_token_in_use_is_not_the_longest_unused(site: Site, tmp_path: Path) ->
 
     def use(start: int) -> None:
         clients.curl(grant.http_url("Album/track.ogg"), tmp_path / "part", "-r", f"{start}-{start + 99_999}")
-        wait_until(lambda: site.grant_show(grant)["items"][0]["delivered"] >= start + 100_000, 10, "the credit", interval=0.2)
+        wait_until(
+            lambda: site.grant_show(grant)["items"][0]["delivered"] >= start + 100_000, 10, "the credit", interval=0.2, longest=1
+        )
 
     use(0)
     idle = [site.json("grant", "token", grant.id)["token"] for _ in range(4)]

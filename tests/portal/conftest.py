@@ -72,6 +72,12 @@ def _use(url: str) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _passwords_that_are_quickly_checked(settings: Settings) -> None:
+    """What makes a password slow to guess makes it slow to set and check, and is Django's."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
 def _static_files_as_they_are(settings: Settings) -> None:
     """Pages name static files without the hashes that `collectstatic` gives them."""
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

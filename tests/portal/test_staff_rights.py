@@ -14,7 +14,6 @@ from django.db.models import Model
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
-from pytest_django.fixtures import Settings
 
 from ftpgate.grants import Batch
 from tests.api.calling import Caller
@@ -52,9 +51,8 @@ def rights_over(model: type[Model]) -> list[str]:
 
 
 @pytest.fixture
-def world(settings: Settings) -> dict[str, User]:
+def world() -> dict[str, User]:
     """Somebody of each kind, and a row or more of every table that has a page."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # passwords are set hundreds of times
     keepers = Group.objects.create(name="keepers")
     keepers.permissions.set(Permission.objects.filter(codename__in=("change_grant", "add_item")))
     Group.objects.create(name="nothing")

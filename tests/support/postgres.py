@@ -29,15 +29,18 @@ _NOBODY = 65_534
 class PostgresServer:
     """A server of one's own, running from its creation on; a context manager that removes it in the end.
 
+    Args:
+        saved: a folder that `save` made: begin with its databases, which takes a tenth of the time of making new ones.
+
     Attributes:
         port: the TCP port on 127.0.0.1, the same after a stop and start.
         log: the path of the server's log.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, saved: Path | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ftpgate-postgres-"))
         self._owner: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        self._password = secrets.token_hex(16)
+        self._password = (saved / "password").read_text() if saved else secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         self.log = self._folder / "log"
@@ -45,7 +48,10 @@ class PostgresServer:
             if self._owner:
                 os.chown(self._folder, _NOBODY, _NOBODY)
             self._programs = self._reachable_programs()
-            self._initialise()
+            if saved:
+                subprocess.run(["cp", "--archive", "--reflink=auto", saved / "data", self._folder], check=True)
+            else:
+                self._initialise()
             self.port = _free_port()
             self.start()
         except BaseException:
@@ -106,6 +112,13 @@ class PostgresServer:
             self._process.send_signal(signal.SIGQUIT if immediately else signal.SIGINT)
             self._process.wait(60)
             self._process = None
+
+    def save(self, folder: Path) -> None:
+        """Stop it and copy its databases into a new folder."""
+        self.stop()
+        folder.mkdir(mode=0o700)
+        subprocess.run(["cp", "--archive", "--reflink=auto", self._folder / "data", folder], check=True)
+        (folder / "password").write_text(self._password)
 
     def suspend(self) -> None:
         """Let it and all its processes hang: connections stay, and nobody answers."""

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ftpgate.proof.coverage import SpanSet
+from tests.support.fork_server import fork_server
 from tests.support.media import write_album
 from tests.support.tools import clean_environment
 from tests.support.waiting import wait_until
@@ -70,6 +71,7 @@ class Site:
         state_dir, media_root: its state and its media.
         environ: the environment of its processes; change it before a start.
         gate: the running gate, None when there is none.
+        new_interpreters: start a Python for each command, as a shell does, instead of a fork of one that runs already.
     """
 
     def __init__(self, root: Path, database_url: str, environ: Mapping[str, str] | None = None) -> None:
@@ -77,6 +79,7 @@ class Site:
         self.state_dir = root / "state"
         self.media_root = root / "media"
         self.gate: Gate | None = None
+        self.new_interpreters = False
         self._stderr = root / "gate.log"
         for folder in (self.state_dir, self.media_root, root / "home"):
             folder.mkdir(parents=True)
@@ -98,16 +101,19 @@ class Site:
         Raises:
             AssertionError: it failed, and `check` is not False; the text holds what it wrote.
         """
-        done = subprocess.run(
-            [*_FTPGATE, *arguments],
-            env=self.environ,
-            cwd=self.root,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        if self.new_interpreters:
+            done = subprocess.run(
+                [*_FTPGATE, *arguments],
+                env=self.environ,
+                cwd=self.root,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        else:
+            done = fork_server(self.environ).run(arguments, self.environ, self.root, stdin=stdin, timeout=timeout)
         if check and done.returncode:
             raise AssertionError(f"ftpgate {' '.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -144,7 +150,7 @@ class Site:
         return Grant(answer["grant"], answer["token"], answer["expires_at"], self._links(answer["token"], answer["links"]))
 
     def grant_show(self, grant: str | Grant) -> dict[str, Any]:
-        """What `grant show` says; costs half a second of a processor."""
+        """What `grant show` says; costs a tenth of a second of a processor."""
         answer: dict[str, Any] = self.json("grant", "show", grant if isinstance(grant, str) else grant.id)
         return answer
 
@@ -158,7 +164,7 @@ class Site:
 
         seen: list[dict[str, Any]] = []
         try:
-            return wait_until(there, timeout, f"state {state!r} of the grant", interval=0.2)
+            return wait_until(there, timeout, f"state {state!r} of the grant", interval=0.2, longest=1)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{json.dumps(seen[-1], indent=1)}") from None
 
@@ -173,7 +179,7 @@ class Site:
             files = [file for item in document["items"] if not item["complete"] for file in item["files"]]
             return all(SpanSet(map(tuple, (*file["covered"], *file["unconfirmed"]))).covers(0, file["bytes"]) for file in files)
 
-        wait_until(there, timeout, "that all of the grant is accounted for", interval=0.2)
+        wait_until(there, timeout, "that all of the grant is accounted for", interval=0.2, longest=1)
 
     @contextmanager
     def portal(self) -> Iterator[str]:

@@ -1,0 +1,256 @@
+"""`ftpgate …` as a process without the start of an interpreter: a server that has imported the large packages forks for each.
+
+A command spends three quarters of its time on starting Python, importing Django, and taking both down. The server has imported
+what other makers wrote; it has read no settings and not set Django up, so a command reads its own environment and files, as
+always. The server has one thread. It ends, and ends what it runs, when the process that started it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LARGEST_REQUEST = 100_000  # bytes; a socket takes twice as many at once
+
+# Nothing of ours, and nothing that needs Django's settings: to import such a module would raise.
+_PRELOADED = (
+    "asyncio",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "dj_database_url",
+    "django.contrib.auth.apps",
+    "django.contrib.auth.hashers",
+    "django.contrib.auth.password_validation",
+    "django.contrib.contenttypes.apps",
+    "django.core.files.images",
+    "django.core.files.storage",
+    "django.core.mail",
+    "django.core.management",
+    "django.core.paginator",
+    "django.core.serializers.json",
+    "django.db.backends.postgresql.base",
+    "django.db.backends.sqlite3.base",
+    "django.db.migrations.autodetector",
+    "django.db.migrations.executor",
+    "django.db.models.functions",
+    "PIL.Image",
+    "psycopg2.extras",
+    "tinytag",
+    "tqdm",
+)
+
+
+# ------------------------------------------------------------------------------------------ the side of the tests
+
+
+class ForkServer:
+    """Runs commands as `subprocess.run([sys.executable, "-m", "ftpgate", …], capture_output=True, text=True)` would.
+
+    Args:
+        environ: the environment of the interpreter itself; what a command is given comes too late for it.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())],
+                env=environ,
+                cwd=_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def run(
+        self, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, *, stdin: str = "", timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end. Threads may do so at the same time.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer than `timeout` seconds and was killed.
+        """
+        request = json.dumps({"arguments": arguments, "environ": dict(environ), "cwd": str(cwd)}).encode()
+        with contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(open(os.memfd_create(name), "w+", encoding="utf-8")) for name in ("in", "out", "err")]
+            streams[0].write(stdin)
+            streams[0].seek(0)
+            answer, theirs = map(stack.enter_context, socket.socketpair())
+            socket.send_fds(self._requests, [request], [*(stream.fileno() for stream in streams), theirs.fileno()])
+            theirs.close()
+            answer.settimeout(timeout)
+            try:
+                status = answer.recv(16)
+            except TimeoutError:
+                answer.shutdown(socket.SHUT_WR)  # at which the server kills it
+                answer.settimeout(10)
+                answer.recv(16)
+                raise subprocess.TimeoutExpired(["ftpgate", *arguments], timeout) from None
+            assert status, "the fork server has ended"
+            for stream in streams[1:]:
+                stream.seek(0)
+            written = [stream.read() for stream in streams[1:]]
+        return subprocess.CompletedProcess(["ftpgate", *arguments], int(status), *written)
+
+    def close(self) -> None:
+        """End it and what it runs."""
+        self._requests.close()
+        self._process.wait(10)
+
+
+_servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
+_starting = threading.Lock()
+
+
+def fork_server(environ: Mapping[str, str]) -> ForkServer:
+    """The server of this process whose interpreter was started as one with this environment would be. Ends with this process."""
+    heeded = frozenset((name, value) for name, value in environ.items() if name.startswith(("PYTHON", "LANG", "LC_")))
+    with _starting:
+        if heeded not in _servers:
+            _servers[heeded] = ForkServer(dict(heeded))
+            atexit.register(_servers[heeded].close)
+        return _servers[heeded]
+
+
+# ------------------------------------------------------------------------------------------ the side of the server
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A child.
+
+    Attributes:
+        ended: a descriptor of the process, readable when it has ended.
+        answer: where its exit status goes; at its end when the other side no longer wants it.
+    """
+
+    pid: int
+    ended: int
+    answer: socket.socket
+
+
+class _Server:
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(requests, selectors.EVENT_READ)
+        self._running: dict[int, _Command] = {}
+
+    def serve(self) -> dict[str, Any] | None:
+        """Fork for each request. Returns the request in the child, and None in the server when nobody can ask any more."""
+        while True:
+            (key, _), *_ = self._selector.select()  # others are told of again
+            command: _Command | None = key.data
+            if command is None:
+                message, descriptors, _, _ = socket.recv_fds(self._requests, _LARGEST_REQUEST, 4)
+                if not message:
+                    self._kill_all()
+                    return None
+                if self._forked(*descriptors):
+                    return dict(json.loads(message))
+            elif key.fileobj is command.answer:
+                self._selector.unregister(command.answer)
+                signal.pidfd_send_signal(command.ended, signal.SIGKILL)
+            else:
+                self._finish(command)
+
+    def _forked(self, stdin: int, stdout: int, stderr: int, answer: int) -> bool:
+        """Whether this is the child; it has these streams and nothing else of the server's."""
+        pid = os.fork()
+        for number, stream in enumerate((stdin, stdout, stderr)):
+            if not pid:
+                os.dup2(stream, number)
+            os.close(stream)
+        asker = socket.socket(fileno=answer)
+        if not pid:
+            asker.close()
+            self._close()
+            return True
+        command = _Command(pid, os.pidfd_open(pid), asker)
+        self._running[pid] = command
+        self._selector.register(command.ended, selectors.EVENT_READ, command)
+        self._selector.register(command.answer, selectors.EVENT_READ, command)
+        return False
+
+    def _finish(self, command: _Command) -> None:
+        _, status = os.waitpid(command.pid, 0)
+        del self._running[command.pid]
+        self._selector.unregister(command.ended)
+        os.close(command.ended)
+        if command.answer in self._selector.get_map():
+            self._selector.unregister(command.answer)
+        with contextlib.suppress(BrokenPipeError), command.answer:
+            command.answer.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+    def _kill_all(self) -> None:
+        for command in self._running.values():
+            signal.pidfd_send_signal(command.ended, signal.SIGKILL)
+
+    def _close(self) -> None:
+        self._requests.close()
+        self._selector.close()
+        for command in self._running.values():
+            os.close(command.ended)
+            command.answer.close()
+
+
+def _run_command(arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> NoReturn:
+    """What `python -m ftpgate …` does, without taking the interpreter down, which would touch all that was imported."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
+    sys.path[0] = cwd
+    sys.argv[1:] = arguments
+    status: object = 1
+    try:
+        runpy.run_module("ftpgate", run_name="__main__", alter_sys=True)
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    if not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # as at every end of Python: wait for threads, call what waits for the end
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _main() -> None:
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # collections in children leave alone, and so uncopied, what they share
+    request = _Server(requests).serve()
+    if request is not None:
+        _run_command(**request)
+
+
+if __name__ == "__main__":
+    _main()
