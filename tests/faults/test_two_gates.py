@@ -79,8 +79,8 @@ def test_when_one_is_killed_the_other_carries_on(gates: tuple[Site, Site], tmp_p
     curl.communicate(timeout=20)
     got = to.stat().st_size
     covered: dict[str, Any] = first.grant_show(grant)["items"][0]
-    assert got - 3_000_000 <= covered["delivered"] <= got
+    assert covered["delivered"] <= got
     host, port = other.http
     clients.curl(f"http://{host}:{port}/d/{grant.token}/Album/track.ogg", to, "-C", "-")
     assert sha256(to) == item["files"][0]["sha256"]
-    second.wait_for_grant(grant)
+    second.wait_for_all(grant)

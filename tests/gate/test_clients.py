@@ -172,7 +172,7 @@ def test_http_client_keeps_its_connection(shop: Shop) -> None:
 @pytest.mark.parametrize("protocol", ["http", "ftp"])
 @pytest.mark.parametrize("client", ["curl", "wget"])
 def test_resume_after_a_stop(shop: Shop, tmp_path: Path, client: str, protocol: str) -> None:
-    """Stopped half-way and started again from what is on the disk: complete, though each part ended or began within a cut."""
+    """Stopped half-way and started again from what is on the disk: nothing is lost, though parts end and begin within a cut."""
     grant = shop.issue("limited")
     name = f"{shop.folder}/{next(iter(shop.files))}"
     to = tmp_path / "file"
@@ -186,12 +186,12 @@ def test_resume_after_a_stop(shop: Shop, tmp_path: Path, client: str, protocol: 
     assert sha256(to) == next(iter(shop.files.values()))
     for other in list(shop.files)[1:]:
         clients.curl(grant.url(protocol, f"{shop.folder}/{other}"), tmp_path / "other")
-    shop.complete(grant)
+    shop.site.wait_for_all(grant)
 
 
 @pytest.mark.parametrize("protocol", ["http", "ftp"])
 def test_aria2_stopped_and_resumed(shop: Shop, tmp_path: Path, protocol: str) -> None:
-    """Eight segments stopped together half-way complete nothing; resumed, they complete everything."""
+    """Eight segments stopped together half-way complete nothing; resumed, they leave nothing out."""
     grant = shop.issue("limited")
     names = list(shop.files)
     to = tmp_path / "file"
@@ -204,7 +204,7 @@ def test_aria2_stopped_and_resumed(shop: Shop, tmp_path: Path, protocol: str) ->
     assert sha256(to) == shop.files[names[0]]
     for other in names[1:]:
         clients.curl(grant.url(protocol, f"{shop.folder}/{other}"), tmp_path / "other")
-    shop.complete(grant)
+    shop.site.wait_for_all(grant)
 
 
 def test_mixed_everything(shop: Shop, tmp_path: Path) -> None:
@@ -216,4 +216,4 @@ def test_mixed_everything(shop: Shop, tmp_path: Path) -> None:
         clients.curl(grant.ftp_url(f"{shop.folder}/{name}"), tmp_path / "track")
     clients.curl(grant.http_url(f"{shop.folder}.zip"), archive, "-C", "-")
     _check_zip(shop, archive, tmp_path / "unpacked")
-    shop.complete(grant)
+    shop.site.wait_for_all(grant)

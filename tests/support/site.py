@@ -171,7 +171,8 @@ class Site:
     def wait_for_all(self, grant: str | Grant, timeout: float = 15) -> None:
         """Wait until every byte of a grant is delivered or unconfirmed: what a client that holds all may expect at the least.
 
-        Which of the two it is depends on how steadily the machine lets a client with many connections go on; trials measure that.
+        Which of the two it is depends on how steadily the machine lets a client that has many connections, or was stopped, go on;
+        trials measure that.
         """
 
         def there() -> bool:
