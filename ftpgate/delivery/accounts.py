@@ -323,6 +323,11 @@ class OpenGrant:
         """Is every file of `item` covered, as far as this gate knows?"""
         return all(map(self._covered, item.files))
 
+    def may_finish(self, item: Item, length: int) -> bool:
+        """May `length` bytes more be all that `item` lacks, but for what is under way?"""
+        lacking = sum(file.size for file in item.files) - self.delivered(item)
+        return 0 < lacking <= length + sum(transfer.length for transfer in self.transfers)
+
     def _covered(self, file: File) -> bool:
         return not file.size or ((spans := self.coverage.get(file.id)) is not None and spans.size == file.size)
 

@@ -43,7 +43,8 @@ requests ahead the oldest one stays unconfirmed then, or it waits until that has
 UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
 CLOSES_FROM = 256 * 1024
-"""Bytes of a body from which it ends the connection, so that the client's own end follows, which proves that it has read all."""
+"""Bytes of a body from which it ends the connection, so that the client's own end follows, which proves that it has read all. So
+does a smaller one that may be the last of its item."""
 STREAM_BUFFER = 65_536
 """Bytes that the kernel keeps of a stream of events for a viewer who does not read on."""
 
@@ -269,7 +270,7 @@ class HttpConnection(BodyCarrier):
         self._visit = None
         self._chunked = False
         if not self._request.is_head:
-            if answer.length >= CLOSES_FROM and not self._buffer:
+            if not self._buffer and (answer.length >= CLOSES_FROM or grant.may_finish(leaf.item, answer.length)):
                 self._keep_alive = False  # unless the next request is here already
             client = self._request.header("user-agent") or ""
             self._body = Body(grant, leaf, answer.parts, answer.length, client)
