@@ -180,7 +180,7 @@ class _Followed:
         def delivered(start: int, end: int) -> bool:
             return all(grant.covers(file.id, first, last) for file, first, last in resource.covered(start, end))
 
-        self.reconciler = Reconciler(resource.size, self.covered, left, delivered)
+        self.reconciler = Reconciler(self.covered, left, delivered)
 
 
 class OpenGrant:
@@ -270,12 +270,10 @@ class OpenGrant:
         for start, end in followed.reconciler.inherit(segment):
             self.credit(resource, start, end)
 
-    def settle(self, now: float) -> None:
-        """Called every second: credit what clients that are gone do not lack; forget the segments that say nothing any more."""
+    def settle(self) -> None:
+        """Called every second: forget the segments that say nothing any more."""
         for key, followed in tuple(self._followed.items()):
             reconciler = followed.reconciler
-            for start, end in reconciler.conclude(now):
-                self.credit(followed.resource, start, end)
             for segment in (*reconciler.settle(), *reconciler.forgotten):
                 if self._told.pop(segment.id, None) is not None:
                     self._ledger.settled(segment.id)

@@ -297,7 +297,7 @@ class Gatekeeper:
         asked_about = 1 if self.clock.wrong() else 0  # a grant at the least, for its status tells the database's time
         self._send_away(now)
         for grant in tuple(self._grants.values()):
-            grant.settle(now)
+            grant.settle()
             idle = now - self._used.get(grant.id, 0.0)
             if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED) and len(self._grants) > asked_about:
                 self._forget(grant)

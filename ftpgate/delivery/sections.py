@@ -91,7 +91,7 @@ class Section:
             return False
         before, segment.acknowledged = segment.acknowledged, self.reached(credit.acknowledged)
         if segment.acknowledged > before:
-            segment.moved = segment.acknowledged_at = now
+            segment.moved = now
         segment.shown = self.reached(credit.shown)
         segment.concealed, segment.paced = credit.hidden, precise
         last = self.reached(credit.credited)

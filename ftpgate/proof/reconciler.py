@@ -24,19 +24,17 @@ class Reconciler:
     A segment is told of by `begin`, then by `observe` whenever its transfer has written new positions into it.
     """
 
-    __slots__ = ("_covered", "_delivered", "_order", "_segments", "_size", "forgotten")
+    __slots__ = ("_covered", "_delivered", "_order", "_segments", "forgotten")
 
     def __init__(
-        self, size: int, covered: SpanSet, left: Iterable[Evidence] = (), delivered: Callable[[int, int], bool] | None = None
+        self, covered: SpanSet, left: Iterable[Evidence] = (), delivered: Callable[[int, int], bool] | None = None
     ) -> None:
         """Args:
-        size: of the resource.
         covered: what is delivered of the resource; the caller keeps it up to date, with what `observe` returns as well.
         left: what an earlier time left without proof.
         delivered: tells whether all of bytes `[start, end)` are delivered, where that is more than is in `covered`: the files of
             a zip may have been delivered one by one.
         """
-        self._size = size
         self._covered = covered
         self._delivered = delivered or covered.covers
         self._order = 0
@@ -56,9 +54,7 @@ class Reconciler:
         segment = Segment(id, start, end, self._order, now)
         segment.line = self._line_after(segment, start)
         for other in self._segments:
-            if other.ended:
-                self._begun_after(other, start, now)
-            elif other.lines < LINES and other.shown < start < other.line:
+            if not other.ended and other.lines < LINES and other.shown < start < other.line:
                 other.line = start  # if it was passed in the kernel's queue, the transfer stops at once
         insort_right(self._segments, segment, key=_start)
         self._make_room()
@@ -73,20 +69,7 @@ class Reconciler:
         """There is news of `segment`: returns what this proves to be delivered of segments that were cut."""
         if segment.ended and not segment.ended_at:
             segment.ended_at = self._order + 1
-            segment.stopped = rules.was_stopped(segment, self._segments)
         return self._prove(list(self._concerned(segment)))
-
-    def conclude(self, now: float) -> list[Span]:
-        """Called every second, before `settle`: returns what is delivered since its client is gone and lacks nothing else."""
-        if any(not segment.ended or now - segment.moved < rules.QUIET for segment in self._segments):
-            return []
-        cuts = [(cut, x) for cut in self._segments if self._lacks(cut) and (x := rules.lacks_nothing(cut)) is not None]
-        found = [(cut.credited, x) for cut, x in cuts if x > cut.credited]
-        if not all(self._delivered(*gap) for gap in SpanSet(found).missing(0, self._size)):
-            return []
-        for cut, x in cuts:
-            cut.credited = cut.sent = max(x, cut.credited)
-        return found
 
     def unconfirmed(self) -> Iterator[Segment]:
         """The ended segments of which something is neither proven nor delivered by another one."""
@@ -116,13 +99,6 @@ class Reconciler:
                 cut.credited = cut.sent = x  # what lies behind, its client has not read
         return found
 
-    def _begun_after(self, cut: Segment, start: int, now: float) -> None:
-        """Its client has begun a segment at `start`, after `cut` was cut."""
-        if cut.stopped is None:
-            cut.stopped = now - cut.moved > rules.STOP
-        if cut.credited < start < cut.next_start:
-            cut.next_start = start
-
     def _lacks(self, segment: Segment) -> bool:
         span = segment.unconfirmed
         return span is not None and not self._delivered(*span)
@@ -135,7 +111,6 @@ class Reconciler:
         for cut in self._segments:
             if not cut.unconfirmed:
                 continue
-            cut.came_back |= meant and segment.order >= cut.ended_at
             if not cut.client_survived and rules.survived(cut, segment):
                 cut.client_survived = True
                 yield cut

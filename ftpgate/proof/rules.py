@@ -11,14 +11,6 @@ one of these holds:
 
 The segment at x may have begun before the cut or after it: over a link of 20 ms a new request was seen 65 ms before the end of
 the old connection, and other ends 1.7 s late. Nothing follows from a proof: it settles one segment.
-
-A client that comes back after it was stopped, fetches whatever it lacks, and leaves, lacks nothing. When all of a resource is
-delivered but what is unconfirmed of cut segments, and nothing runs for QUIET seconds, that is delivered as well where it holds of
-each of them (`lacks_nothing`):
-
-- its client has begun another segment since and read it (`Segment.came_back`);
-- it was stopped, rather than left for another place (`was_stopped`);
-- no segment has begun below, and its window allows for so much to have been read (`reaches`).
 """
 
 from __future__ import annotations
@@ -51,12 +43,6 @@ one after the other."""
 SKIP = 0.05
 """Seconds within which a player that skips forward asks for the new place. Where the window is vague, a segment that begins so
 soon proves little."""
-STOP = 0.5
-"""The same over a far link with TLS (three round trips of 100 ms), and as long again nearly: who takes longer was stopped."""
-TOGETHER = 0.1
-"""Seconds within which the connections of a client that is stopped are seen to end."""
-QUIET = 1.0
-"""Seconds after the last news of a resource after which its client is gone: one that lacks something asks for it at once."""
 
 
 def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
@@ -107,17 +93,6 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
         most, concealed, near = LONG, CONCEALED_VAGUE // 2, 0
     if cut.concealed > concealed or cut.shown - x > most:
         return False
-    return reaches(cut, x, near)
-
-
-def reaches(cut: Segment, x: int, near: int) -> bool:
-    """Can the client of `cut` have read to byte `x`, by its window, which may show SHORT bytes less?
-
-    Without it, a client that leaves bytes unread in sight confirms them by going on behind them.
-
-    Args:
-        near: where no more lies between what the window shows and what was sent, it does not matter where the client stopped.
-    """
     read = cut.shown - cut.start  # of what is hardly read at all, a window hides all the rest
     return x - cut.shown <= min(SHORT, read) or (cut.sent - cut.shown <= near and read >= near)
 
@@ -147,28 +122,3 @@ def survived(cut: Segment, other: Segment) -> bool:
     Without it, a manager that is stopped just before its segments reach each other's beginnings confirms them all.
     """
     return other is not cut and other.order < cut.ended_at and other.moved > cut.moved + LATER
-
-
-def was_stopped(cut: Segment, others: Iterable[Segment]) -> bool | None:
-    """Was `cut`, which has just ended, stopped by its client, rather than left for another place?
-
-    A manager has several connections; a player that skips has one, and a second one while it changes over. Of a client with one
-    connection, the time until it begins the next tells (None: it has not yet). Without it, a player that skips a little and plays
-    on to the end confirms what it has skipped.
-    """
-    last = cut.acknowledged_at  # its end may be seen much later
-    others = [other for other in others if other is not cut and other.order < cut.ended_at]
-    beside = [other for other in others if not other.ended or other.moved >= last - TOGETHER]
-    if sum(other.began <= last - SKIP for other in beside) > 1:
-        return True
-    if any(other.began > last - STOP and begins_within(other, cut) for other in others):
-        return False
-    return True if any(other.began <= last - STOP for other in beside) else None
-
-
-def lacks_nothing(cut: Segment) -> int | None:
-    """The byte up to which `cut` was read if its client is gone, and lacks nothing else; None when that would prove nothing."""
-    if not (cut.came_back and cut.stopped):
-        return None
-    x = min(cut.next_start, cut.sent)
-    return x if reaches(cut, x, 0 if cut.paced else NEAR_VAGUE) else None

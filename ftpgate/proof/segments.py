@@ -50,9 +50,8 @@ class Segment:
     """
 
     __slots__ = (
-        "acknowledged", "acknowledged_at", "began", "came_back", "client_survived", "concealed", "credited", "end", "ended",
-        "ended_at", "exact", "id",
-        "line", "lines", "moved", "next_start", "order", "orderly", "paced", "sent", "shown", "start", "stopped", "told",
+        "acknowledged", "began", "client_survived", "concealed", "credited", "end", "ended", "ended_at", "exact", "id", "line",
+        "lines", "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
     )  # fmt: skip
 
     def __init__(self, id: str, start: int, end: int, order: int, began: float) -> None:
@@ -65,8 +64,6 @@ class Segment:
         """Counts the beginnings of segments of the resource; those that an earlier time left have 0."""
         self.sent = self.acknowledged = self.shown = self.credited = start
         self.concealed = 0
-        self.acknowledged_at = began
-        """When bytes of it were last acknowledged."""
         self.moved = 0.0
         """When it was last acknowledged, or ended; by a clock that does not jump. Of what an earlier time left, 0."""
         self.paced = True
@@ -84,12 +81,6 @@ class Segment:
         """It was read for long enough, and what that proves was looked for."""
         self.client_survived = False
         """Its client read on elsewhere after this one was cut."""
-        self.came_back = False
-        """Its client has begun another segment since, and read it."""
-        self.next_start = end
-        """The lowest byte of what is unconfirmed where a segment has begun since, whatever became of that."""
-        self.stopped: bool | None = None
-        """Was it cut because its client stopped, rather than skipped to another place? None while that is not known."""
 
     @classmethod
     def left(cls, evidence: Evidence) -> Segment:
@@ -99,7 +90,6 @@ class Segment:
         segment.concealed, segment.credited = evidence.concealed, evidence.credited
         segment.paced, segment.exact = evidence.paced, evidence.exact
         segment.ended, segment.ended_at = True, 1
-        segment.stopped = False  # nobody knows
         return segment
 
     @property

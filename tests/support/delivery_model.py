@@ -495,12 +495,11 @@ class Play:
             if not link.over:
                 self.now += STALLED
                 link.cut()
-        self.now += 2.0
+        self.now += 1.0
 
     def finish(self) -> Outcome:
         self.quiesce()
         outcome, whole = self.outcome, [(0, self.size)]
-        self.settle()
         outcome.cuts = self.cuts
         outcome.held = list(self.held) == whole
         outcome.complete = list(self.book.coverage) == whole
@@ -510,14 +509,8 @@ class Play:
         missing = sum(last - first for start, end in self.held for first, last in both.missing(start, end))
         if missing and outcome.kind in HONEST:
             outcome.broken = outcome.broken or f"{missing} bytes that it holds are neither credited nor unconfirmed"
+        self.grant.settle()
         return outcome
-
-    def settle(self) -> None:
-        """What the gate does every second."""
-        self.judging = None
-        self.grant.proving = True
-        self.grant.settle(self.now)
-        self.grant.proving = False
 
     def open(self, start: int, stop: int, *, exact: bool = False) -> Link:
         """`exact`: a range that ends at `stop`; else one that runs to the file's end."""
@@ -551,7 +544,7 @@ def manager(play: Play) -> None:
             _let_ends_be_heard(play)
         play.pass_time(rng.choice((0.0005, 0.02, 0.3, 3.0)))
         if rng.random() < 0.5:
-            play.settle()
+            play.grant.settle()  # called every second
         if forgets and attempt < 4 and rng.random() < 0.5:
             play.held = SpanSet()  # it starts from scratch, with the same segments
         if play.held.size == play.size:

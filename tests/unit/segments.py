@@ -30,7 +30,7 @@ class Story:
         self.size = size
         self.delivered = SpanSet()
         self.proven: list[Span] = []
-        self.reconciler = Reconciler(size, self.delivered, inherited)
+        self.reconciler = Reconciler(self.delivered, inherited)
         self._begun = 0
 
     def begin(self, start: int, now: float, end: int | None = None) -> Segment:
@@ -52,7 +52,7 @@ class Story:
         segment.sent = segment.acknowledged = shown if sent is None else sent
         segment.credited = segment.credited if credited is None else credited
         self.delivered.add(segment.start, segment.credited)
-        segment.moved = segment.acknowledged_at = now
+        segment.moved = now
         return self._observe(segment)
 
     def cut(self, segment: Segment, now: float) -> list[Span]:

@@ -233,7 +233,7 @@ def test_what_was_sent_without_proof_is_unconfirmed_until_another_segment_proves
     assert ledger.credited == [(1, 0, 20_000), (1, 70_000, 100_000), (1, 20_000, 70_000)]
     assert grant.unconfirmed() == {}
     assert list(ledger.left) == ["g-1"], "the ledger hears of it at the next round"
-    grant.settle(1e9)
+    grant.settle()
     assert (ledger.left, ledger.settled_ones) == ({}, ["g-1"])
 
 
@@ -241,8 +241,8 @@ def test_a_segment_that_is_settled_is_told_once_and_only_if_it_was_known() -> No
     grant, ledger = open_grant(ALBUM)
     cut(grant, "Album/1.ogg", "g-1", 0, 0, 50_000, 60_000, 0.0)
     read(grant, "Album/1.ogg", "g-2", 0, 2.0)
-    grant.settle(1e9)
-    grant.settle(1e9)
+    grant.settle()
+    grant.settle()
     assert ledger.settled_ones == ["g-1"]
 
 
@@ -252,11 +252,11 @@ def test_nothing_is_settled_while_a_segment_of_the_file_runs() -> None:
     track = resource(grant, "Album/1.ogg")
     running = grant.reconciler(track).begin("g-1", 0, track.size, 0.0)
     read(grant, "Album/1.ogg", "g-2", 0, 2.0)
-    grant.settle(1e9)
+    grant.settle()
     assert grant.reconciler(track).idle is False
     running.ended = True
     grant.observe(track, running)
-    grant.settle(1e9)
+    grant.settle()
     assert grant.reconciler(track).idle
     assert ledger.settled_ones == []
 
@@ -267,7 +267,7 @@ def test_what_is_fetched_once_more_leaves_nothing_behind() -> None:
     grant.credit(archive, 0, archive.size)
     for number, path in enumerate(("Album.zip", "Album/1.ogg", "Album/3.ogg")):
         read(grant, path, f"g-{number}", 0, 1.0)
-    grant.settle(1e9)
+    grant.settle()
     assert grant.unconfirmed() == {}
     assert (ledger.left, ledger.settled_ones) == ({}, [])
     assert not grant._followed
@@ -282,7 +282,7 @@ def test_the_tracks_settle_what_is_unconfirmed_of_the_zip() -> None:
     assert set(grant.unconfirmed()) == {3}
     read(grant, "Album/3.ogg", "g-3", 0, 4.0)
     assert grant.unconfirmed() == {}
-    grant.settle(1e9)
+    grant.settle()
     assert ledger.settled_ones == ["g-1"]
 
 
@@ -294,7 +294,7 @@ def test_what_an_earlier_time_left_of_other_files_outlives_a_grant_that_is_not_t
     grant, ledger = open_grant(ALBUM, left=described)
     assert (resource(grant, "Album/1.ogg").key, resource(grant, "Album/3.ogg").key) == ("f1", "f3")
     grant.reconciler(resource(grant, "Album/1.ogg"))
-    grant.settle(1e9)
+    grant.settle()
     assert grant.unconfirmed() == {1: SpanSet([(10, 20)]), 3: SpanSet([(5, 9)])}
     assert ledger.settled_ones == []
 

@@ -210,7 +210,7 @@ def test_what_is_unconfirmed_is_kept_until_it_is_delivered() -> None:
 def test_what_is_delivered_by_other_means_settles_a_segment() -> None:
     """A zip's files, one by one."""
     delivered: list[tuple[int, int]] = []
-    reconciler = Reconciler(100, SpanSet(), [left("old", 0, shown=10, sent=50)], lambda *span: span in delivered)
+    reconciler = Reconciler(SpanSet(), [left("old", 0, shown=10, sent=50)], lambda *span: span in delivered)
     assert [segment.unconfirmed for segment in reconciler.unconfirmed()] == [(0, 50)]
     delivered.append((0, 50))
     assert list(reconciler.unconfirmed()) == []

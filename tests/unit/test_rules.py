@@ -15,19 +15,14 @@ from ftpgate.proof.rules import (
     LONG_VAGUE,
     MEANT,
     NEAR_VAGUE,
-    QUIET,
     SHORT,
     SKIP,
-    STOP,
     agrees,
     begins_within,
     is_lowest,
-    lacks_nothing,
     proven,
-    reaches,
     survived,
     was_meant,
-    was_stopped,
 )  # fmt: skip
 from ftpgate.proof.segments import Segment
 from ftpgate.proof.window import KIB
@@ -437,7 +432,7 @@ def test_a_segment_proves_nothing_of_one_it_does_not_begin_in() -> None:
 
 def test_every_rule_is_named_in_the_list_of_them() -> None:
     assert rules.__doc__ is not None
-    for rule in (begins_within, is_lowest, agrees, was_meant, survived, was_stopped, reaches, lacks_nothing):
+    for rule in (begins_within, is_lowest, agrees, was_meant, survived):
         assert f"`{rule.__name__}`" in rules.__doc__
 
 
@@ -455,110 +450,3 @@ def test_a_request_for_the_whole_that_is_dropped_at_once_contradicts_nothing() -
     killed = cut(0, 100 * KB, 300 * KB, 500 * KB, exact=True)
     probe = resumed(0, shown=16 * KB, order=6, ended=True)
     assert proven(killed, [killed, probe, resumed(500 * KB, shown=600 * KB, order=7)]) == 500 * KB
-
-
-# ---- a client that came back, fetched what it lacked, and left
-
-
-def gone(story: Story, at: float = 100.0) -> list[tuple[int, int]]:
-    """What is delivered when nothing has been heard of its client for so long."""
-    found = story.reconciler.conclude(at)
-    story.delivered.update(found)
-    return found
-
-
-def resumed_story(*, shown: int = 600 * KB, sent: int = 700 * KB, later: float = 2.0) -> Story:
-    """One connection is stopped at 1.0 with a window that tells nothing; `later` the rest is fetched, from byte 500,000 on."""
-    story = Story(MB)
-    first = story.begin(0, 0.0)
-    first.paced = False
-    first.concealed = 3 * MB
-    story.read(first, shown, 1.0, sent=sent, credited=300 * KB)
-    story.cut(first, 1.0)
-    story.finish(story.begin(500 * KB, later), later + 1)
-    assert story.proven == []
-    return story
-
-
-def test_who_comes_back_and_fetches_the_rest_lacks_nothing() -> None:
-    story = resumed_story()
-    assert gone(story) == [(300 * KB, 500 * KB)]
-    assert story.complete
-    assert story.unconfirmed == []
-
-
-def test_who_may_still_ask_for_something_is_waited_for() -> None:
-    story = resumed_story()
-    assert gone(story, 3.0 + QUIET / 2) == []
-    running = story.begin(0, 3.5)
-    assert gone(story) == []
-    story.cut(running, 4.0)
-    assert gone(story) == [(300 * KB, 500 * KB)]
-
-
-def test_who_skips_to_another_place_proves_nothing_in_the_end() -> None:
-    """A player that skips a little, and plays on to the end."""
-    assert gone(resumed_story(later=1.0 + STOP)) == []
-    assert gone(resumed_story(later=1.1 + STOP)) != []
-
-
-def test_who_opens_another_place_before_it_leaves_this_one_proves_nothing_in_the_end() -> None:
-    story = Story(MB)
-    first = story.begin(0, 0.0)
-    first.paced = False
-    first.concealed = 3 * MB
-    story.read(first, 600 * KB, 1.0, sent=700 * KB, credited=300 * KB)
-    second = story.begin(500 * KB, 0.8)
-    story.cut(first, 1.0)
-    story.finish(second, 2.0)
-    story.finish(story.begin(MB - 1, 3.0), 3.0)
-    assert gone(story) == []
-
-
-def test_who_does_not_come_back_proves_nothing_in_the_end() -> None:
-    """Four connections, one of which is cancelled with its end unread; the others had begun before."""
-    story = Story(MB)
-    first, *others = (story.begin(at * 250 * KB, 0.0, (at + 1) * 250 * KB) for at in range(4))
-    story.read(first, 250 * KB, 1.0, credited=100 * KB)
-    story.cut(first, 1.0)
-    for other in others:
-        story.finish(other, 1.05)
-    assert first.stopped
-    assert gone(story) == []
-
-
-def test_several_connections_at_once_are_no_players() -> None:
-    story = Story(MB)
-    segments = [story.begin(at * 250 * KB, 0.7, (at + 1) * 250 * KB) for at in range(4)]
-    for segment in segments:
-        story.read(segment, segment.end, 1.0, credited=segment.start + 100 * KB)
-        story.cut(segment, 1.0)
-    for segment in segments[1:]:
-        story.finish(story.begin(segment.credited, 1.1, segment.end), 1.5)
-    assert gone(story) == [(100 * KB, 250 * KB)]
-
-
-def test_what_was_asked_for_again_is_not_taken_for_read() -> None:
-    """It came back for the rest from an earlier byte on, and dropped that."""
-    story = resumed_story()
-    story.cut(story.begin(400 * KB, 4.0), 4.1)
-    assert gone(story) == []
-
-
-def test_bytes_that_lie_unread_in_sight_are_not_taken_for_read() -> None:
-    assert gone(resumed_story(shown=500 * KB - SHORT, sent=900 * KB)) == [(300 * KB, 500 * KB)]
-    assert gone(resumed_story(shown=500 * KB - SHORT - 1, sent=900 * KB)) == []
-
-
-def test_who_lacks_something_else_proves_nothing_in_the_end() -> None:
-    story = resumed_story()
-    story.delivered.remove(900 * KB, 900 * KB + 1)
-    assert gone(story) == []
-
-
-def test_of_what_an_earlier_time_left_nobody_knows_how_it_was_cut() -> None:
-    story = Story(MB, [left("old", 0, credited=300 * KB, shown=600 * KB, sent=700 * KB)])
-    story.finish(story.begin(500 * KB - SHORT, 5.0, 500 * KB), 6.0)
-    story.finish(story.begin(500 * KB, 5.0), 6.0)
-    story.proven.clear()
-    assert gone(story) == []
