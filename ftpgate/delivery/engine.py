@@ -141,9 +141,9 @@ class Engine:
         transfer.grant.transfers.discard(transfer)
         transfer.grant.customer.transfers.discard(transfer)
         self.delivered += transfer.credit.acknowledged
-        outcome = transfer.outcome or "error"
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        self._journal.transfer(transfer.record())
+        record = transfer.record()
+        self.outcomes[record.outcome] = self.outcomes.get(record.outcome, 0) + 1
+        self._journal.transfer(record)
         if self._on_idle is not None and not self.transfers:
             self._on_idle()
 
@@ -179,4 +179,7 @@ class Engine:
             if now - transfer.moved_at > SUSPECT:
                 transfer.look(now)
                 if now - transfer.moved_at > STALLED:
-                    transfer.abort("stalled")
+                    if transfer.credit.phase is Phase.AWAITING_READ:
+                        transfer.forgo()  # another one may be on its way behind it
+                    else:
+                        transfer.abort("stalled")

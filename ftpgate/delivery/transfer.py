@@ -101,9 +101,8 @@ class Carrier(Protocol):
         ...
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
-        """No more events. Unless `outcome` is one of these, the connection has to be reset: `sending.reset`.
-
-        `done`. `stopped`: the client ended the connection in order where another segment begins. `unproven`: `forgo` was called.
+        """No more events. The connection has to be reset (`sending.reset`) unless `outcome` is `done`, `stopped` (the client has
+        ended it in order where another segment begins) or `unproven` (`forgo` was called).
         """
         ...
 
@@ -210,7 +209,7 @@ class Transfer:
         sink, sent = self._carrier.sink, 0
         wire = sink.wire
         for section in self._sections:
-            section.offer(self._written + budget)
+            section.offer(self._written + max(budget, wire.ahead))
         try:
             while sent < budget:
                 if self._literal is not None:

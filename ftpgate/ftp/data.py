@@ -350,7 +350,11 @@ class DataChannel:
             self._owner.data_done(self)
 
     def _end_too(self) -> None:
-        if self._fileno >= 0 and not self._ended:
+        if self._fileno < 0:
+            return
+        if self._ended:
+            self.give_up()  # it waits for our end, and its own is to come no more
+        else:
             self._finish()
 
     def _finish(self) -> bool:

@@ -182,10 +182,9 @@ class HttpConnection(BodyCarrier):
         """False when there was nothing to be done."""
         if self.state is not State.READING:
             return False
-        if self._crowded():
-            if self._transfers[0].credit.phase is not Phase.AWAITING_READ:
-                return False
-            self._transfers[0].forgo()
+        crowded = self._crowded()
+        if crowded and self._transfers[0].credit.phase is not Phase.AWAITING_READ:
+            return False
         try:
             request = take_head(self._buffer)
         except GateError as error:
@@ -193,6 +192,8 @@ class HttpConnection(BodyCarrier):
             self.fail(error)
             return False
         if request is not None:
+            if crowded and self._piped:
+                self._transfers[0].forgo()
             self._requested(request)
         elif self._paused and self._receive():
             self._piped = True  # it waited where the poll does not report it any more
@@ -203,7 +204,7 @@ class HttpConnection(BodyCarrier):
         return True
 
     def _crowded(self) -> bool:
-        """Are so many bodies not settled that the next request has to wait for one of this connection's?"""
+        """Are so many bodies not settled that one of this connection's has to give way to the next request's?"""
         if not self._transfers:
             return False
         customer = self._transfers[-1].grant.customer
@@ -387,7 +388,7 @@ class HttpConnection(BodyCarrier):
         self._buffer.clear()
         if self._fin:
             # Ending our side as well would have the poll report a hang-up for ever, and hide a cut behind it.
-            if not self._transfers:
+            if not self._under_way:
                 self._part()
         elif self._under_way and self.sink.wire.encrypted:
             # A close_notify is data. A client that has counted its bytes and closes without reading it, as axel does with
@@ -425,6 +426,8 @@ class HttpConnection(BodyCarrier):
         if self.state is State.LINGERING and not self._transfers:
             self._part()
         else:
+            if not self._buffer:
+                self._since = time.monotonic()
             self._serve()  # it may have had to wait for this
 
     def _reads(self) -> bool:
@@ -462,7 +465,7 @@ class HttpConnection(BodyCarrier):
                     self.close()
             elif self._broken():
                 self.close()
-            elif not self._under_way and now - max(transfer.moved_at for transfer in self._transfers) > LINGER_TIMEOUT:
+            elif not self._under_way and now - max(self._since, *(each.moved_at for each in self._transfers)) > LINGER_TIMEOUT:
                 self._part()  # it has got everything that was sent, and still may read it
         elif self._out is not None and waited > SEND_TIMEOUT:
             self._reset()

@@ -17,9 +17,10 @@ from ftpgate.proof.window import TcpSnapshot, Window
 
 _FIELDS = struct.Struct("=B55xI60xQ16xI80xI")
 """tcpi_state, tcpi_last_ack_recv, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd"""
-_TIME_WAIT, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _CLOSING = 6, 7, 8, 9, 11
-"""States (include/net/tcp_states.h). _CLOSED is that of a socket that was reset, or whose peer is gone, until we close it."""
-_HALF_CLOSED = frozenset({_TIME_WAIT, _CLOSE_WAIT, _LAST_ACK, _CLOSING})
+_CLOSED, _CLOSE_WAIT, _LAST_ACK, _CLOSING = 7, 8, 9, 11
+"""States (include/net/tcp_states.h). _CLOSED is that of a socket that was reset, whose peer is gone, or whose both ends are done,
+until we close it."""
+_HALF_CLOSED = frozenset({_CLOSE_WAIT, _LAST_ACK, _CLOSING})
 """Those that a client's FIN leads to."""
 _TIMER = struct.Struct("=4xB19xI16xI")
 """tcpi_backoff, tcpi_unacked, tcpi_last_data_sent"""

@@ -50,7 +50,7 @@ class TcpSnapshot(NamedTuple):
             Less what the window may have shrunk by for other reasons.
         sent: left this machine at least once; the rest lies in our own buffer.
         silence: seconds since the last acknowledgement of any kind.
-        broken: the client has reset the connection, or its machine is gone.
+        broken: the client has reset the connection, its machine is gone, or both ends are done.
         half_closed: the client has ended its sending half.
         width: of its window.
     """
@@ -67,7 +67,7 @@ class TcpSnapshot(NamedTuple):
 
     @property
     def fully_open(self) -> bool:
-        """Is the window about as wide as at its widest? A small one that is half shut is not."""
+        """Is the window about as wide as at its widest? One that is more than half shut is not, however small it is."""
         return self.unread <= min(FULLY_OPEN, self.width)
 
     @property

@@ -164,7 +164,7 @@ def test_basic(gate: InProcessGate) -> None:
 
 def test_basic_with_the_token_beside_another_one(tmp_path: Path) -> None:
     """Beside the token anything is allowed: also one of an older link that a client has remembered."""
-    write_album(tmp_path / "media" / "Album", {"a.ogg": 10})
+    write_album(tmp_path / "media" / "Album", {"a.ogg": 10, "b.ogg": 100})
     with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate, connect(gate) as client:
         item = gate.item("Album")
         secret, dead = gate.shop.issue([item]).reveal(), gate.shop.issue([item], expires_in=-1).reveal()

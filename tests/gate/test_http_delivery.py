@@ -129,6 +129,20 @@ def test_a_malformed_request_vouches_for_nothing(shop: Shop) -> None:
     shop.ended()
 
 
+def test_a_body_that_may_be_the_last_of_its_item_ends_the_connection(tmp_path: Path) -> None:
+    """So that its client's own end follows. A client that has all may keep its connection."""
+    write_album(tmp_path / "media" / "Album", {"a.ogg": 10, "b.ogg": 20, "c.ogg": 30})
+    with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate:
+        shop = Shop(gate)
+        for name, said in (("a.ogg", None), ("b.ogg", None), ("c.ogg", "close")):
+            with shop.connect() as client:
+                assert client.ask(f"{shop.root}{name}").reply().headers.get("connection") == said
+            wait_until(lambda name=name: shop.credited(name), 10, "the delivery")
+        with shop.connect() as client:
+            for _ in range(2):
+                assert "connection" not in client.ask(f"{shop.root}c.ogg").reply().headers
+
+
 def test_an_idle_connection_is_ended_so_that_the_clients_own_end_tells(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "UNPROVEN_TIMEOUT", 0.0)
     with shop.connect() as client:
