@@ -323,8 +323,13 @@ class OpenGrant:
 
     def may_finish(self, item: Item, length: int) -> bool:
         """May `length` bytes more be all that `item` lacks, but for what is under way?"""
-        lacking = sum(file.size for file in item.files) - self.delivered(item)
-        return 0 < lacking <= length + sum(transfer.length for transfer in self.transfers)
+        coming, lacking = length + sum(transfer.length for transfer in self.transfers), 0
+        for file in reversed(item.files):  # most clients begin with the first: a few files tell that much is lacking
+            spans = self.coverage.get(file.id)
+            lacking += file.size - (0 if spans is None else spans.size)
+            if lacking > coming:
+                return False
+        return lacking > 0
 
     def _covered(self, file: File) -> bool:
         return not file.size or ((spans := self.coverage.get(file.id)) is not None and spans.size == file.size)

@@ -178,8 +178,9 @@ class Engine:
         for transfer in tuple(self.transfers):
             if now - transfer.moved_at > SUSPECT:
                 transfer.look(now)
-                if now - transfer.moved_at > STALLED:
-                    if transfer.credit.phase is Phase.AWAITING_READ:
-                        transfer.forgo()  # another one may be on its way behind it
-                    else:
-                        transfer.abort("stalled")
+            if now - transfer.moved_at <= STALLED:
+                continue
+            if transfer.credit.phase is Phase.AWAITING_READ:
+                transfer.forgo()  # another one may be on its way behind it
+            else:
+                transfer.abort("stalled")

@@ -207,7 +207,7 @@ def _evidence(data: bytes, at: int, exact: bool) -> Evidence | None:
         return None
     if not (id_ and grant and resource and credited <= written <= sent <= end):
         return None
-    acknowledged = written if exact else min(max(acknowledged, start), written)  # the kernel sees to it after the gate's end
+    acknowledged = written if exact else min(max(acknowledged, start), written)  # the kernel goes on without the gate
     return Evidence(
         id_, grant, resource, start, end, sent, acknowledged, shown, concealed, credited, paced=bool(paced), exact=exact
     )

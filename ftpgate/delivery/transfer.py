@@ -42,7 +42,7 @@ GENTLE_AFTER = 1024 * 1024
 other connections. Over a loopback or a LAN it would have passed their places before they exist."""
 
 _RECORDED = {"stopped": "done", "unproven": "cut"}
-"""What the history calls outcomes that it does not know."""
+"""Outcomes that the history records under another name."""
 
 
 class Sink(Protocol):
@@ -555,10 +555,11 @@ class Transfer:
 
     def record(self) -> TransferRecord:
         """What the history keeps of it."""
+        outcome = self.outcome or "running"
         return TransferRecord(
             grant=self.grant.id, item=self.item, path=self.path, protocol=self.protocol, peer=self.peer, client=self.client,
             start=self.start, end=self.end, delivered=self.delivered, started_at=self.started_at, ended_at=time.time(),
-            outcome=_RECORDED.get(self.outcome or "running", self.outcome or "running"),
+            outcome=_RECORDED.get(outcome, outcome),
         )  # fmt: skip
 
 

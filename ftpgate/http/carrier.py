@@ -27,7 +27,7 @@ CORK_FROM = 65_536
 """Bytes of a body from which it is worth two system calls to send none but full segments."""
 
 COUNTING_PATIENCE = 1.5
-"""Seconds for which our end over TLS waits for that of a client which knows where to end, see `BodyCarrier._counts_bytes`."""
+"""Seconds before our close_notify, where the client knows where to end (`BodyCarrier._counts_bytes`) and is to go first."""
 
 
 class State(Enum):

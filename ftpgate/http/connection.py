@@ -28,7 +28,7 @@ HEADER_TIMEOUT = 20.0
 IDLE_TIMEOUT = 75.0
 """Seconds that a kept-alive connection may wait for its next request."""
 UNPROVEN_TIMEOUT = 5.0
-"""The same where the last body is not known to have been read: when we end the connection, the client's own end tells."""
+"""The same while the last body is not known to have been read. When we end the connection the client does too, which tells."""
 DRAIN_TIMEOUT = 1.0
 """The same when the process is about to end; a request that comes within it is told so."""
 SEND_TIMEOUT = 60.0
