@@ -13,7 +13,7 @@ help:
 	@echo "make bench   the benchmarks"
 	@echo "make trials  storms of clients: is what is credited what they have read? LONG=1: an hour of them"
 	@echo "make setup   only the environment: .venv/bin/ftpgate"
-	@echo "make lint    ruff and mypy      make format   let ruff rewrite"
+	@echo "make lint    ruff, layers, mypy      make format   let ruff rewrite"
 	@echo "make lock    pin the newest versions of all packages"
 	@echo "make clean   remove what the above made, but not var/, the demo's data"
 
@@ -44,6 +44,7 @@ trials: tools
 lint: setup-test
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet .
+	@mkdir -p .cache; .venv/bin/lint-imports --no-cache --no-logo >.cache/layers.txt 2>&1 || { cat .cache/layers.txt; exit 1; }
 	@.venv/bin/mypy
 
 format: setup-test

@@ -189,7 +189,7 @@ class Bridge(Protocol):
         ...
 
     def look_up_grant(self, grant: str) -> Grant | None:
-        """The grant with this id, for somebody who looks on with a pass of the portal (`ftpgate.passes`) instead of a token."""
+        """The grant with this id, for somebody who looks on with a signed link of the portal instead of a token."""
         ...
 
     def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:

@@ -9,7 +9,7 @@ from ftpgate.errors import NotFound
 from ftpgate.grants import Item
 from ftpgate.naming import ZIP_SUFFIX, normal, shown_paths, unique_folders
 from ftpgate.sources import Resource
-from ftpgate.sources.plain import PlainFile
+from ftpgate.sources.file import PlainFile
 from ftpgate.sources.zip import ZipArchive
 
 

@@ -20,8 +20,8 @@ from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
 from ftpgate.commands.text import listed, size
 from ftpgate.delivery import journal
-from ftpgate.delivery.tls import Certificates
 from ftpgate.errors import UserError
+from ftpgate.net.tls import Certificates
 from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.alarm import Alarm, CallLater
+from ftpgate.access.ledger import Ledger
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.newcomers import Newcomers
 from ftpgate.delivery.sections import BodyPart, EvidenceTable
 from ftpgate.delivery.transfer import Carrier, Transfer
-from ftpgate.grants import TransferRecord
+from ftpgate.net.timer import Alarm, CallLater
 from ftpgate.proof.credit import Phase
 from ftpgate.proof.segments import Evidence
 
@@ -39,12 +38,6 @@ GENTLE_LONGEST = 0.3
 Measured: 30 ms alone were too short in 2 of 8 runs beside other load."""
 
 
-class Journal(Protocol):
-    def transfer(self, record: TransferRecord) -> None:
-        """A transfer has ended."""
-        ...
-
-
 class NoEvidence:
     """An `EvidenceTable` that keeps nothing."""
 
@@ -65,14 +58,14 @@ class Engine:
 
     Args:
         files: where descriptors come from.
-        journal: told of every ended transfer.
+        ledger: told of every ended transfer.
         call_later: the loop's.
         evidence: where the evidence of running segments is kept for the case that this process is killed.
         name: of this gate; unique over all gates and restarts.
     """
 
     def __init__(
-        self, files: FileStore, journal: Journal, call_later: CallLater, *,
+        self, files: FileStore, ledger: Ledger, call_later: CallLater, *,
         chunk: int = CHUNK, evidence: EvidenceTable | None = None, name: str = "gate",
     ) -> None:  # fmt: skip
         self.files = files
@@ -85,7 +78,7 @@ class Engine:
         self.delivered = 0
         """Bytes acknowledged by all transfers that have ended; for the metrics."""
         self.outcomes: dict[str, int] = {}
-        self._journal = journal
+        self._ledger = ledger
         self._call_later = call_later
         self._settling: set[Transfer] = set()
         self._clock = Alarm(call_later, self._tick)
@@ -143,7 +136,7 @@ class Engine:
         self.delivered += transfer.credit.acknowledged
         record = transfer.record()
         self.outcomes[record.outcome] = self.outcomes.get(record.outcome, 0) + 1
-        self._journal.transfer(record)
+        self._ledger.transfer(record)
         if self._on_idle is not None and not self.transfers:
             self._on_idle()
 

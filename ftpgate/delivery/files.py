@@ -21,10 +21,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from ftpgate.errors import ChangedFile, GateError, Unavailable
 from ftpgate.grants import File
+from ftpgate.net.executor import OffLoop
 from ftpgate.ondisk import LOOK, Identity, difference, may_block, open_below, stat_below, why_not
 from ftpgate.sentences import Sentence
 
@@ -53,12 +54,6 @@ READING = 64
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 Done = Callable[[GateError | None], None]
-
-
-class OffLoop(Protocol):
-    """Runs blocking work in a thread, then `done(result, error)` on the loop. Raises `Unavailable` when its queue is full."""
-
-    def submit(self, work: Callable[[], T], done: Callable[[T | None, GateError | None], None]) -> None: ...
 
 
 class OpenFile:

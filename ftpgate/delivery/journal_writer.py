@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftpgate.delivery.alarm import Alarm, CallLater
 from ftpgate.delivery.backlog import Backlog, Waiting
-from ftpgate.delivery.files import OffLoop
 from ftpgate.delivery.journal import Changes, Journal, JournalError, Recovered
 from ftpgate.delivery.live_table import LiveTable
 from ftpgate.errors import GateError
+from ftpgate.net.executor import OffLoop
+from ftpgate.net.timer import Alarm, CallLater
 
 _log = logging.getLogger(__name__)
 

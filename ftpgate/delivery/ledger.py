@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ftpgate.delivery.alarm import Alarm, CallLater
 from ftpgate.delivery.backlog import Backlog
-from ftpgate.delivery.files import OffLoop
 from ftpgate.delivery.journal import Recovered
 from ftpgate.errors import GateError
 from ftpgate.grants import Bridge, GrantStatus, TransferRecord
+from ftpgate.net.executor import OffLoop
+from ftpgate.net.timer import Alarm, CallLater
 from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from ftpgate.delivery.accounts import OpenGrant, describe
+from ftpgate.access.open_grant import OpenGrant, describe
 from ftpgate.proof.credit import Credit, Phase
 from ftpgate.proof.segments import Evidence
 from ftpgate.sources import Resource

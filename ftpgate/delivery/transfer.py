@@ -9,22 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.files import AHEAD, OpenFile
-from ftpgate.delivery.sections import BodyPart, Section
-from ftpgate.delivery.sending import SendQueue
+from ftpgate.access.open_grant import OpenGrant
+from ftpgate.delivery.files import AHEAD, FileStore, OpenFile
+from ftpgate.delivery.sections import BodyPart, EvidenceTable, Section
 from ftpgate.delivery.sent_files import SentFiles
 from ftpgate.errors import GateError
 from ftpgate.grants import File, TransferRecord
+from ftpgate.net.sockets import SendQueue
 from ftpgate.net.tcp_info import TRUTHFUL, TcpProbe
 from ftpgate.proof.credit import PACED_CHUNK, PACED_RATE, Credit, Phase
 from ftpgate.proof.window import TcpSnapshot
 from ftpgate.sources import Piece, Slice
-
-if TYPE_CHECKING:
-    from ftpgate.delivery.engine import Engine
 
 FAST_STEP = 4 * 1024 * 1024
 """Bytes between two looks at a fast connection; the margin there is 8 MiB."""
@@ -46,7 +43,7 @@ _RECORDED = {"stopped": "done", "unproven": "cut"}
 
 
 class Sink(Protocol):
-    """Where bytes go and come from: plain (`sending.PlainSink`) or through TLS (`tls.TlsSink`).
+    """Where bytes go and come from: plain (`net.sockets.PlainSink`) or through TLS (`net.tls.TlsSink`).
 
     Raises `BlockingIOError` when it has to wait, and `OSError` when the connection is broken. What is written has to be
     offered again after a `BlockingIOError`, from the same byte on.
@@ -101,9 +98,34 @@ class Carrier(Protocol):
         ...
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
-        """No more events. The connection has to be reset (`sending.reset`) unless `outcome` is `done`, `stopped` (the client has
-        ended it in order where another segment begins) or `unproven` (`forgo` was called).
+        """No more events. The connection has to be reset (`net.sockets.reset`) unless `outcome` is `done`, `stopped` (the client
+        has ended it in order where another segment begins) or `unproven` (`forgo` was called).
         """
+        ...
+
+
+class Transfers(Protocol):
+    """All transfers of a gate, as each of them knows them: `engine.Engine`."""
+
+    files: FileStore
+    evidence: EvidenceTable
+    chunk: int
+    """Bytes per turn of an unlimited transfer."""
+
+    def new_segment(self) -> str:
+        """An id for a segment that begins."""
+        ...
+
+    def settle(self, transfer: Transfer) -> None:
+        """`transfer` stands at a line, or is written: watch for its acknowledgement."""
+        ...
+
+    def wait_for_newcomers(self, peer: str, come: Callable[[], None]) -> None:
+        """Call `come` after a short while, and not before connections of a client at `peer` that are on their way have come."""
+        ...
+
+    def ended(self, transfer: Transfer) -> None:
+        """`transfer` has its outcome."""
         ...
 
 
@@ -118,7 +140,7 @@ class Transfer:
     )  # fmt: skip
 
     def __init__(
-        self, engine: Engine, carrier: Carrier, grant: OpenGrant, parts: Sequence[BodyPart], *,
+        self, engine: Transfers, carrier: Carrier, grant: OpenGrant, parts: Sequence[BodyPart], *,
         item: str, path: str, protocol: str, peer: str, client: str = "",
     ) -> None:  # fmt: skip
         now = time.monotonic()
@@ -173,6 +195,11 @@ class Transfer:
     def end(self) -> int:
         """The byte behind the last one, or where its client ended it in order."""
         return self._sections[-1].segment.end if self._sections else 0
+
+    @property
+    def position(self) -> int:
+        """The byte of the resource that the client's TCP has acknowledged up to; of several ranges, as if they were one."""
+        return min(self.start + self.credit.acknowledged, self.end)
 
     @property
     def whole(self) -> bool:

@@ -7,22 +7,19 @@ import socket
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pyftpdlib.ioloop import AsyncChat
 
-from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.tls import TlsSink
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import BadRequest, GateError, ReadOnly, Unavailable
 from ftpgate.ftp.answers import ANSWERS
 from ftpgate.ftp.commands import WRITES, Command
 from ftpgate.ftp.dialogue import Turn
 from ftpgate.ftp.filesystem import GrantFS
+from ftpgate.ftp.front import Front
 from ftpgate.ftp.moving import Moving
+from ftpgate.net.tls import TlsSink
 from ftpgate.tokens import Token
-
-if TYPE_CHECKING:
-    from ftpgate.ftp.server import Listener
 
 _log = logging.getLogger(__name__)
 
@@ -50,15 +47,13 @@ class GateFTPHandler(Moving):
     _attempts = 0
     _user: str | None = None
 
-    def __init__(self, sock: socket.socket, server: Listener, sink: TlsSink | None = None) -> None:
+    def __init__(self, sock: socket.socket, server: Front, sink: TlsSink | None = None) -> None:
         super().__init__(sock, server)
         if sink is not None:
             self.take_for_secure(sink)
         self._stranger_since = self._heard
         server.gate.engine.newcomers.add(self.peer, self, self._heard)
-        server.sessions.add(self)
-        server.gate.connections += 1
-        server.gate.sessions += 1
+        server.enter(self)
 
     def __repr__(self) -> str:
         return f"<FTP session of {self.addr and self.peer} under {self._grant and self._grant.id}>"
@@ -217,10 +212,8 @@ class GateFTPHandler(Moving):
             return
         self.drop_handshake()
         AsyncChat.close(self)
-        self.server.sessions.discard(self)
+        self.server.leave(self)
         self.server.gate.engine.newcomers.discard(self.peer, self)
-        self.server.gate.connections -= 1
-        self.server.gate.sessions -= 1
         self._order = None
         channel, self._data = self._data, None
         if channel is not None:

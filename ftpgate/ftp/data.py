@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from ftpgate.delivery import sending
-from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.engine import STALLED, Engine
 from ftpgate.delivery.sections import Part
-from ftpgate.delivery.tls import PATIENCE
 from ftpgate.delivery.transfer import Sink, Transfer
+from ftpgate.net import sockets
+from ftpgate.net.tls import PATIENCE
 from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
@@ -166,7 +166,7 @@ class DataChannel:
     def fail(self, outcome: str) -> None:
         """End what was promised here, by reset, and tell the owner. No transfer may be running."""
         self._answered = True
-        sending.reset(self.socket)
+        sockets.reset(self.socket)
         self.close()
         self._owner.data_failed(self, outcome)
 
@@ -182,7 +182,7 @@ class DataChannel:
         if self._fileno < 0:
             return  # its client had ended in order before, and that was all
         if transfer.credit.phase is Phase.SENDING:
-            sending.reset(self.socket)
+            sockets.reset(self.socket)
             transfer.cut()
         else:
             self._linger()
@@ -219,14 +219,14 @@ class DataChannel:
 
     def hold_partial_segments(self, on: bool) -> None:
         if not on:
-            sending.flush(self.socket)
+            sockets.flush(self.socket)
         elif self._corks:
-            sending.cork(self.socket, True)
+            sockets.cork(self.socket, True)
 
     def transfer_written(self, transfer: Transfer) -> None:
         self._transfer = transfer
         if self._waits:
-            sending.cork(self.socket, False)
+            sockets.cork(self.socket, False)
         elif not self._ended:
             self._finish()
         # Else the client has closed its half before its data, and waits for our end: that follows the acknowledgement. Closed
@@ -252,7 +252,7 @@ class DataChannel:
         if not self._answered:
             return self.fail(outcome)
         if transfer.credit.acknowledged < transfer.length and outcome != "stopped":
-            sending.reset(self.socket)  # what was given up must not look like the end of the file
+            sockets.reset(self.socket)  # what was given up must not look like the end of the file
         elif not self._finished:
             self._finish()  # it was kept open for a client that had closed its half before
         self.close()

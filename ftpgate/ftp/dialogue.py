@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pyftpdlib.exceptions import _RetryError
 from pyftpdlib.handlers import FTPHandler
@@ -18,9 +17,7 @@ from pyftpdlib.ioloop import AsyncChat
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.ftp.commands import ALIASES, COMMANDS, Command
-
-if TYPE_CHECKING:
-    from ftpgate.ftp.server import Listener
+from ftpgate.ftp.front import Front
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +80,7 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     _unsaid = False
     """There was no room yet for the end of our half."""
 
-    def __init__(self, sock: socket.socket, server: Listener) -> None:
+    def __init__(self, sock: socket.socket, server: Front) -> None:
         self.server = server
         AsyncChat.__init__(self, sock, ioloop=server.loop)
         del self.incoming, self.producer_fifo  # asynchat's buffers, 0.7 KiB that nothing here uses

@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.handshake import Handshake
-from ftpgate.delivery.sending import PlainSink
-from ftpgate.delivery.tls import HandshakeError, TlsSink
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import BadRequest, GateError, RangeNotSatisfiable, Unavailable
 from ftpgate.ftp.commands import FACTS
@@ -23,8 +20,11 @@ from ftpgate.ftp.dialogue import Turn
 from ftpgate.ftp.filesystem import GrantFS, fact_lines, list_lines, name_lines
 from ftpgate.ftp.security import Secured
 from ftpgate.grants import GrantState
+from ftpgate.net.handshake import Handshake
 from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY
+from ftpgate.net.sockets import PlainSink
 from ftpgate.net.tcp_info import silence_of
+from ftpgate.net.tls import HandshakeError, TlsSink
 from ftpgate.tree import Folder, Leaf
 
 _log = logging.getLogger(__name__)

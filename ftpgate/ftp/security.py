@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from ftpgate.delivery.handshake import Handshake
-from ftpgate.delivery.tls import HandshakeError, TlsSink
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.ftp.dialogue import Dialogue, Turn
+from ftpgate.net.handshake import Handshake
+from ftpgate.net.tls import HandshakeError, TlsSink
 
 _log = logging.getLogger(__name__)
 

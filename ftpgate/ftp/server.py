@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
-import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
-from ftpgate.delivery.accepting import Acceptor
-from ftpgate.delivery.gate import Gate
-from ftpgate.delivery.handshake import Handshakes
-from ftpgate.delivery.tls import HandshakeError, TlsSink
+from ftpgate.delivery.context import Gate
 from ftpgate.ftp.control import GateFTPHandler
-from ftpgate.ftp.data import Lingering
+from ftpgate.ftp.front import Front
+from ftpgate.net.handshake import Handshakes
+from ftpgate.net.listening import Acceptor
+from ftpgate.net.tls import HandshakeError, TlsSink
 from ftpgate.settings import Address
-
-if TYPE_CHECKING:
-    from pyftpdlib.ioloop import IOLoop
 
 _log = logging.getLogger(__name__)
 
@@ -36,83 +30,46 @@ class Listener:
 
     Attributes:
         address: where it listens, with the real port.
-        public_address: the IPv4 address that PASV names, or None for the one that the client has connected to.
     """
 
     def __init__(self, gate: Gate, address: Address, tls: Handshakes | None = None) -> None:
         """`tls`: the handshakes of its connections, when TLS begins before the first reply."""
-        self.gate = gate
+        self._gate = gate
+        self._front = Front(gate)
         self._tls = tls
-        self.loop: IOLoop = gate.loop
-        self.sessions: set[GateFTPHandler] = set()
-        self.lingering = Lingering()
-        self.public_address: str | None = None
         self._acceptor = Acceptor(gate.loop, address, self._accepted)
         self.address = self._acceptor.address
-        self._find_public_address()
-        self.loop.call_later(SWEEP_EVERY, self._sweep)
+        gate.loop.call_later(SWEEP_EVERY, self._sweep)
 
     def close(self) -> None:
         """Accept no more; sessions go on, but when the gate is draining those with nothing under way end."""
         if self._acceptor.open:
             self._acceptor.close()
-            self._tend()
-
-    @property
-    def room_for_sessions(self) -> bool:
-        """Is there room for those that are here? Each may need a second socket for its data."""
-        return self.gate.sessions <= self.gate.most_connections // 2 and self.room_for_sockets
-
-    @property
-    def room_for_sockets(self) -> bool:
-        return len(self.loop.socket_map) < self.gate.most_connections
+            self._front.tend()
 
     def _accepted(self, sock: socket.socket, _peer: str) -> None:
         if self._tls is None:
-            GateFTPHandler(sock, self).welcome()
-        elif self.room_for_sockets:
+            GateFTPHandler(sock, self._front).welcome()
+        elif self._front.room_for_sockets:
             self._tls.begin(sock, partial(self._secured, sock), partial(self._insecure, sock))
         else:
             sock.close()
 
     def _secured(self, sock: socket.socket, sink: TlsSink) -> None:
-        GateFTPHandler(sock, self, sink).welcome()
+        GateFTPHandler(sock, self._front, sink).welcome()
 
     def _insecure(self, sock: socket.socket, error: HandshakeError) -> None:
         _log.debug("a connection to %s: %s", self.address, error)
         sock.close()
 
     def _sweep(self) -> None:
-        if self._acceptor.open or self.sessions or self.lingering:
-            self.loop.call_later(SWEEP_EVERY, self._sweep)
+        if self._acceptor.open or self._front.sessions or self._front.lingering:
+            self._gate.loop.call_later(SWEEP_EVERY, self._sweep)
         now = time.monotonic()
-        if self.gate.tls is not None:
-            self.gate.tls.sweep(now)
-        self._tend()
-        self.lingering.sweep(now)
-
-    def _tend(self) -> None:
-        now = time.monotonic()
-        for session in tuple(self.sessions):
-            session.tend(now)
-
-    def _find_public_address(self) -> None:
-        """What PASV has to say, which knows IPv4 only (RFC 959 section 4.1.2). A name is resolved once, in a thread."""
-        host = self.gate.settings.public_host
-        if host is None:
-            return
-        try:
-            if ipaddress.ip_address(host).version == 4:
-                self.public_address = host
-        except ValueError:
-            threading.Thread(target=self._resolve, args=(host,), name="public host", daemon=True).start()
-
-    def _resolve(self, host: str) -> None:
-        try:
-            found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-            self.public_address = str(found[0][4][0])
-        except OSError as error:
-            _log.warning("FTPGATE_PUBLIC_HOST=%s has no IPv4 address (%s): PASV names the one connected to", host, error)
+        if self._gate.tls is not None:
+            self._gate.tls.sweep(now)
+        self._front.tend()
+        self._front.lingering.sweep(now)
 
 
 def listen(gate: Gate, address: Address) -> Listener:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.context import Gate
 from ftpgate.http.admin import AdminRoutes
 from ftpgate.http.listener import HttpListener
 from ftpgate.http.routes import CustomerRoutes

@@ -1,6 +1,6 @@
 """The admin listener: what this gate does just now, whether it is well, and figures for Prometheus. Never for customers.
 
-Whoever can reach it may look. What changes something, `POST /end/PASS`, takes a pass of the portal's (`ftpgate.passes`) besides.
+Whoever can reach it may look. What changes something, `POST /end/PASS`, takes a signed link of the portal's as well.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 
-from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.context import Gate
 from ftpgate.delivery.transfer import Transfer
 from ftpgate.errors import MethodNotAllowed, NotFound
-from ftpgate.http.connection import HttpConnection
+from ftpgate.http.front import Responder
 from ftpgate.http.messages import TEXT, Answer, Request, body_answer, compact_json, text_answer
 from ftpgate.http.metrics import CONTENT_TYPE, GateMetrics
 from ftpgate.http.pages import JSON, NOT_STORED
 from ftpgate.http.progress import stamp
-from ftpgate.passes import Purpose, connection_key
+from ftpgate.signed_links import Purpose, connection_key
 
 
 class AdminRoutes:
@@ -31,7 +31,7 @@ class AdminRoutes:
         self._gate = gate
         self._metrics = GateMetrics(gate)
 
-    def visit(self, connection: HttpConnection, request: Request) -> None:
+    def visit(self, connection: Responder, request: Request) -> None:
         if request.method == "POST" and len(request.parts) == 2 and request.parts[0] == "end":
             return connection.respond(self._end(self._gate.passes.read(Purpose.END, request.parts[1])))
         if request.method not in ("GET", "HEAD"):

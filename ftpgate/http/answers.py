@@ -17,8 +17,8 @@ from ftpgate.errors import RangeNotSatisfiable
 from ftpgate.http.conditions import Verdict, range_applies, verdict
 from ftpgate.http.dates import http_date
 from ftpgate.http.messages import TEXT, Answer, Request, body_answer
+from ftpgate.http.ranges import content_range, parse_range
 from ftpgate.proof.coverage import Span
-from ftpgate.ranges import content_range, parse_range
 from ftpgate.sources import Resource
 
 CACHING = ("Cache-Control", "private, no-transform")

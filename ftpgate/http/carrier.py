@@ -12,13 +12,14 @@ import socket
 from enum import Enum, auto
 from typing import NamedTuple
 
-from ftpgate.delivery import sending
-from ftpgate.delivery.accounts import Customer, OpenGrant
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.sections import BodyPart
-from ftpgate.delivery.tls import PATIENCE
 from ftpgate.delivery.transfer import Sink, Transfer
 from ftpgate.http.front import Front
+from ftpgate.net import sockets
+from ftpgate.net.tls import PATIENCE
 from ftpgate.proof.credit import Phase
+from ftpgate.shaping.customer import Customer
 from ftpgate.tree import Leaf
 
 _log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ class BodyCarrier:
         """The header is with the kernel: the transfer begins."""
         if body.length >= CORK_FROM:
             self._corked = True
-            sending.cork(self._socket, True)
+            sockets.cork(self._socket, True)
         held, self._held = self._held, True
         transfer = self._sending = self._front.gate.engine.start(
             self, body.grant, body.parts, item=body.leaf.item.id, path=body.leaf.path,
@@ -184,15 +185,15 @@ class BodyCarrier:
 
     def hold_partial_segments(self, on: bool) -> None:
         if not on:
-            sending.flush(self._socket)
+            sockets.flush(self._socket)
         elif self._corked:
-            sending.cork(self._socket, True)
+            sockets.cork(self._socket, True)
 
     def transfer_written(self, transfer: Transfer) -> None:
         self._sending = None
         if self._corked:
             self._corked = False
-            sending.cork(self._socket, False)
+            sockets.cork(self._socket, False)
         try:
             self._answered()
         except Exception:  # it must not reach the customer's other transfers
@@ -265,7 +266,7 @@ class BodyCarrier:
         return self._watched is None and self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def _reset(self) -> None:
-        sending.reset(self._socket)
+        sockets.reset(self._socket)
         self.close()
 
     def _shut(self) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.http.carrier import Body, BodyCarrier, State

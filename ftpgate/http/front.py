@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-from ftpgate.delivery.gate import Gate
+from ftpgate.access.open_grant import OpenGrant
+from ftpgate.delivery.context import Gate
+from ftpgate.errors import GateError
 from ftpgate.http.dates import http_date
-from ftpgate.http.messages import Request
-
-if TYPE_CHECKING:
-    from ftpgate.http.connection import HttpConnection
+from ftpgate.http.messages import Answer, Request
+from ftpgate.shaping.customer import Customer
+from ftpgate.tree import Leaf
 
 
 class Visit(Protocol):
@@ -21,13 +23,73 @@ class Visit(Protocol):
         ...
 
 
+class Responder(Protocol):
+    """A connection, as whoever answers a request on it knows it."""
+
+    peer: str
+    """The client's address."""
+
+    @property
+    def protocol(self) -> str:
+        """`http` or `https`."""
+        ...
+
+    def serves(self, visit: Visit) -> bool:
+        """Is this still waiting for the answer of `visit`?"""
+        ...
+
+    def go_on(self, visit: Visit, step: Callable[[], None]) -> None:
+        """Have `step` go on with `visit`: at once while its request is being taken, else in its turn."""
+        ...
+
+    def occupy(self, customer: Customer) -> None:
+        """Take one of the customer's connections until the answer has been acknowledged.
+
+        Raises:
+            TooManyConnections: the tier allows no more.
+        """
+        ...
+
+    def respond(self, answer: Answer) -> None:
+        """Send an answer whose body, if any, is bytes only."""
+        ...
+
+    def deliver(self, grant: OpenGrant, leaf: Leaf, answer: Answer) -> None:
+        """Send an answer whose body is a transfer."""
+        ...
+
+    def stream(self, answer: Answer, visit: Visit) -> None:
+        """Send the header of an answer without an end; then `push`."""
+        ...
+
+    def push(self, data: bytes) -> bool:
+        """Send more of a stream; False, and nothing is sent, when the client has not taken what came before."""
+        ...
+
+    def end_stream(self) -> None:
+        """Nothing more is pushed."""
+        ...
+
+    def fail(self, error: GateError) -> None:
+        """Answer with an error."""
+        ...
+
+
+class Connection(Protocol):
+    """A connection, as those who look after all of them know it."""
+
+    def tick(self, now: float) -> None:
+        """End what has taken too long. `now` is the monotonic clock's."""
+        ...
+
+
 class Routes(Protocol):
     """What a listener serves."""
 
     counted: bool
     """Are its connections those of clients?"""
 
-    def visit(self, connection: HttpConnection, request: Request) -> Visit | None:
+    def visit(self, connection: Responder, request: Request) -> Visit | None:
         """Have `request` answered, now or later, by one of the connection's `respond`, `deliver`, `stream` and `fail`.
 
         Returns who is to hear of the connection's end until then; None when it is answered.
@@ -47,16 +109,16 @@ class Front:
         self.gate = gate
         self.routes = routes
         self.protocol = protocol
-        self.connections: set[HttpConnection] = set()
+        self.connections: set[Connection] = set()
         self._date, self._date_of = "", -1
 
-    def enter(self, connection: HttpConnection) -> None:
+    def enter(self, connection: Connection) -> None:
         """A connection has been accepted."""
         self.connections.add(connection)
         if self.routes.counted:
             self.gate.connections += 1
 
-    def leave(self, connection: HttpConnection) -> None:
+    def leave(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
         if self.routes.counted:

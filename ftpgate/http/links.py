@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.context import Gate
 from ftpgate.http.messages import Headers
 from ftpgate.tokens import Token
 from ftpgate.tree import Folder, GrantTree, Leaf

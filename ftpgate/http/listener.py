@@ -7,15 +7,15 @@ import socket
 import time
 from functools import partial
 
-from ftpgate.delivery.accepting import Acceptor
-from ftpgate.delivery.gate import Gate
-from ftpgate.delivery.handshake import Handshakes
-from ftpgate.delivery.sending import PlainSink
-from ftpgate.delivery.tls import HandshakeError
+from ftpgate.delivery.context import Gate
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.front import Front, Routes
+from ftpgate.net.handshake import Handshakes
+from ftpgate.net.listening import Acceptor
+from ftpgate.net.sockets import PlainSink
+from ftpgate.net.tls import HandshakeError
 from ftpgate.settings import Address
 
 _log = logging.getLogger(__name__)

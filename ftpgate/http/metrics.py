@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from ftpgate.delivery.gate import Gate, JournalState
-from ftpgate.delivery.lag import EDGES, LoopLag
+from ftpgate.delivery.context import Gate, JournalState
+from ftpgate.net.loop_lag import EDGES, LoopLag
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

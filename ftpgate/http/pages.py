@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from urllib.parse import quote
 
-from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import GateError
 from ftpgate.http.messages import REASONS, TEXT, Answer, Headers, body_answer, compact_json, preferred, text_answer
 from ftpgate.tree import Folder, Leaf

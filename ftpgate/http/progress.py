@@ -10,12 +10,11 @@ import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.gate import Gate
-from ftpgate.delivery.transfer import Transfer
+from ftpgate.access.open_grant import OpenGrant, Running
+from ftpgate.delivery.context import Gate
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.grants import File, Item
-from ftpgate.http.connection import HttpConnection
+from ftpgate.http.front import Responder
 from ftpgate.http.messages import Answer, Request, body_answer, compact_json, preferred
 from ftpgate.http.pages import JSON, NOT_STORED
 from ftpgate.proof.coverage import Span, SpanSet
@@ -43,7 +42,7 @@ class ProgressBoard:
         self._channels: dict[str, _Channel] = {}
         self._ticking = False
 
-    def answer(self, connection: HttpConnection, request: Request, grant: OpenGrant, token: bytes | None) -> None:
+    def answer(self, connection: Responder, request: Request, grant: OpenGrant, token: bytes | None) -> None:
         """Send the state, or begin to stream it, as the client prefers.
 
         Args:
@@ -119,7 +118,7 @@ class Viewer:
 
     __slots__ = ("_channel", "_connection", "behind", "token")
 
-    def __init__(self, connection: HttpConnection, channel: _Channel, token: bytes | None) -> None:
+    def __init__(self, connection: Responder, channel: _Channel, token: bytes | None) -> None:
         self._connection = connection
         self._channel = channel
         self.token = token
@@ -235,9 +234,8 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _running(transfer: Transfer) -> dict[str, object]:
-    position = min(transfer.start + transfer.credit.acknowledged, transfer.end)
+def _running(transfer: Running) -> dict[str, object]:
     return {
         "path": transfer.path, "protocol": transfer.protocol, "start": transfer.start, "end": transfer.end,
-        "position": position, "bytes_per_s": round(transfer.bytes_per_s),
+        "position": transfer.position, "bytes_per_s": round(transfer.bytes_per_s),
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 /d/TOKEN/PATH       /files/PATH with HTTP Basic       /d/TOKEN/downloads.meta4       /d/TOKEN/progress
 
-The progress opens for a pass of the portal too (`ftpgate.passes`), in the token's place.
+The progress opens for a pass of the portal too (`ftpgate.signed_links`), in the token's place.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from functools import partial
 from urllib.parse import quote
 
-from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.gate import Gate
+from ftpgate.access.open_grant import OpenGrant
+from ftpgate.delivery.context import Gate
 from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
 from ftpgate.http.answers import content_disposition, resource_answer
-from ftpgate.http.connection import HttpConnection
+from ftpgate.http.front import Responder
 from ftpgate.http.links import METALINK_NAME, METALINK_TYPE, Links, hints, links, metalink, over_tls
 from ftpgate.http.messages import TEXT, Answer, Draining, Request, body_answer, text_answer
 from ftpgate.http.pages import CACHING, NOT_STORED, folder_answer, href
 from ftpgate.http.progress import ProgressBoard
-from ftpgate.passes import Purpose
+from ftpgate.signed_links import Purpose
 from ftpgate.tokens import Token
 from ftpgate.tree import Leaf
 
@@ -51,7 +51,7 @@ class CustomerRoutes:
         self.gate = gate
         self.progress = ProgressBoard(gate)
 
-    def visit(self, connection: HttpConnection, request: Request) -> CustomerVisit | None:
+    def visit(self, connection: Responder, request: Request) -> CustomerVisit | None:
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed()
         if self.gate.draining:
@@ -72,7 +72,7 @@ class CustomerRoutes:
         connection.respond(_FIXED[first])
         return None
 
-    def _with_token(self, connection: HttpConnection, request: Request, presented: str, *path: str) -> CustomerVisit:
+    def _with_token(self, connection: Responder, request: Request, presented: str, *path: str) -> CustomerVisit:
         visit = CustomerVisit(self, connection, request, path, basic=False)
         admitted = partial(visit.admitted, presented)
         watched = self._watched(presented, path)
@@ -133,7 +133,7 @@ class CustomerVisit:
     __slots__ = ("_answer", "_basic", "_connection", "_grant", "_leaf", "_presented", "_request", "_rest", "_routes")
 
     def __init__(
-        self, routes: CustomerRoutes, connection: HttpConnection, request: Request, rest: Sequence[str], *, basic: bool
+        self, routes: CustomerRoutes, connection: Responder, request: Request, rest: Sequence[str], *, basic: bool
     ) -> None:
         self._routes = routes
         self._connection = connection

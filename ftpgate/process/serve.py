@@ -21,23 +21,23 @@ from typing import Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
+from ftpgate.access.grant_cache import Gatekeeper
 from ftpgate.delivery.backlog import Backlog
+from ftpgate.delivery.context import Gate
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import READING, FileStore
-from ftpgate.delivery.gate import Gate
-from ftpgate.delivery.gatekeeper import Gatekeeper
-from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.journal import LIVE, Journal
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.live_table import LiveTable
-from ftpgate.delivery.tls import Certificates, Loaded
-from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import GateError, UserError
 from ftpgate.grants import Bridge, GateAddress
+from ftpgate.net.executor import OffLoopThreads, Waker
+from ftpgate.net.handshake import Handshakes
 from ftpgate.net.tcp_info import TRUTHFUL
+from ftpgate.net.tls import Certificates, Loaded
+from ftpgate.net.work_queue import WorkQueue
 from ftpgate.process import logs
-from ftpgate.process.offloop import OffLoopThreads, Waker
 from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
 

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ftpgate.delivery.sending import PlainSink
+from ftpgate.net.sockets import PlainSink
 from ftpgate.proof.credit import PACED_CHUNK, Credit
 
 RATES = (200_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)

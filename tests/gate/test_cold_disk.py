@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.delivery.sending import PlainSink
 from ftpgate.grants import Tier
+from ftpgate.net.sockets import PlainSink
 from tests.support.disk import forget, forgetful_folder, in_memory
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album

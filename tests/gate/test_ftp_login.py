@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.delivery.strangers import TRIES
+from ftpgate.access.failed_tokens import TRIES
 from ftpgate.ftp import control, server
 from ftpgate.grants import GrantState, Item, Tier
 from ftpgate.tokens import Token, new_grant_id

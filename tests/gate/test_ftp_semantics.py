@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp
-from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.context import Gate
 from ftpgate.grants import Item
 from ftpgate.settings import Address
 from ftpgate.tokens import Token

@@ -18,13 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ftpgate import http as front
 from ftpgate.delivery import ledger
-from ftpgate.delivery.lag import EVERY
 from ftpgate.grants import GrantState, Tier
 from ftpgate.http import messages
 from ftpgate.http.progress import RANGES, VIEWERS, compact
-from ftpgate.passes import LIFE, Purpose
+from ftpgate.net.loop_lag import EVERY
 from ftpgate.proof.credit import PACED_CHUNK
 from ftpgate.proof.segments import Evidence
+from ftpgate.signed_links import LIFE, Purpose
 from ftpgate.tokens import Token
 from tests.bench.rounds import Figures
 from tests.bench.scenarios import lags
@@ -335,7 +335,7 @@ def test_a_pass_of_the_portal_opens_the_progress_and_nothing_else(gate: InProces
     with connect(gate) as client:
         assert client.ask(f"/d/{gate.gate.passes.make(Purpose.WATCH, '2222222222')}/progress").reply().status == 404
     now = time.time()
-    monkeypatch.setattr("ftpgate.passes.time.time", lambda: now + LIFE)
+    monkeypatch.setattr("ftpgate.signed_links.time.time", lambda: now + LIFE)
     with connect(gate) as client:
         assert client.ask(f"/d/{shown}/progress").reply().status == 410
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ftpgate.delivery import handshake
+from ftpgate.net import handshake
 from tests.gate import raw, tlsgate
 from tests.gate.tlsgate import SIZE, versions
 from tests.support.inprocess import InProcessGate

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.delivery import work_queue
 from ftpgate.ftp.control import GateFTPHandler
 from ftpgate.ftp.data import DataChannel
 from ftpgate.grants import Grant, GrantState, Item, Tier
@@ -22,6 +21,7 @@ from ftpgate.http.connection import HttpConnection
 from ftpgate.http.messages import Request
 from ftpgate.http.parser import HEAD_LIMIT
 from ftpgate.http.routes import CustomerRoutes
+from ftpgate.net import work_queue
 from ftpgate.tokens import Token, new_grant_id
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.delivery.gate import Gate
+from ftpgate.delivery.context import Gate
 from ftpgate.settings import Address
 from ftpgate.tokens import Token
 from tests.gate import raw

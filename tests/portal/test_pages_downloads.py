@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from ftpgate.grants import Batch, Delivered
-from ftpgate.passes import Passes, Purpose
+from ftpgate.signed_links import Passes, Purpose
 from ftpgate.tokens import Token
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, tokens_in, visitor

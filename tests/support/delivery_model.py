@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
 
-from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant
+from ftpgate.access.ledger import Ledger
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.engine import STALLED
 from ftpgate.delivery.sections import Part, Section
 from ftpgate.delivery.transfer import NUDGE, PATIENCE
@@ -26,6 +27,7 @@ from ftpgate.proof.credit import MARGIN, PACED_CHUNK, Credit, Phase
 from ftpgate.proof.rules import NEAR_VAGUE, SHORT
 from ftpgate.proof.segments import Evidence, Segment
 from ftpgate.proof.window import CONCEALED, FULLY_OPEN, KIB, LITTLE, TcpSnapshot
+from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
 

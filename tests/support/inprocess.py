@@ -17,19 +17,19 @@ from typing import Protocol, TypeVar
 
 from pyftpdlib.ioloop import IOLoop
 
+from ftpgate.access.grant_cache import Gatekeeper
 from ftpgate.clock import ClockGuard
+from ftpgate.delivery.context import Gate
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
-from ftpgate.delivery.gate import Gate
-from ftpgate.delivery.gatekeeper import Gatekeeper
-from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.ledger import LedgerWriter
-from ftpgate.delivery.tls import Certificates
-from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
+from ftpgate.net.executor import OffLoopThreads, Waker
+from ftpgate.net.handshake import Handshakes
+from ftpgate.net.tls import Certificates
+from ftpgate.net.work_queue import WorkQueue
 from ftpgate.ondisk import Identity
-from ftpgate.process.offloop import OffLoopThreads, Waker
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence
 from ftpgate.settings import Address, load

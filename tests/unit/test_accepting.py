@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 import pytest
 from pyftpdlib.ioloop import IOLoop
 
-from ftpgate.delivery import accepting
-from ftpgate.delivery.accepting import Acceptor
+from ftpgate.net import listening
+from ftpgate.net.listening import Acceptor
 from ftpgate.settings import Address
 
 
@@ -56,7 +56,7 @@ def test_a_connection_that_cannot_be_kept_costs_no_other(loop: IOLoop) -> None:
 
 
 def test_without_descriptors_it_waits_instead_of_spinning(loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "PAUSE", 0.3)
+    monkeypatch.setattr(listening, "PAUSE", 0.3)
     kept: list[socket.socket] = []
     acceptor = Acceptor(loop, Address("127.0.0.1", 0), lambda sock, _: kept.append(sock))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -74,7 +74,7 @@ def test_without_descriptors_it_waits_instead_of_spinning(loop: IOLoop, monkeypa
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_it_accepts_no_more_when_it_is_closed(loop: IOLoop, monkeypatch: pytest.MonkeyPatch, paused: bool) -> None:
-    monkeypatch.setattr(accepting, "PAUSE", 0.01)
+    monkeypatch.setattr(listening, "PAUSE", 0.01)
     acceptor = Acceptor(loop, Address("127.0.0.1", 0), lambda *_: None)
     if paused:
         acceptor._pause(OSError(0, "none left"))

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from ftpgate.delivery import accounts, alarm
-from ftpgate.delivery.accounts import Customer, OpenGrant, Throttle, describe
-from ftpgate.delivery.pacing import SOONEST
+from ftpgate.access.open_grant import OpenGrant, describe
 from ftpgate.grants import Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.net import timer
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence, Segment
+from ftpgate.shaping import customer
+from ftpgate.shaping.customer import Customer, Throttle
+from ftpgate.shaping.token_bucket import SOONEST
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
 from tests.unit.items import make_file, make_item
@@ -65,8 +67,8 @@ class Connection:
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     made = Loop()
     clock = SimpleNamespace(monotonic=lambda: made.now)
-    monkeypatch.setattr(accounts, "time", clock)
-    monkeypatch.setattr(alarm, "time", clock)
+    monkeypatch.setattr(customer, "time", clock)
+    monkeypatch.setattr(timer, "time", clock)
     return made
 
 
@@ -178,7 +180,7 @@ def test_an_item_is_whole_by_its_zip_and_its_tracks_together() -> None:
 
 def test_ranges_without_end_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not kept is not told to the shop either: it may be fetched again, and is credited as soon as it touches."""
-    monkeypatch.setattr(accounts, "RANGES", 10)
+    monkeypatch.setattr("ftpgate.access.open_grant.RANGES", 10)
     grant, ledger = open_grant(ALBUM)
     track = resource(grant, "Album/1.ogg")
     for start in range(0, 40_000, 2_000):

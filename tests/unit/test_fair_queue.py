@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpgate.delivery.fair_queue import NEW_IN_A_ROW, FairQueue
+from ftpgate.net.fair_queue import NEW_IN_A_ROW, FairQueue
 
 
 def filled(items: Mapping[str, int]) -> FairQueue[int]:

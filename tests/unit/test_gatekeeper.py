@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ftpgate.delivery import gatekeeper
-from ftpgate.delivery.accounts import OpenGrant
-from ftpgate.delivery.gatekeeper import Gatekeeper
-from ftpgate.delivery.look_ups import AT_ONCE
-from ftpgate.delivery.strangers import TRIES
+from ftpgate.access import grant_cache
+from ftpgate.access.failed_tokens import TRIES
+from ftpgate.access.grant_cache import Gatekeeper
+from ftpgate.access.look_ups import AT_ONCE
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import DeadToken, GateError, Unavailable
 from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
 from ftpgate.proof.coverage import Span
@@ -98,7 +98,7 @@ def test_a_front_that_fails_leaves_the_others_that_wait_for_the_same_token_alone
 def test_so_it_does_when_they_have_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case()
     case.admit_one_that_fails_and_one_that_does_not()
-    monkeypatch.setattr(gatekeeper, "PATIENCE", 0.0)
+    monkeypatch.setattr(grant_cache, "PATIENCE", 0.0)
     case.rounds[-1]()
     ((grant, error),) = case.heard
     assert grant is None
@@ -128,7 +128,7 @@ def test_a_grant_that_is_over_for_ever_is_not_asked_for_again(state: GrantState)
 
 def test_while_the_clocks_disagree_a_grant_is_kept_to_hear_the_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody may come for hours, and then nothing else would tell that they agree again."""
-    monkeypatch.setattr(gatekeeper, "IDLE", -1.0)
+    monkeypatch.setattr(grant_cache, "IDLE", -1.0)
     case = Case()
     assert case.admitted() is None
     kept = []

@@ -16,7 +16,7 @@ from ftpgate.delivery.sections import Part
 from ftpgate.http.answers import content_disposition, resource_answer
 from ftpgate.http.dates import http_date, parse_date
 from ftpgate.http.messages import Answer, Request, Sent, head, preferred
-from ftpgate.sources.plain import PlainFile
+from ftpgate.sources.file import PlainFile
 from ftpgate.sources.zip import ZipArchive
 from tests.unit.items import MTIME, content, make_file, make_item
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftpgate.delivery.lag import EDGES, EVERY, WINDOW, LoopLag
+from ftpgate.net.loop_lag import EDGES, EVERY, WINDOW, LoopLag
 
 
 def test_a_loop_in_time_is_asked_to_keep_to_its_schedule() -> None:

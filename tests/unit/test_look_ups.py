@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ftpgate.delivery import look_ups
-from ftpgate.delivery.look_ups import AT_ONCE, LookUp, LookUps
+from ftpgate.access import look_ups
+from ftpgate.access.look_ups import AT_ONCE, LookUp, LookUps
 from ftpgate.errors import GateError, Unavailable
 
 

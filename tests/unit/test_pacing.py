@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpgate.delivery.pacing import GRID, LATE, PATIENCE, SAVED, SEGMENT, SOONEST, Pacer
+from ftpgate.shaping.token_bucket import GRID, LATE, PATIENCE, SAVED, SEGMENT, SOONEST, Pacer
 
 
 class Client:

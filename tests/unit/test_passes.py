@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ftpgate.errors import DeadToken, UnknownToken
-from ftpgate.passes import LIFE, Passes, Purpose, connection_key
 from ftpgate.settings import load
+from ftpgate.signed_links import LIFE, Passes, Purpose, connection_key
 from ftpgate.tokens import Token, new_grant_id
 
 ONE, TWO = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v", "kD3vZ8oQyRj1BwGt5xMhCu7nEpAsLf0i"

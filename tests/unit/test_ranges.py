@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from werkzeug.http import parse_range_header
 
 from ftpgate.errors import RangeNotSatisfiable
+from ftpgate.http.ranges import HEADER_LIMIT, content_range, parse_range
 from ftpgate.proof.coverage import Span, SpanSet
-from ftpgate.ranges import HEADER_LIMIT, content_range, parse_range
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ftpgate.delivery.strangers import ADDRESSES, TRIES, WINDOW, Strangers, network
+from ftpgate.access.failed_tokens import ADDRESSES, TRIES, WINDOW, Strangers
+from ftpgate.net.addresses import network
 
 
 def test_ten_within_the_window_lock_out() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ftpgate.errors import NotFound
 from ftpgate.grants import File
-from ftpgate.sources.plain import PlainFile
+from ftpgate.sources.file import PlainFile
 from ftpgate.sources.zip import ZipArchive
 from ftpgate.tree import Folder, GrantTree, Leaf
 from tests.unit.items import MTIME, make_file, make_item

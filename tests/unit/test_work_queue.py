@@ -8,10 +8,10 @@ from contextlib import closing
 import pytest
 from pyftpdlib.ioloop import IOLoop
 
-from ftpgate.delivery import work_queue
-from ftpgate.delivery.work_queue import BUDGET, CHARGE, WorkQueue
 from ftpgate.errors import GateError
-from ftpgate.process.offloop import OffLoopThreads
+from ftpgate.net import work_queue
+from ftpgate.net.executor import OffLoopThreads
+from ftpgate.net.work_queue import BUDGET, CHARGE, WorkQueue
 from tests.support.waiting import wait_until
 
 

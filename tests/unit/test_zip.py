@@ -19,8 +19,8 @@ from ftpgate.grants import File, Item
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.sources import LITERAL_LIMIT, Piece, Resource, Slice
 from ftpgate.sources import zip as zip_module
+from ftpgate.sources.file import PlainFile
 from ftpgate.sources.media_types import media_type
-from ftpgate.sources.plain import PlainFile
 from ftpgate.sources.zip import ZipArchive
 from tests.support.tools import clean_environment, require_tool
 from tests.unit.items import MTIME, content, make_file, make_item

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from ftpgate.commands import status as gates
-from ftpgate.passes import Passes, Purpose, connection_key
+from ftpgate.signed_links import Passes, Purpose, connection_key
 from webportal.accounts.models import User
 from webportal.catalogue.models import Item
 from webportal.grants.selectors import running_gates

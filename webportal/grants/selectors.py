@@ -10,9 +10,9 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from ftpgate.naming import shown_paths, unique_folders
-from ftpgate.passes import Passes, Purpose
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.settings import Address, Settings, parse_address
+from ftpgate.signed_links import Passes, Purpose
 from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.catalogue.models import File

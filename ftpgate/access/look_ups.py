@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ftpgate.delivery.alarm import CallLater
-from ftpgate.delivery.fair_queue import FairQueue
-from ftpgate.delivery.files import OffLoop
-from ftpgate.delivery.strangers import network
 from ftpgate.errors import GateError, Unavailable
+from ftpgate.net.addresses import network
+from ftpgate.net.executor import OffLoop
+from ftpgate.net.fair_queue import FairQueue
+from ftpgate.net.timer import CallLater
 
 AT_ONCE = 4
 """Look-ups with the threads: two for each of them, so that none waits for the loop."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ftpgate.delivery.tls import Certificates, HandshakeError, Step, TlsSink
+from ftpgate.net.tls import Certificates, HandshakeError, Step, TlsSink
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop

@@ -13,9 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ftpgate.delivery.alarm import CallLater
-from ftpgate.delivery.fair_queue import FairQueue
-from ftpgate.delivery.strangers import network
+from ftpgate.net.addresses import network
+from ftpgate.net.fair_queue import FairQueue
+from ftpgate.net.timer import CallLater
 
 _log = logging.getLogger(__name__)
 

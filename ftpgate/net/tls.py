@@ -17,8 +17,8 @@ from typing import NamedTuple
 from cryptography import x509
 from OpenSSL import SSL
 
-from ftpgate.delivery.sending import SendQueue
 from ftpgate.errors import UserError
+from ftpgate.net.sockets import SendQueue
 from ftpgate.net.tcp_info import TcpProbe
 from ftpgate.sentences import os_reason
 

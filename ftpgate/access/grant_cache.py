@@ -15,14 +15,16 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from ftpgate.access.failed_tokens import Strangers
+from ftpgate.access.ledger import Ledger
+from ftpgate.access.look_ups import LookUp, LookUps
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.clock import ClockGuard
-from ftpgate.delivery.accounts import Customer, Ledger, OpenGrant, Throttle
-from ftpgate.delivery.alarm import CallLater
-from ftpgate.delivery.files import OffLoop
-from ftpgate.delivery.look_ups import LookUp, LookUps
-from ftpgate.delivery.strangers import Strangers
 from ftpgate.errors import DeadToken, GateError, TooManyWrongTokens, Unavailable, UnknownToken
 from ftpgate.grants import Bridge, Grant, GrantState, GrantStatus
+from ftpgate.net.executor import OffLoop
+from ftpgate.net.timer import CallLater
+from ftpgate.shaping.customer import Customer, Throttle
 from ftpgate.tokens import Token
 
 _log = logging.getLogger(__name__)

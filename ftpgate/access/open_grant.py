@@ -1,23 +1,19 @@
-"""Who downloads: a customer with one rate and a number of connections, and the grants in use with their coverage."""
+"""A grant in use: its tree, its coverage, and the segments of its files."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from ftpgate.delivery.alarm import Alarm, CallLater
-from ftpgate.delivery.pacing import SOONEST, Pacer, Sender
-from ftpgate.errors import DeadToken, TooManyConnections
-from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.access.ledger import Ledger
+from ftpgate.errors import DeadToken
+from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.reconciler import Reconciler
 from ftpgate.proof.segments import Evidence, Segment
+from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import GrantTree
-
-if TYPE_CHECKING:
-    from ftpgate.delivery.transfer import Transfer
 
 RANGES = 8_000
 """Separate ranges of one file that are kept. What lies apart from all of them is not credited any more: whoever asks for
@@ -25,146 +21,41 @@ single bytes here and there, by the million, fetches them again. Below what the 
 forgets what this gate takes for delivered and would not tell it again."""
 
 
-class Ledger(Protocol):
-    """Where credited bytes are written down; see `ftpgate.process.ledger`."""
+class Running(Protocol):
+    """A transfer, as its grant knows it."""
 
-    def credit(self, grant: str, file: int, start: int, end: int) -> None:
-        """Bytes `[start, end)` of a file were delivered under a grant."""
-        ...
-
-    def used(self, token: bytes) -> None:
-        """A token, by its digest, has let a client in: not worth a transaction of its own."""
-        ...
-
-    def flush_soon(self) -> None:
-        """An item seems complete: do not wait for the next round."""
-        ...
-
-    def segment(self, evidence: Evidence) -> None:
-        """A segment has ended without proof of all that it sent, or less of it is unconfirmed than before."""
-        ...
-
-    def settled(self, segment: str) -> None:
-        """Nothing is unconfirmed any more of the segment with this id."""
-        ...
-
-    def recovered(self, grant: str) -> tuple[Mapping[int, Sequence[Span]], Sequence[Evidence]]:
-        """What ended gates left of a grant: coverage by `File.id`, and segments without proof."""
-        ...
-
-    def forget(self, grant: str) -> None:
-        """There is no such grant any more."""
-        ...
-
-
-class Throttle:
-    """The limit of the whole gate, `FTPGATE_TOTAL_RATE`, shared evenly between the customers who want to send."""
-
-    __slots__ = ("_alarm", "_pacer")
-
-    def __init__(self, rate: int, call_later: CallLater) -> None:
-        self._alarm = Alarm(call_later, self._turn)
-        self._pacer = Pacer(rate, time.monotonic())
-
-    def join(self, customer: Customer) -> None:
-        self._pacer.join(customer)
-        if not self._alarm.pending:
-            self._alarm.within(SOONEST)
-
-    def _turn(self) -> None:
-        delay = self._pacer.run(time.monotonic())
-        if delay is not None:
-            self._alarm.within(max(delay, SOONEST))
-
-
-class Customer:
-    """One user, over all connections, grants and both protocols.
-
-    Unlimited, a connection sends whenever its socket takes more. With a rate, or under the gate's total, it sends when
-    its turn comes: the customer's alarm wakes the ring by itself, or lets it stand in the ring of the gate.
-    """
-
-    __slots__ = ("_alarm", "_pacer", "_queued", "_throttle", "connections", "name", "tier", "transfers")
-
-    def __init__(self, name: str, tier: Tier, call_later: CallLater, throttle: Throttle | None = None) -> None:
-        self.name = name
-        self.tier = tier
-        self.connections = 0
-        self.transfers: set[Transfer] = set()
-        self._alarm = Alarm(call_later, self._turn)
-        self._throttle = throttle
-        self._pacer = Pacer(tier.rate, time.monotonic())
-        self._queued = False
-        """Does it stand in the ring of the gate?"""
+    length: int
+    """Bytes of its whole stream."""
+    path: str
+    protocol: str
+    started_at: float
+    """Unix time."""
+    bytes_per_s: float
+    outcome: str | None
+    """How it has ended; None while it runs."""
 
     @property
-    def idle(self) -> bool:
-        return not self.connections and not self.transfers
+    def start(self) -> int:
+        """First byte of the resource that it was asked for."""
+        ...
 
     @property
-    def paced(self) -> bool:
-        """Do connections have to wait for their turn?"""
-        return bool(self.tier.rate) or self._throttle is not None
-
-    def connect(self) -> None:
-        """Take one of the tier's connections.
-
-        Raises:
-            TooManyConnections: all are in use.
-        """
-        if self.connections >= self.tier.connections:
-            raise TooManyConnections()
-        self.connections += 1
-
-    def disconnect(self) -> None:
-        self.connections -= 1
-
-    def change(self, tier: Tier) -> None:
-        """Another tier, or another rate of the same: running transfers follow at once."""
-        if tier == self.tier:
-            return
-        paced, self.tier = self.paced, tier
-        self._pacer.change(tier.rate, time.monotonic())
-        if paced != self.paced:
-            for transfer in tuple(self.transfers):
-                self._pacer.leave(transfer)
-                transfer.pace_changed()
-        if self._pacer and not self._queued:
-            self._alarm.within(SOONEST)  # at the old rate it may be far off
-
-    def queue(self, sender: Sender) -> None:
-        """`sender` waits for its turn; only while `paced`."""
-        self._pacer.join(sender)
-        if not self._queued and not self._alarm.pending:
-            self._alarm.within(SOONEST)
-
-    def leave(self, sender: Sender) -> None:
-        """`sender` is gone."""
-        self._pacer.leave(sender)
-
-    def send(self, budget: int) -> int:
-        """A turn in the ring of the gate: pass it on to the connections."""
-        sent = self._pacer.give(time.monotonic(), budget)
-        delay = self._pacer.delay()
-        self._queued = delay == 0
-        if delay:
-            self._alarm.within(delay)
-        return sent
+    def end(self) -> int:
+        """The byte behind the last one."""
+        ...
 
     @property
-    def ready(self) -> bool:
-        """Does it stay in the ring of the gate?"""
-        return self._queued
+    def position(self) -> int:
+        """The byte of the resource that the client's TCP has acknowledged up to."""
+        ...
 
-    def _turn(self) -> None:
-        if self._throttle is not None:
-            if self._pacer and not self._queued:
-                self._queued = True
-                self._throttle.join(self)
-            return
-        delay = self._pacer.run(time.monotonic()) if self.paced else None
-        if delay is not None:
-            self._alarm.within(max(delay, SOONEST))
+    def look(self, now: float) -> None:
+        """Ask the kernel how far the client is. `now` is the monotonic clock's."""
+        ...
+
+    def abort(self, outcome: str) -> None:
+        """End it by reset, for this reason."""
+        ...
 
 
 class _Followed:
@@ -197,7 +88,7 @@ class OpenGrant:
         self.customer = customer
         self.tree = GrantTree(grant.items)
         self.coverage = {file: SpanSet(spans) for file, spans in grant.covered.items()}
-        self.transfers: set[Transfer] = set()
+        self.transfers: set[Running] = set()
         self.sessions = 0
         """FTP sessions and others that hold on to this grant without a transfer."""
         self._ledger = ledger

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from ftpgate.access.grant_cache import Gatekeeper
 from ftpgate.delivery.engine import Engine
-from ftpgate.delivery.gatekeeper import Gatekeeper
-from ftpgate.delivery.handshake import Handshakes
-from ftpgate.delivery.lag import LoopLag
-from ftpgate.delivery.work_queue import WorkQueue
-from ftpgate.passes import Passes
+from ftpgate.net.handshake import Handshakes
+from ftpgate.net.loop_lag import LoopLag
+from ftpgate.net.work_queue import WorkQueue
 from ftpgate.settings import Settings
+from ftpgate.signed_links import Passes
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop

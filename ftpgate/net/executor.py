@@ -10,15 +10,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pyftpdlib.ioloop import IOLoop
 
-from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.errors import GateError, Unavailable
+from ftpgate.net.work_queue import WorkQueue
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+class OffLoop(Protocol):
+    """Runs blocking work in a thread, then `done(result, error)` on the loop. Raises `Unavailable` when its queue is full."""
+
+    def submit(self, work: Callable[[], T], done: Callable[[T | None, GateError | None], None]) -> None: ...
 
 
 class Waker:
