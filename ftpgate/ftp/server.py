@@ -30,12 +30,13 @@ class Listener:
 
     Attributes:
         address: where it listens, with the real port.
+        front: what its sessions share.
     """
 
     def __init__(self, gate: Gate, address: Address, tls: Handshakes | None = None) -> None:
         """`tls`: the handshakes of its connections, when TLS begins before the first reply."""
         self._gate = gate
-        self._front = Front(gate)
+        self.front = Front(gate)
         self._tls = tls
         self._acceptor = Acceptor(gate.loop, address, self._accepted)
         self.address = self._acceptor.address
@@ -45,31 +46,31 @@ class Listener:
         """Accept no more; sessions go on, but when the gate is draining those with nothing under way end."""
         if self._acceptor.open:
             self._acceptor.close()
-            self._front.tend()
+            self.front.tend()
 
     def _accepted(self, sock: socket.socket, _peer: str) -> None:
         if self._tls is None:
-            GateFTPHandler(sock, self._front).welcome()
-        elif self._front.room_for_sockets:
+            GateFTPHandler(sock, self.front).welcome()
+        elif self.front.room_for_sockets:
             self._tls.begin(sock, partial(self._secured, sock), partial(self._insecure, sock))
         else:
             sock.close()
 
     def _secured(self, sock: socket.socket, sink: TlsSink) -> None:
-        GateFTPHandler(sock, self._front, sink).welcome()
+        GateFTPHandler(sock, self.front, sink).welcome()
 
     def _insecure(self, sock: socket.socket, error: HandshakeError) -> None:
         _log.debug("a connection to %s: %s", self.address, error)
         sock.close()
 
     def _sweep(self) -> None:
-        if self._acceptor.open or self._front.sessions or self._front.lingering:
+        if self._acceptor.open or self.front.sessions or self.front.lingering:
             self._gate.loop.call_later(SWEEP_EVERY, self._sweep)
         now = time.monotonic()
         if self._gate.tls is not None:
             self._gate.tls.sweep(now)
-        self._front.tend()
-        self._front.lingering.sweep(now)
+        self.front.tend()
+        self.front.lingering.sweep(now)
 
 
 def listen(gate: Gate, address: Address) -> Listener:

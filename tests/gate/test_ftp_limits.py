@@ -113,7 +113,7 @@ def test_replies_that_nobody_reads_stop_the_commands(gate: InProcessGate, monkey
         client.socket.settimeout(1.0)
         with pytest.raises(TimeoutError):
             client.socket.sendall(b"HELP\r\n" * 5_000_000)
-        held = gate.call(lambda: [(len(s._input), len(s._output)) for s in gate.listeners["ftp"].sessions])  # type: ignore[attr-defined]
+        held = gate.call(lambda: [(len(s._input), len(s._output)) for s in gate.listeners["ftp"].front.sessions])  # type: ignore[attr-defined]
         client.socket.settimeout(20)
         reply = client.expect("214")
         assert held[0][0] < dialogue.HELD + dialogue._RECEIVED
