@@ -112,7 +112,7 @@ def test_a_client_that_never_reads_the_end_is_not_credited_with_it(
         assert outcomes(gate) == ["cut"]
         assert gate.shop.spans(token.grant, file(item, "medium.bin")) != [(0, MEDIUM)]
         assert len(read_all(data)) == 300_000, "what its machine has taken is still there to be read"
-    wait_until(lambda: not len(gate.listeners["ftp"].lingering), 10, "the end of the connection")  # type: ignore[attr-defined]
+    wait_until(lambda: not len(gate.listeners["ftp"].front.lingering), 10, "the end of the connection")  # type: ignore[attr-defined]
 
 
 def test_the_next_transfer_need_not_wait_for_the_last_ones_connection(session: RawFtp, gate: InProcessGate) -> None:
@@ -136,7 +136,7 @@ def test_lingering_connections_are_few(session: RawFtp, gate: InProcessGate, mon
         session.do("RETR small.bin", "150")
         session.expect("226")
         held.append(data)
-        assert len(gate.listeners["ftp"].lingering) <= 3  # type: ignore[attr-defined]
+        assert len(gate.listeners["ftp"].front.lingering) <= 3  # type: ignore[attr-defined]
     for data in held:
         assert len(read_all(data)) == 5_000
         data.close()
@@ -241,7 +241,7 @@ def test_a_client_that_ends_its_data_connection_first_has_what_it_read(gate: InP
         data.close()
         wait_until(lambda: gate.call(lambda: transfer.credit._early_fin or transfer.outcome), 10, "the gate to see it")
     gate.settled()
-    lingering = gate.listeners["ftp"].lingering  # type: ignore[attr-defined]
+    lingering = gate.listeners["ftp"].front.lingering  # type: ignore[attr-defined]
     assert not len(lingering)
     assert gate.shop.spans(slow.grant, file(item, "big.bin")) in ([], [(0, got)])
 
