@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
@@ -120,6 +120,24 @@ class Delivered:
     grant: str
     file: int
     spans: tuple[Span, ...]
+
+
+class TransferInfo(NamedTuple):
+    """What a transfer is, for the records.
+
+    Attributes:
+        item: the item's id.
+        path: the resource's path in the grant.
+        protocol: `ftp`, `ftps`, `http` or `https`.
+        peer: the client's address.
+        client: what the client calls itself.
+    """
+
+    item: str
+    path: str
+    protocol: str
+    peer: str
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ftpgate.access.ledger import Ledger
 from ftpgate.errors import DeadToken
-from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item
+from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, TransferInfo
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.reconciler import Reconciler
 from ftpgate.proof.segments import Evidence, Segment
@@ -24,15 +24,19 @@ forgets what this gate takes for delivered and would not tell it again."""
 class Running(Protocol):
     """A transfer, as its grant knows it."""
 
-    length: int
-    """Bytes of its whole stream."""
-    path: str
-    protocol: str
+    info: TransferInfo
     started_at: float
     """Unix time."""
-    bytes_per_s: float
     outcome: str | None
     """How it has ended; None while it runs."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of its whole stream."""
+        ...
+
+    @property
+    def bytes_per_s(self) -> float: ...
 
     @property
     def start(self) -> int:
@@ -53,7 +57,7 @@ class Running(Protocol):
         """Ask the kernel how far the client is. `now` is the monotonic clock's."""
         ...
 
-    def abort(self, outcome: str) -> None:
+    def cut(self, outcome: str = "cut") -> None:
         """End it by reset, for this reason."""
         ...
 
@@ -243,7 +247,7 @@ class OpenGrant:
         self.customer.change(status.tier)
         if status.state is GrantState.REVOKED:
             for transfer in tuple(self.transfers):
-                transfer.abort("revoked")
+                transfer.cut("revoked")
 
     def renew(self, grant: Grant) -> None:
         """The shop has the same files, with other time stamps: what starts from now on is held to them."""

@@ -15,6 +15,7 @@ from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.newcomers import Newcomers
 from ftpgate.delivery.sections import BodyPart, EvidenceTable
 from ftpgate.delivery.transfer import Carrier, Transfer
+from ftpgate.grants import TransferInfo
 from ftpgate.net.timer import Alarm, CallLater
 from ftpgate.proof.credit import Phase
 from ftpgate.proof.segments import Evidence
@@ -97,7 +98,7 @@ class Engine:
             peer: the client's address.
             client: what the client calls itself.
         """
-        transfer = Transfer(self, carrier, grant, parts, item=item, path=path, protocol=protocol, peer=peer, client=client[:200])
+        transfer = Transfer(self, carrier, grant, parts, TransferInfo(item, path, protocol, peer, client[:200]))
         self.transfers.add(transfer)
         grant.transfers.add(transfer)
         grant.customer.transfers.add(transfer)
@@ -149,7 +150,7 @@ class Engine:
     def abort_all(self) -> None:
         """End everything that still runs, by reset."""
         for transfer in tuple(self.transfers):
-            transfer.abort("cut")
+            transfer.cut()
 
     def _tick_by(self, when: float) -> None:
         self._clock.within(max(when - time.monotonic(), 0.001))
@@ -174,6 +175,6 @@ class Engine:
             if now - transfer.moved_at <= STALLED:
                 continue
             if transfer.credit.phase is Phase.AWAITING_READ:
-                transfer.forgo()  # another one may be on its way behind it
+                transfer.cut("unproven")  # another one may be on its way behind it
             else:
-                transfer.abort("stalled")
+                transfer.cut("stalled")

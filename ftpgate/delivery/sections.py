@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ftpgate.access.open_grant import OpenGrant, describe
@@ -123,3 +124,76 @@ class Section:
         if self._slot is not None:
             self._table.remove(self._slot)
             self._slot = None
+
+
+class Stream:
+    """What one transfer sends, from its first byte to its last: some of it bytes of resources, each part a section.
+
+    Args:
+        grant: under which it is sent.
+        table: where the evidence of its segments is kept.
+        new_id: gives each segment its id.
+        precise: the client's window tells precisely what is unread.
+
+    Attributes:
+        length: its bytes.
+    """
+
+    __slots__ = ("_sections", "length")
+
+    def __init__(
+        self, grant: OpenGrant, table: EvidenceTable, new_id: Callable[[], str], parts: Sequence[BodyPart], now: float, *,
+        precise: bool,
+    ) -> None:  # fmt: skip
+        sections: list[Section] = []
+        self.length = 0
+        for part in parts:
+            if isinstance(part, bytes):
+                self.length += len(part)
+            elif part.end > part.start:
+                sections.append(Section(grant, table, new_id(), part, self.length, now, precise=precise))
+                self.length += part.end - part.start
+        self._sections = tuple(sections)
+
+    @property
+    def only(self) -> Section | None:
+        """Its section, if it has just one."""
+        return self._sections[0] if len(self._sections) == 1 else None
+
+    @property
+    def start(self) -> int:
+        """First byte of the first resource that is sent."""
+        return self._sections[0].segment.start if self._sections else 0
+
+    @property
+    def end(self) -> int:
+        """The byte behind the last one, or where its client ended it in order."""
+        return self._sections[-1].segment.end if self._sections else 0
+
+    @property
+    def whole(self) -> bool:
+        """Does it send a resource from its first byte to its last?"""
+        only = self.only
+        return only is not None and not self.start and self.end == only.resource.size
+
+    def offer(self, position: int) -> None:
+        """See `Section.offer`."""
+        for section in self._sections:
+            section.offer(position)
+
+    def wrote(self, position: int, ahead: int) -> None:
+        """See `Section.wrote`."""
+        for section in self._sections:
+            section.wrote(position, ahead)
+
+    def moved(self, credit: Credit, now: float, *, precise: bool) -> bool:
+        """There is news of the connection. True when more of it was acknowledged."""
+        moved = False
+        for section in self._sections:
+            moved |= section.moved(credit, now, precise=precise)
+        return moved
+
+    def ended(self, credit: Credit, now: float) -> None:
+        """Nothing more is sent, or will be acknowledged."""
+        for section in self._sections:
+            section.ended(credit, now)

@@ -184,7 +184,7 @@ class GateFTPHandler(Moving):
         lines.append(f"TYPE {'I' if self.binary else 'A'}; STRU F; MODE S; files are sent as they are stored")
         transfer = None if self._data is None else self._data.transfer
         if transfer is not None:
-            lines.append(f"{transfer.credit.acknowledged} of {transfer.length} bytes of {transfer.path} have arrived")
+            lines.append(f"{transfer.credit.acknowledged} of {transfer.length} bytes of {transfer.info.path} have arrived")
         return lines
 
     def tend(self, now: float) -> None:

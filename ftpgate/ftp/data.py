@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Protocol
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.engine import STALLED, Engine
 from ftpgate.delivery.sections import Part
-from ftpgate.delivery.transfer import Sink, Transfer
+from ftpgate.delivery.transfer import Transfer
 from ftpgate.net import sockets
+from ftpgate.net.sockets import Sink
 from ftpgate.net.tls import PATIENCE
 from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
@@ -307,7 +308,7 @@ class DataChannel:
         _log.exception("a data connection met an error")
         try:
             if self._transfer is not None:
-                self._transfer.abort("error")
+                self._transfer.cut("error")
             elif self._lines is not None:
                 self.fail("error")
             else:

@@ -14,10 +14,10 @@ from pyftpdlib.exceptions import _RetryError
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.ioloop import AsyncChat
 
-from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.ftp.commands import ALIASES, COMMANDS, Command
 from ftpgate.ftp.front import Front
+from ftpgate.net.sockets import Sink
 
 _log = logging.getLogger(__name__)
 

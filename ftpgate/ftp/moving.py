@@ -11,7 +11,6 @@ from functools import partial
 from typing import NamedTuple
 
 from ftpgate.access.open_grant import OpenGrant
-from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import BadRequest, GateError, RangeNotSatisfiable, Unavailable
 from ftpgate.ftp.commands import FACTS
 from ftpgate.ftp.connecting import ActiveConnection, PassivePort, listen_within
@@ -22,7 +21,7 @@ from ftpgate.ftp.security import Secured
 from ftpgate.grants import GrantState
 from ftpgate.net.handshake import Handshake
 from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY
-from ftpgate.net.sockets import PlainSink
+from ftpgate.net.sockets import PlainSink, Sink
 from ftpgate.net.tcp_info import silence_of
 from ftpgate.net.tls import HandshakeError, TlsSink
 from ftpgate.tree import Folder, Leaf

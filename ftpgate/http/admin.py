@@ -52,7 +52,7 @@ class AdminRoutes:
         """Cut what one client fetches of one grant; it may come back, as any other whose connection was cut."""
         found = [transfer for transfer in self._gate.engine.transfers if connection_key(_described(transfer)) == key]
         for transfer in found:
-            transfer.abort("cut")
+            transfer.cut()
         return body_answer(200, JSON, f"{compact_json({'ended': len(found)})}\n".encode(), [NOT_STORED])
 
 
@@ -98,9 +98,9 @@ def _journal(gate: Gate) -> dict[str, object] | None:
 
 def _described(transfer: Transfer) -> dict[str, object]:
     return {
-        "grant": transfer.grant.id, "user": transfer.grant.status.user, "item": transfer.item, "path": transfer.path,
-        "protocol": transfer.protocol, "peer": transfer.peer, "start": transfer.start, "end": transfer.end,
-        "delivered": transfer.delivered, "bytes_per_s": round(transfer.bytes_per_s),
+        "grant": transfer.grant.id, "user": transfer.grant.status.user, "item": transfer.info.item, "path": transfer.info.path,
+        "protocol": transfer.info.protocol, "peer": transfer.info.peer, "start": transfer.start, "end": transfer.end,
+        "delivered": transfer.credit.credited, "bytes_per_s": round(transfer.bytes_per_s),
     }  # fmt: skip
 
 

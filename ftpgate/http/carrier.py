@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.sections import BodyPart
-from ftpgate.delivery.transfer import Sink, Transfer
+from ftpgate.delivery.transfer import Transfer
 from ftpgate.http.front import Front
 from ftpgate.net import sockets
+from ftpgate.net.sockets import Sink
 from ftpgate.net.tls import PATIENCE
 from ftpgate.proof.credit import Phase
 from ftpgate.shaping.customer import Customer
@@ -212,7 +213,7 @@ class BodyCarrier:
     def _counts_bytes(self, transfer: Transfer) -> bool:
         """Does its client know where to end? Who fetches parts, or has other transfers, may keep the connection until all is
         there."""
-        return not transfer.whole or len(transfer.grant.transfers) > 1
+        return not transfer.stream.whole or len(transfer.grant.transfers) > 1
 
     def transfer_ended(self, transfer: Transfer, outcome: str) -> None:
         if self.state is State.CLOSED:

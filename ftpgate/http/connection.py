@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ftpgate.access.open_grant import OpenGrant
-from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.http.carrier import Body, BodyCarrier, State
 from ftpgate.http.front import Front, Visit
 from ftpgate.http.messages import Answer, Request, RequestTimeout, Sent, chunk, head
 from ftpgate.http.pages import error_answer
 from ftpgate.http.parser import HEAD_LIMIT, take_head
+from ftpgate.net.sockets import Sink
 from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
@@ -193,7 +193,7 @@ class HttpConnection(BodyCarrier):
             return False
         if request is not None:
             if crowded and self._piped:
-                self._transfers[0].forgo()
+                self._transfers[0].cut("unproven")
             self._requested(request)
         elif self._paused and self._receive():
             self._piped = True  # it waited where the poll does not report it any more

@@ -8,13 +8,12 @@ import time
 from functools import partial
 
 from ftpgate.delivery.context import Gate
-from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.front import Front, Routes
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.listening import Acceptor
-from ftpgate.net.sockets import PlainSink
+from ftpgate.net.sockets import PlainSink, Sink
 from ftpgate.net.tls import HandshakeError
 from ftpgate.settings import Address
 

@@ -236,6 +236,6 @@ def stamp(seconds: float) -> str:
 
 def _running(transfer: Running) -> dict[str, object]:
     return {
-        "path": transfer.path, "protocol": transfer.protocol, "start": transfer.start, "end": transfer.end,
+        "path": transfer.info.path, "protocol": transfer.info.protocol, "start": transfer.start, "end": transfer.end,
         "position": transfer.position, "bytes_per_s": round(transfer.bytes_per_s),
     }  # fmt: skip

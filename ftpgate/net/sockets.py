@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import sys
+from typing import Protocol
 
 from ftpgate.net.tcp_info import TcpProbe
 
@@ -22,6 +23,40 @@ LEAST_UNSENT = 2 * 1_460
 """Two full segments: less would leave the link idle between two wake-ups."""
 _MSG_MORE = getattr(socket, "MSG_MORE", 0)
 _LINGER_NONE = struct.pack("ii", 1, 0)
+
+
+class Sink(Protocol):
+    """Where bytes go and come from: plain (`PlainSink`) or through TLS (`net.tls.TlsSink`).
+
+    Raises `BlockingIOError` when it has to wait, and `OSError` when the connection is broken. What is written has to be
+    offered again after a `BlockingIOError`, from the same byte on.
+    """
+
+    queue: SendQueue
+    wire: TcpProbe
+    parting: bool
+    """The client has said that it sends nothing more, and waits to hear the same; the end of its stream is still to come."""
+
+    @property
+    def owing(self) -> bool:
+        """What is to be written next is half encrypted: nothing can be read before it is written."""
+        ...
+
+    def recv(self, count: int) -> bytes:
+        """What the client sent; b"" at its orderly end. Less than `count` when nothing is left that no poll would report."""
+        ...
+
+    def finish(self) -> None:
+        """Say that nothing follows: the orderly end of our side."""
+        ...
+
+    def send(self, data: bytes | memoryview, more: bool = False) -> int:
+        """Returns how many bytes were taken."""
+        ...
+
+    def sendfile(self, fd: int, offset: int, count: int) -> int:
+        """Returns how many bytes were taken; 0 only when the file is shorter than `offset`."""
+        ...
 
 
 class PlainSink:

@@ -146,7 +146,7 @@ def test_nothing_is_complete_when_the_file_changes_before_the_client_has_read_it
     token = setting.gate.shop.issue([album])
     with begin(setting, protocol, token.reveal(), name) as download:
         (transfer,) = setting.gate.call(lambda: list(setting.gate.engine.transfers))
-        wait_until(lambda: setting.gate.call(lambda: transfer._written) >= SMALL, 10, "all with the kernel")
+        wait_until(lambda: setting.gate.call(lambda: transfer._body.written) >= SMALL, 10, "all with the kernel")
         CHANGES[change](setting.media / "Album" / "song.ogg")
         read_to_the_end(download)
     setting.gate.settled()
@@ -229,7 +229,7 @@ def test_others_are_served_while_a_disk_does_not_answer(
             download = ftp_get(gate.address(protocol), token.reveal(), name, secure=secure)
         received: list[bytes] = [download.socket.recv(65_536)]
         (transfer,) = gate.call(lambda: list(gate.engine.transfers))
-        wait_until(lambda: transfer._file is not None, 20, "the file to be open")
+        wait_until(lambda: transfer._body._file is not None, 20, "the file to be open")
         disk.stop()
 
         def read() -> None:
@@ -240,7 +240,7 @@ def test_others_are_served_while_a_disk_does_not_answer(
 
         reader = threading.Thread(target=read)
         reader.start()
-        wait_until(lambda: gate.call(lambda: transfer._waiting), 20, "the transfer to wait for the disk")
+        wait_until(lambda: gate.call(lambda: transfer._body.loading), 20, "the transfer to wait for the disk")
         with RawClient(gate.address("http")) as client:
             answer = client.ask(f"/d/{other.reveal()}/Fast/1.ogg").reply()
         assert answer.body == (tmp_path / "media" / "Fast" / "1.ogg").read_bytes()

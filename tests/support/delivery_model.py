@@ -20,7 +20,7 @@ from ftpgate.access.ledger import Ledger
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.engine import STALLED
 from ftpgate.delivery.sections import Part, Section
-from ftpgate.delivery.transfer import NUDGE, PATIENCE
+from ftpgate.delivery.stop_lines import NUDGE, PATIENCE
 from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.credit import MARGIN, PACED_CHUNK, Credit, Phase
