@@ -20,6 +20,7 @@ from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
 from ftpgate.commands.text import listed, size
 from ftpgate.delivery import journal
+from ftpgate.delivery.journal_file import NAME, JournalError, broken
 from ftpgate.errors import UserError
 from ftpgate.net.tls import Certificates
 from ftpgate.sentences import os_reason
@@ -121,9 +122,9 @@ def _media(settings: Settings) -> str:
 def _journal(settings: Settings) -> str:
     try:
         found = journal.waiting(settings.state_dir)
-    except journal.JournalError as error:
+    except JournalError as error:
         raise UserError(str(error), "restart the gate: it sets a broken journal aside and makes another one") from None
-    if asides := journal.broken(settings.state_dir):
+    if asides := broken(settings.state_dir):
         names = ", ".join(str(path) for path in asides)
         raise UserError(
             f"set aside because it was broken: {names}",
@@ -132,7 +133,7 @@ def _journal(settings: Settings) -> str:
     ended = [each for each in found if not each.running]
     if any(each.gate == journal.UNREADABLE for each in ended):
         raise UserError(
-            f"rows that no gate can read stand in {settings.state_dir / journal.NAME}",
+            f"rows that no gate can read stand in {settings.state_dir / NAME}",
             f"look at the entries of the gate '{journal.UNREADABLE}' (sqlite3), then delete them",
         )
     if ended:

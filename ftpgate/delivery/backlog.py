@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ftpgate.delivery.journal import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Changes, Recovered
+from ftpgate.delivery.journal_rows import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Changes, Recovered
 from ftpgate.grants import Batch, Delivered, TransferRecord
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ftpgate.delivery.backlog import Backlog, Waiting
-from ftpgate.delivery.journal import Changes, Journal, JournalError, Recovered
+from ftpgate.delivery.journal import Journal
+from ftpgate.delivery.journal_file import JournalError
+from ftpgate.delivery.journal_rows import Changes, Recovered
 from ftpgate.delivery.live_table import LiveTable
 from ftpgate.errors import GateError
 from ftpgate.net.executor import OffLoop
@@ -106,12 +108,12 @@ class JournalWriter:
     @property
     def bytes(self) -> int:
         """Bytes of the journal that hold something, of all gates."""
-        return self._journal.bytes
+        return self._journal.file.bytes
 
     @property
     def set_aside(self) -> int:
         """Broken files that this gate has set aside."""
-        return self._journal.set_aside
+        return self._journal.file.set_aside
 
     @property
     def running_left_out(self) -> int:
@@ -120,7 +122,7 @@ class JournalWriter:
 
     @property
     def path(self) -> Path:
-        return self._journal.path
+        return self._journal.file.path
 
     def health(self) -> str:
         """What is wrong, in one line; '' when nothing is."""
@@ -157,7 +159,7 @@ class JournalWriter:
         """At the end of the process, when the threads have ended."""
         if self._writing:
             return  # a thread waits for the disk, and closing would as well
-        self._journal.close()
+        self._journal.file.close()
         self._table.close()
 
     # -- rounds
@@ -176,13 +178,13 @@ class JournalWriter:
 
     def _written_off_loop(self, changes: Changes, spent: float, *, anew: bool, last: bool) -> _Done:
         began = time.thread_time()
-        done = _Done(changes, anew=anew, last=last, moved=not anew and self._journal.moved())
+        done = _Done(changes, anew=anew, last=last, moved=not anew and self._journal.file.moved())
         try:
             self._hold()
             if not done.moved:
                 self._journal.write(changes, anew=anew)
                 if last:
-                    self._journal.sync()
+                    self._journal.file.sync()
         except JournalError as error:
             done.error = error
         done.seconds = spent + time.thread_time() - began
@@ -266,7 +268,7 @@ class JournalWriter:
 
     def _synced_off_loop(self) -> str:
         try:
-            self._journal.sync()
+            self._journal.file.sync()
         except JournalError as error:
             return str(error)
         return ""
@@ -306,7 +308,7 @@ class JournalWriter:
         )
 
     def _look_off_loop(self, recovered: Recovered, *, closely: bool) -> _Done:
-        done = _Done(Changes(), moved=self._journal.moved())
+        done = _Done(Changes(), moved=self._journal.file.moved())
         try:
             self._hold()
             if not done.moved and (closely or self._journal.has_ended_gates()):

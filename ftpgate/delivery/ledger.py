@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ftpgate.delivery.backlog import Backlog
-from ftpgate.delivery.journal import Recovered
+from ftpgate.delivery.journal_rows import Recovered
 from ftpgate.errors import GateError
 from ftpgate.grants import Bridge, GrantStatus, TransferRecord
 from ftpgate.net.executor import OffLoop

@@ -26,7 +26,8 @@ from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.context import Gate
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import READING, FileStore
-from ftpgate.delivery.journal import LIVE, Journal
+from ftpgate.delivery.journal import Journal
+from ftpgate.delivery.journal_file import LIVE
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.live_table import LiveTable

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import psycopg2
 import pytest
 
-from ftpgate.delivery.journal import CREDIT, LIVE, NAME, TRANSFER
+from ftpgate.delivery.journal_file import LIVE, NAME
+from ftpgate.delivery.journal_rows import CREDIT, TRANSFER
 from ftpgate.proof.coverage import SpanSet
 from tests.support import clients
 from tests.support.databases import Databases

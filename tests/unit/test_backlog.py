@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftpgate.delivery import backlog as module
 from ftpgate.delivery.backlog import Backlog
-from ftpgate.delivery.journal import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Recovered
+from ftpgate.delivery.journal_rows import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Recovered
 from ftpgate.grants import Batch, Delivered
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence

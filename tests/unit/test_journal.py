@@ -13,22 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ftpgate.delivery import journal as module
-from ftpgate.delivery.journal import (
-    CREDIT,
-    LEFT,
-    LIVE,
-    NAME,
-    SEGMENT,
-    TRANSFER,
-    USE,
-    Changes,
-    Journal,
-    JournalError,
-    Recovered,
-    waiting,
-)
-from ftpgate.delivery.journal import broken as set_aside
+from ftpgate.delivery import journal_file
+from ftpgate.delivery.journal import Journal, waiting
+from ftpgate.delivery.journal_file import LIVE, NAME, JournalError
+from ftpgate.delivery.journal_file import broken as set_aside
+from ftpgate.delivery.journal_rows import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Changes, Recovered, encode
 from ftpgate.grants import TransferRecord
 from ftpgate.proof.coverage import Span, SpanSet
 from tests.unit.test_live_table import RUNNING, files_no_larger_than, make
@@ -60,7 +49,7 @@ class Gate:
             self._ended = True
             self.table._map.close()
             os.close(self.table._fd)
-            self.journal.close()
+            self.journal.file.close()
 
 
 @pytest.fixture
@@ -73,8 +62,9 @@ def gates(tmp_path: Path) -> Iterator[list[Gate]]:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    with contextlib.closing(Journal(tmp_path, "gate")) as journal:
-        yield journal
+    journal = Journal(tmp_path, "gate")
+    yield journal
+    journal.file.close()
 
 
 def rows(folder: Path) -> list[tuple[str, str, str, object]]:
@@ -143,7 +133,7 @@ def test_nothing_is_taken_of_a_gate_that_runs(gates: list[Gate]) -> None:
     first.credit((0, 10))
     first.table.add(RUNNING)
     assert not second.take_over()
-    first.journal.close()
+    first.journal.file.close()
     assert not second.take_over(), "its journal alone says nothing"
 
 
@@ -275,7 +265,7 @@ def _execute(path: Path, statement: str) -> None:
 @pytest.mark.parametrize("breakage", BREAKAGES)
 def test_a_broken_file_is_set_aside_and_another_one_made(journal: Journal, tmp_path: Path, breakage: str) -> None:
     journal.write(Changes([(CREDIT, "grant/7", ((0, 10),))]))
-    journal.close()
+    journal.file.close()
     BREAKAGES[breakage](tmp_path / NAME)
     content = (tmp_path / NAME).read_bytes()
     with pytest.raises(JournalError) as caught:
@@ -283,13 +273,13 @@ def test_a_broken_file_is_set_aside_and_another_one_made(journal: Journal, tmp_p
     assert caught.value.set_aside
     (aside,) = set_aside(tmp_path)
     assert aside.read_bytes() == content
-    assert journal.set_aside == 1
+    assert journal.file.set_aside == 1
     journal.write(Changes([(CREDIT, "grant/8", ((0, 10),))]), anew=True)
     assert rows(tmp_path) == [("gate", CREDIT, "grant/8", [[0, 10]])]
 
 
 def test_broken_files_do_not_become_ever_more(journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SET_ASIDE", 2)
+    monkeypatch.setattr(journal_file, "SET_ASIDE", 2)
     for _ in range(4):
         (tmp_path / NAME).write_bytes(b"x" * 5_000)
         with pytest.raises(JournalError) as caught:
@@ -308,7 +298,7 @@ def test_a_gate_finds_that_another_one_has_set_the_file_aside(gates: list[Gate],
     with pytest.raises(JournalError):
         first.credit((0, 10))
     first.credit((0, 10))
-    assert not first.journal.moved()
+    assert not first.journal.file.moved()
     with pytest.raises(JournalError) as caught:
         second.credit((0, 20), key="grant/8")
     assert not caught.value.set_aside
@@ -317,9 +307,9 @@ def test_a_gate_finds_that_another_one_has_set_the_file_aside(gates: list[Gate],
     with pytest.raises(JournalError):
         first.credit((0, 10))
     first.credit((0, 10))
-    assert second.journal.moved()
+    assert second.journal.file.moved()
     second.credit((0, 20), key="grant/8")
-    assert not second.journal.moved()
+    assert not second.journal.file.moved()
     assert {(gate, key) for gate, _, key, _ in rows(tmp_path)} == {("first", "grant/7"), ("second", "grant/8")}
     assert len(set_aside(tmp_path)) == 2
 
@@ -335,28 +325,28 @@ def test_a_full_disk_stops_nothing_and_breaks_nothing(journal: Journal, tmp_path
 
 
 def test_it_does_not_grow_beyond_its_bound(journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BYTES", 400_000)
+    monkeypatch.setattr(journal_file, "BYTES", 400_000)
     with pytest.raises(JournalError) as caught:
         journal.write(Changes([(TRANSFER, f"gate/{number}", replace(RECORD, path="p" * 1_000)) for number in range(1_000)]))
     assert caught.value.full
     journal.write(Changes([(TRANSFER, f"gate/{number}", RECORD) for number in range(10)]))
     assert len(rows(tmp_path)) == 10
-    assert 0 < journal.bytes <= 400_000
+    assert 0 < journal.file.bytes <= 400_000
 
 
 def test_a_folder_that_nothing_can_be_written_into_is_told(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "none", "gate")
     with pytest.raises(JournalError, match="No such file"):
         journal.write(Changes())
-    assert not journal.moved()
+    assert not journal.file.moved()
 
 
 def test_syncing_waits_for_nobody(journal: Journal, tmp_path: Path) -> None:
-    journal.sync()
+    journal.file.sync()
     journal.write(Changes([(CREDIT, "grant/7", ((0, 10),))]))
     with contextlib.closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        journal.sync()
+        journal.file.sync()
 
 
 def test_what_waits_is_shown_by_gate(gates: list[Gate], tmp_path: Path) -> None:
@@ -379,7 +369,7 @@ def test_what_waits_is_shown_by_gate(gates: list[Gate], tmp_path: Path) -> None:
 @pytest.mark.parametrize("breakage", BREAKAGES)
 def test_whoever_asks_what_waits_hears_of_a_broken_file(journal: Journal, tmp_path: Path, breakage: str) -> None:
     journal.write(Changes([(CREDIT, "grant/7", ((0, 10),))]))
-    journal.close()
+    journal.file.close()
     BREAKAGES[breakage](tmp_path / NAME)
     with pytest.raises(JournalError, match=NAME):
         waiting(tmp_path)
@@ -388,5 +378,5 @@ def test_whoever_asks_what_waits_hears_of_a_broken_file(journal: Journal, tmp_pa
 
 def test_evidence_of_a_later_version_is_understood() -> None:
     recovered = Recovered()
-    recovered.add(LEFT, "x", json.loads(module._encode(LEFT, ENDED)) | {"more": 1})
+    recovered.add(LEFT, "x", json.loads(encode(LEFT, ENDED)) | {"more": 1})
     assert recovered.left == {"x": ENDED}

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from ftpgate.delivery import journal as journal_module
+from ftpgate.delivery import journal_file
 from ftpgate.delivery import journal_writer as module
 from ftpgate.delivery.backlog import Backlog
-from ftpgate.delivery.journal import CREDIT, LEFT, LIVE, NAME, TRANSFER, Changes, Journal, Recovered, broken
+from ftpgate.delivery.journal import Journal
+from ftpgate.delivery.journal_file import LIVE, NAME, broken
+from ftpgate.delivery.journal_rows import CREDIT, LEFT, TRANSFER, Changes, Recovered
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.live_table import FIRST_ROWS, NO_SLOT, LiveTable
 from ftpgate.errors import GateError, Unavailable
@@ -117,7 +119,7 @@ def test_what_was_written_is_synced_once_and_an_idle_gate_leaves_the_disk_alone(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = []
-    monkeypatch.setattr(Journal, "sync", lambda journal: synced.append(journal))
+    monkeypatch.setattr(journal_file.JournalFile, "sync", lambda journal: synced.append(journal))
     monkeypatch.setattr(module, "LOOK_EVERY", 0.0)
     writer.credit()
     writer.round()
@@ -128,12 +130,12 @@ def test_what_was_written_is_synced_once_and_an_idle_gate_leaves_the_disk_alone(
 
 def test_a_sync_that_fails_is_told_and_everything_written_anew(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     def sync(journal: Journal) -> None:
-        raise journal_module.JournalError("Input/output error")
+        raise journal_file.JournalError("Input/output error")
 
     writer.credit()
     writer.round()
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "sync", sync)
+        patched.setattr(journal_file.JournalFile, "sync", sync)
         writer.tick()
     assert writer.writer.health() == "the journal takes nothing (Input/output error)"
     writer.round()
@@ -180,7 +182,7 @@ def test_a_full_disk_is_told_and_overcome(writer: Writer) -> None:
 def test_a_broken_journal_is_replaced_by_a_new_one_with_all_that_waits(unstarted: Writer, breakage: str) -> None:
     writer = unstarted
     writer.journal.write(Changes([(CREDIT, "grant/1", ((0, 10),))]))
-    writer.journal.close()
+    writer.journal.file.close()
     BREAKAGES[breakage](writer.folder / NAME)
     writer.writer.start()
     writer.credit()
@@ -205,7 +207,7 @@ def test_a_journal_that_somebody_else_replaced_gets_all_that_waits(writer: Write
 def test_a_journal_without_room_gives_up_history_and_keeps_what_was_delivered(
     unstarted: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "BYTES", 200_000)
+    monkeypatch.setattr(journal_file, "BYTES", 200_000)
     writer = unstarted
     writer.writer.start()
     for _ in range(500):
@@ -277,7 +279,7 @@ def test_what_a_gate_leaves_that_stops_later_is_taken_over_soon(writer: Writer) 
     old.credit((0, 10))
     writer.tick()
     old.table.close()
-    old.journal.close()
+    old.journal.file.close()
     writer.writer._looked_at = 0.0
     writer.tick()
     assert [list(recovered.credits) for recovered in writer.recovered] == [[("grant", 7)]]
@@ -330,7 +332,7 @@ def test_a_table_without_room_is_told_and_tried_again(writer: Writer) -> None:
 
 def test_at_the_end_everything_is_written_and_synced(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     done, synced = [], []
-    monkeypatch.setattr(Journal, "sync", lambda journal: synced.append(journal))
+    monkeypatch.setattr(journal_file.JournalFile, "sync", lambda journal: synced.append(journal))
     writer.credit(7)
     writer.credit(8)
     writer.backlog.transfer(RECORD)
@@ -349,7 +351,7 @@ def test_at_the_end_what_is_lost_is_named(writer: Writer) -> None:
     done = []
     writer.credit()
     writer.backlog.transfer(RECORD)
-    writer.journal.close()
+    writer.journal.file.close()
     shutil.rmtree(writer.folder)
     writer.writer.finish(lambda: done.append(True))
     writer.work()
@@ -359,8 +361,8 @@ def test_at_the_end_what_is_lost_is_named(writer: Writer) -> None:
 
 
 def test_at_the_end_history_that_had_no_room_is_named(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "BYTES", 200_000)
-    writer.journal.close()
+    monkeypatch.setattr(journal_file, "BYTES", 200_000)
+    writer.journal.file.close()
     for _ in range(500):
         writer.backlog.transfer(replace(RECORD, path="p" * 1_000))
     writer.credit()

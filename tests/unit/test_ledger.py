@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ftpgate.delivery import backlog, ledger
-from ftpgate.delivery.journal import Recovered
+from ftpgate.delivery.journal_rows import Recovered
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.grants import Batch, GrantStatus, TransferRecord
