@@ -21,14 +21,14 @@ from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from webportal.bridge import make_bridge
-from webportal.bridge.items import Items, Row
-from webportal.bridge.recording import MOST_SPANS
-from webportal.bridge.segments import MOST_RANGES, MOST_SEGMENTS
 from webportal.cart.models import CartItem
-from webportal.cart.services import add_to_cart
 from webportal.catalogue.models import FileReport, Item
 from webportal.config import environment
-from webportal.grants import services
+from webportal.fulfilment import services
+from webportal.fulfilment.checkout import add_to_cart
+from webportal.gateway.items import Items, Row
+from webportal.gateway.recording import MOST_SPANS
+from webportal.gateway.segments import MOST_RANGES, MOST_SEGMENTS
 from webportal.grants.models import Coverage, Gate, Grant, GrantToken, Segment, State
 from webportal.history.models import Completion, Transfer
 from webportal.history.signals import delivered

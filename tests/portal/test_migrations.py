@@ -10,7 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from tests.portal.shop import leave_unconfirmed, make_grant, make_item, make_user
-from webportal.grants.by_word import complete_by_word
+from webportal.fulfilment.by_word import complete_by_word
 from webportal.grants.models import Grant, GrantItem, Segment
 from webportal.grants.selectors import details
 from webportal.history.models import Completion, Proof

@@ -15,10 +15,10 @@ from webportal.accounts.models import User
 from webportal.bridge import make_bridge
 from webportal.catalogue.models import Item
 from webportal.config import environment
+from webportal.fulfilment.services import renew_grant, revoke_grant
 from webportal.grants.models import Grant
-from webportal.grants.services import renew_grant, revoke_grant
-from webportal.notices.models import Notice
-from webportal.notices.services import GATHER, RETRY, enter_notices, forget_notices, send_due
+from webportal.mails.models import Notice
+from webportal.mails.services import GATHER, RETRY, enter_notices, forget_notices, send_due
 
 pytestmark = pytest.mark.django_db
 

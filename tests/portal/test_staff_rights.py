@@ -20,14 +20,14 @@ from tests.api.calling import Caller
 from tests.portal.shop import make_grant, make_item, whole
 from tests.portal.visiting import text, visitor
 from tests.webhooks.shops import make_customer, make_endpoint
-from webportal.accounts.admin import RightsAdmin, UserAdmin
 from webportal.accounts.models import Tier, User
 from webportal.accounts.services import add_user, set_tier
-from webportal.api.models import ApiKey, Scope, Shop
 from webportal.bridge import make_bridge
 from webportal.catalogue.services import report_changed
 from webportal.config import environment
 from webportal.grants.models import Gate
+from webportal.shops.models import ApiKey, Scope, Shop
+from webportal.staff.admin.accounts import RightsAdmin, UserAdmin
 from webportal.webhooks.models import Endpoint, Kind
 
 pytestmark = pytest.mark.django_db

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count
 
 from webportal.accounts.models import User
-from webportal.api import services
-from webportal.api.models import Shop
+from webportal.shops import services
+from webportal.shops.models import Shop
 from webportal.webhooks.models import Endpoint, Kind
 from webportal.webhooks.services import add_endpoint
 

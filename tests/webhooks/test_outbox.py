@@ -18,8 +18,8 @@ from tests.support.tools import clean_environment
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.grants import services
-from webportal.grants.by_word import complete_by_word
+from webportal.fulfilment import services
+from webportal.fulfilment.by_word import complete_by_word
 from webportal.grants.models import Grant, State
 from webportal.webhooks import outbox
 from webportal.webhooks.models import Delivery, Event, Kind
@@ -184,10 +184,10 @@ def test_a_gate_carries_nothing_of_the_api_or_of_sending(tmp_path: Any) -> None:
         "standardwebhooks",
         "cryptography.fernet",
         "webportal.webhooks.services",
-        "webportal.api.services",
+        "webportal.shops.services",
     )
     code = (
-        "import sys, django; django.setup(); import webportal.bridge.orm, webportal.webhooks.outbox; "
+        "import sys, django; django.setup(); import webportal.gateway.orm, webportal.webhooks.outbox; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     environ = clean_environment(tmp_path) | {"DJANGO_SETTINGS_MODULE": "webportal.config.lean"}

@@ -20,15 +20,15 @@ from tests.portal.shop import let_expire, make_grant, make_item, whole
 from tests.support.waiting import wait_until
 from tests.webhooks.receiver import Handler, Receiver
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
-from webportal.api.models import Shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.pages.sentences import translated
+from webportal.core.sentences import translated
+from webportal.jobs import webhooks as worker_module
+from webportal.jobs.webhooks import Worker
+from webportal.shops.models import Shop
 from webportal.webhooks import schedule
-from webportal.webhooks import worker as worker_module
 from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
 from webportal.webhooks.services import change_endpoint, replace_secret, send_again
-from webportal.webhooks.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

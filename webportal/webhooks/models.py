@@ -7,8 +7,8 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.api.models import Shop
-from webportal.pages.sentences import SentenceField
+from webportal.core.sentences import SentenceField
+from webportal.shops.models import Shop
 
 LONGEST_URL = 1_000
 
@@ -39,7 +39,7 @@ def new_event_id() -> str:
 
 
 class Endpoint(models.Model):
-    """An address of a shop that wants to hear of events. Secrets are encrypted (`webportal.api.sealing`)."""
+    """An address of a shop that wants to hear of events. Secrets are encrypted (`webportal.core.sealing`)."""
 
     public_id = models.CharField(_("id"), max_length=10, unique=True, default=new_endpoint_id, editable=False)
     shop = models.ForeignKey(Shop, models.CASCADE, related_name="endpoints", verbose_name=_("shop"))

@@ -9,9 +9,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ftpgate.errors import UserError
-from webportal import clock
-from webportal.api.models import Shop
-from webportal.api.sealing import seal
+from webportal.core import clock
+from webportal.core.sealing import seal
+from webportal.shops.models import Shop
 from webportal.webhooks.guard import target
 from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
 from webportal.webhooks.outbox import TRIED_FOR

@@ -8,13 +8,13 @@ from ninja import Query, Router
 
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.models import Scope
 from webportal.api.paging import after_count, after_key
 from webportal.api.problems import missing
 from webportal.api.routes import answers
-from webportal.catalogue import views
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.search import LONGEST_QUERY, search
+from webportal.shops.models import Scope
+from webportal.site.views import catalogue as views
 
 router = Router(tags=["items"], auth=Key(Scope.ITEMS_READ))
 

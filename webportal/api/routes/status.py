@@ -5,10 +5,10 @@ from ninja import Router
 from ftpgate.commands.status import status
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.models import Scope
 from webportal.api.routes import answers
-from webportal.api.selectors import grants_of_shop
 from webportal.grants.selectors import running_gates
+from webportal.shops.models import Scope
+from webportal.shops.selectors import grants_of_shop
 
 router = Router(tags=["status"], auth=Key(Scope.GRANTS_READ))
 _MOST_GATES = 64
