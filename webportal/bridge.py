@@ -1,8 +1,10 @@
-"""The `Bridge` of this shop, for `FTPGATE_BRIDGE=webportal.bridge`.
+"""This shop behind the gate, for `FTPGATE_BRIDGE=webportal.bridge`. Another shop brings a module of its own.
 
-A bridge module has one function, `make_bridge(settings) -> ftpgate.grants.Bridge`. The gate imports the module by that
-dotted name and calls it once, before it starts its threads. Another shop brings a module of its own with that function.
-(Its commands, if it has them, are the functions of a module `commands` beside it: see `webportal.commands`.)
+A bridge module has two functions:
+
+- `make_bridge(settings) -> ftpgate.grants.Bridge`. A gate calls it once, before it starts its threads.
+- `make_commands(settings) -> ftpgate.commands.shop.Shop`, for the commands that need the shop (`ftpgate user add`). It may be
+  left out: these commands then name the bridge and refer to the shop's own tools.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import django
 from django.apps import apps
 
+from ftpgate.commands.shop import Shop
 from ftpgate.grants import Bridge
 from ftpgate.settings import Settings
 
@@ -33,3 +36,10 @@ def make_bridge(settings: Settings) -> Bridge:
     from webportal.gateway.orm import OrmBridge
 
     return OrmBridge()
+
+
+def make_commands(settings: Settings) -> Shop:
+    """The shop's commands over the database at `settings.database_url`; Django is set up when a command first needs it."""
+    from webportal import commands  # a gate needs none of them
+
+    return commands.make_commands(settings)

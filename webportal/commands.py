@@ -1,4 +1,4 @@
-"""The shop's part of the commands: `make_commands(settings)`, beside `webportal.bridge`, for `ftpgate.cli`.
+"""The shop's part of the commands, for `webportal.bridge.make_commands`.
 
 Each method does one command of the contract and returns the document that it prints. It knows nothing of the terminal.
 """
