@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -13,6 +14,7 @@ from ftpgate.commands import status as gates
 from ftpgate.passes import Passes, Purpose, connection_key
 from webportal.accounts.models import User
 from webportal.catalogue.models import Item
+from webportal.grants.models import Gate
 from webportal.grants.selectors import running_gates
 
 _CACHED = "gates-status"
@@ -22,6 +24,11 @@ _SECONDS = 2
 def gates_status() -> dict[str, Any]:
     """`{"gates": […], "transfers": […], "silent": […]}`, two seconds old at most. `silent` gates (ids) do not answer."""
     return cache.get_or_set(_CACHED, _ask, _SECONDS)  # type: ignore[return-value]
+
+
+def ask(asked: Iterable[Gate]) -> dict[str, Any]:
+    """What these gates answer now: `{"gates": […], "transfers": […]}`, without those that do not answer."""
+    return gates.status(_addresses(asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ def end_connection(user: User, key: str) -> bool:
     """End one of a customer's own; False when there is none (any more) under this key."""
     if all(found.key != key for found in connections_of(user)):
         return False
-    ended = gates.end(_running(), Passes(settings.FTPGATE).make(Purpose.END, key))
+    ended = gates.end(_addresses(running_gates()), Passes(settings.FTPGATE).make(Purpose.END, key))
     cache.delete(_CACHED)
     return ended > 0
 
@@ -65,12 +72,12 @@ def _connection(key: str, rows: list[dict[str, Any]], titles: dict[str, str]) ->
     return Connection(key, first["grant"], first["protocol"], first["peer"], tuple(of), len(rows), rate)
 
 
-def _running() -> list[dict[str, Any]]:
-    return [{"id": gate.public_id, "admin": gate.admin} for gate in running_gates()]
+def _addresses(asked: Iterable[Gate]) -> list[dict[str, Any]]:
+    return [{"id": gate.public_id, "admin": gate.admin} for gate in asked]
 
 
 def _ask() -> dict[str, Any]:
-    running = _running()
-    document = gates.status(running)
+    running = list(running_gates())
+    document = ask(running)
     answering = {gate["id"] for gate in document["gates"]}
-    return {**document, "silent": [gate["id"] for gate in running if gate["id"] not in answering]}
+    return {**document, "silent": [gate.public_id for gate in running if gate.public_id not in answering]}
