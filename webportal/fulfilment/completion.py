@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import partial
 
-from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from webportal.cart.models import CartItem
@@ -15,7 +13,6 @@ from webportal.catalogue.models import File
 from webportal.core import clock
 from webportal.grants.models import Coverage, Grant, GrantItem, State
 from webportal.history.models import Completion, Proof
-from webportal.history.signals import delivered
 from webportal.webhooks.models import Kind
 from webportal.webhooks.outbox import announce, announce_items
 
@@ -46,7 +43,7 @@ def complete(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> set[i
     completion, make it once. An item leaves its owner's cart; a grant whose items are all complete is complete, unless
     it was revoked or had expired before: then its items are complete, and its state tells why it opens nothing.
     """
-    completions = Completion.objects.bulk_create(Completion(grant_item=entry, completed_at=now, proof=proof) for entry in entries)
+    Completion.objects.bulk_create(Completion(grant_item=entry, completed_at=now, proof=proof) for entry in entries)
     received: defaultdict[int, list[int]] = defaultdict(list)
     for entry in entries:
         received[entry.grant.user_id].append(entry.item_id)
@@ -59,7 +56,6 @@ def complete(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> set[i
     announce_items(entries, proof, now)
     if finished:
         announce(Kind.GRANT_COMPLETE, finished, now)
-    transaction.on_commit(partial(delivered.send_robust, Completion, completions=completions))
     return finished
 
 
