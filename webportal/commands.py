@@ -87,9 +87,9 @@ class _Commands:
     def item_add(
         self, folder: Path, title: str | None, artist: str | None, year: int | None, copy: bool
     ) -> tuple[Document, Sequence[str]]:
-        from webportal.catalogue.importing import Wishes, import_item
+        from webportal.catalogue.importing import Overrides, import_item
 
-        imported = import_item(folder, self._settings.media_root, wishes=Wishes(title, artist, year), copy=copy)
+        imported = import_item(folder, self._settings.media_root, overrides=Overrides(title, artist, year), copy=copy)
         item = imported.item
         files = [
             {"path": path, "bytes": size, "sha256": bytes(sha256).hex()}
