@@ -13,8 +13,8 @@ from webportal.catalogue.models import File
 from webportal.core import clock
 from webportal.grants.models import Coverage, Grant, GrantItem, State
 from webportal.history.models import Completion, Proof
-from webportal.webhooks.models import Kind
-from webportal.webhooks.outbox import announce, announce_items
+from webportal.webhooks.models import EventType
+from webportal.webhooks.outbox import enqueue_event, enqueue_item_events
 
 
 def complete_whole_items(grants: Collection[int], now: datetime, *, files: Collection[int] | None = None) -> set[int]:
@@ -53,9 +53,9 @@ def complete(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> set[i
     ended = Grant.objects.in_state(State.OPEN).filter(~Exists(waiting), pk__in={entry.grant_id for entry in entries})
     finished = set(ended.values_list("pk", flat=True))
     Grant.objects.filter(pk__in=finished).update(state=State.COMPLETE, completed_at=now)
-    announce_items(entries, proof, now)
+    enqueue_item_events(entries, proof, now)
     if finished:
-        announce(Kind.GRANT_COMPLETE, finished, now)
+        enqueue_event(EventType.GRANT_COMPLETE, finished, now)
     return finished
 
 
@@ -72,7 +72,7 @@ def write_down_expiry(grants: Collection[int]) -> int:
     expired = list(due.order_by("pk").values_list("pk", flat=True))
     if expired:
         Grant.objects.filter(pk__in=expired).update(state=State.EXPIRED)
-        announce(Kind.GRANT_EXPIRED, expired, now)
+        enqueue_event(EventType.GRANT_EXPIRED, expired, now)
     return len(expired)
 
 

@@ -14,8 +14,8 @@ from webportal.catalogue.models import File, Item
 from webportal.core import clock
 from webportal.fulfilment.completion import complete_whole_items, lock_grants, write_down_expiry
 from webportal.grants.models import NEXT_STATES, Grant, GrantItem, GrantToken, State
-from webportal.webhooks.models import Kind
-from webportal.webhooks.outbox import announce
+from webportal.webhooks.models import EventType
+from webportal.webhooks.outbox import enqueue_event
 
 MOST_LIVE_TOKENS = 5
 MOST_ITEMS = 1_000
@@ -44,7 +44,7 @@ def issue_grant(user: User, items: Sequence[Item], *, expires_at: datetime, made
     # Asked now that the rows refer to it: whoever withdraws an item waits for that, or was before us.
     _check_on_offer(Item.objects.filter(pk__in=[item.pk for item in items]))
     token = _new_token(grant, made_for, now)
-    announce(Kind.GRANT_ISSUED, [grant.pk], now)
+    enqueue_event(EventType.GRANT_ISSUED, [grant.pk], now)
     complete_whole_items([grant.pk], now)  # an item that has only empty files
     grant.refresh_from_db()
     return grant, token

@@ -15,7 +15,7 @@ from webportal.mails.services import enter_notices, forget_notices, send_due
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
-_REST = 60.0
+_BACKOFF = 60.0
 _TIDY_EVERY = 86_400.0
 
 
@@ -41,8 +41,8 @@ def _work(stop: threading.Event) -> None:
         except (DatabaseError, InterfaceError) as error:
             _log.warning("mails have to wait for the database: %s", str(error).strip() or type(error).__name__)
             connection.close()
-            wait = _REST
+            wait = _BACKOFF
         except Exception:
             _log.exception("a mail met an error")
-            wait = _REST
+            wait = _BACKOFF
     connection.close()

@@ -227,7 +227,7 @@ class Worker:
 
     def _try_later(self, endpoint: Endpoint, delivery: Delivery, now: datetime) -> None:
         endpoint.failures += 1
-        endpoint.resting_until = now + schedule.rest(endpoint.failures)
+        endpoint.resting_until = now + schedule.backoff(endpoint.failures)
         wait = schedule.retry_after(delivery.attempts, random.random())  # noqa: S311 - spreads load
         delivery.next_at = min(now + wait, delivery.give_up_at)  # the last one when all of the time is over, not hours before
         if clock.expiry_time() >= delivery.give_up_at:

@@ -17,13 +17,13 @@ from webportal.staff.admin.base import Changed, StaffForm, UsesStaffForm, Watche
 from webportal.staff.secrets_shown import shown_once
 from webportal.webhooks import selectors, services
 from webportal.webhooks.guard import target
-from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
+from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 
 
 class EndpointForm(StaffForm):
     """Only superusers let an endpoint reach internal addresses. With another address given by others, that ends."""
 
-    kinds = forms.MultipleChoiceField(label=_("hears of"), choices=Kind.choices, widget=forms.CheckboxSelectMultiple)
+    kinds = forms.MultipleChoiceField(label=_("hears of"), choices=EventType.choices, widget=forms.CheckboxSelectMultiple)
 
     class Meta:
         model = Endpoint
@@ -172,4 +172,4 @@ class DeliveryAdmin(ShowsAnswer, SendsAgain):
 
     @admin.display(description=_("kind"), ordering="event__kind")
     def kind(self, delivery: Delivery) -> str:
-        return str(Kind(delivery.event.kind).label)
+        return str(EventType(delivery.event.kind).label)

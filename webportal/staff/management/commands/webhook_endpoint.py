@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ftpgate.errors import UserError
 from webportal.shops.models import Shop
-from webportal.webhooks.models import Kind
+from webportal.webhooks.models import EventType
 from webportal.webhooks.services import add_endpoint
 
 
@@ -17,7 +17,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("shop")
         parser.add_argument("url")
-        parser.add_argument("--kind", action="append", choices=Kind.values, help="may be given several times; all by default")
+        parser.add_argument(
+            "--kind", action="append", choices=EventType.values, help="may be given several times; all by default"
+        )
         parser.add_argument(
             "--allow-internal", action="store_true", help="let it be an address of this machine or network, http:// too"
         )
@@ -28,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError(f"there is no shop {options['shop']!r}: make it with ftpgate manage api_key")
         try:
             endpoint, secret = add_endpoint(
-                shop, options["url"], options["kind"] or Kind.values, allow_internal=options["allow_internal"]
+                shop, options["url"], options["kind"] or EventType.values, allow_internal=options["allow_internal"]
             )
         except UserError as error:
             raise CommandError(str(error)) from None
