@@ -12,7 +12,7 @@ from webportal.accounts.models import User
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import Item
 from webportal.core import clock
-from webportal.fulfilment import services as grants
+from webportal.fulfilment.services import issue_grant
 from webportal.grants.models import Grant, GrantItem, State
 
 
@@ -55,4 +55,4 @@ def check_out(user: User, *, made_for: str = "") -> Checkout:
     if not unserved:
         return Checkout(Grant.objects.filter(pk__in=serving.values()).order_by("-issued_at", "-pk")[0], None)
     expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
-    return Checkout(*grants.issue_grant(user, unserved, expires_at=expires_at, made_for=made_for))
+    return Checkout(*issue_grant(user, unserved, expires_at=expires_at, made_for=made_for))

@@ -1,1 +1,1 @@
-"""What all pages share: layout, formats, icons, paging."""
+"""The customers' pages."""

@@ -11,7 +11,7 @@ from webportal.cart.selectors import cart_of
 from webportal.catalogue.models import Item
 from webportal.catalogue.selectors import items
 from webportal.core.browsers import browser_name
-from webportal.fulfilment import checkout as services
+from webportal.fulfilment import checkout
 from webportal.fulfilment.services import MOST_ITEMS, add_token
 from webportal.grants.models import Grant, GrantItem, State
 from webportal.site.remembered import remember_token, remembered_token
@@ -47,13 +47,13 @@ def add(request: CustomerRequest, item_id: str) -> HttpResponse:
         item = _item(item_id)
         if item.withdrawn_at is not None:
             raise Http404
-        services.add_to_cart(request.user, item)
+        checkout.add_to_cart(request.user, item)
     return redirect(came_from(request, "catalogue"))
 
 
 @require_POST
 def remove(request: CustomerRequest, item_id: str) -> HttpResponse:
-    services.remove_from_cart(request.user, _item(item_id))
+    checkout.remove_from_cart(request.user, _item(item_id))
     return redirect(came_from(request, "cart"))
 
 
@@ -62,7 +62,7 @@ def check_out(request: CustomerRequest) -> HttpResponse:
     """Issue the grant and show its links. A second click shows the same grant."""
     browser = browser_name(request.headers.get("User-Agent", ""))
     try:
-        grant, token = services.check_out(request.user, made_for=browser)
+        grant, token = checkout.check_out(request.user, made_for=browser)
         if token is None and remembered_token(request.session, grant) is None:
             token = add_token(grant, made_for=browser)
     except UserError:
