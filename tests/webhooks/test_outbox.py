@@ -139,9 +139,9 @@ def test_only_who_wants_to_hear_hears() -> None:
     shop, other, deaf = make_shop(), make_shop(), make_shop()
     wanting, _ = make_endpoint(shop, EventType.GRANT_COMPLETE)
     everything, _ = make_endpoint(shop)
-    resting, _ = make_endpoint(shop)
-    resting.active = False
-    resting.save()
+    inactive, _ = make_endpoint(shop)
+    inactive.active = False
+    inactive.save()
     make_endpoint(other)
     item = make_item(1)
     for customer in (make_customer(shop), make_customer(deaf), make_user()):

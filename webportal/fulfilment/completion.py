@@ -60,7 +60,7 @@ def complete(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> set[i
 
 
 def write_down_expiry(grants: Collection[int]) -> int:
-    """Make the derived state `expired` of these grants a stored one, and announce it; returns in how many it was not yet.
+    """Make the derived state `expired` of these grants a stored one, and queue its event; returns in how many it was not yet.
 
     Within a transaction, wherever the grants' rows are locked and changed anyway. By the database's clock, and not at all
     while the clocks disagree: this is for good.

@@ -91,7 +91,7 @@ def grant_page(request: CustomerRequest, grant_id: str) -> HttpResponse:
 
 @require_GET
 def grant_state(request: CustomerRequest, grant_id: str) -> JsonResponse:
-    """The recorded state for a page that cannot reach the gate; see `showing.document`."""
+    """The recorded state for a page that cannot reach the gate; see `presenters.document`."""
     grant = _grant(request.user, grant_id)
     response = JsonResponse(document(grant, selectors.details(grant)))
     not_stored(response)
