@@ -1,7 +1,7 @@
 """The shop as the gate sees it: grants, items, files, tiers, and the `Bridge` to whatever keeps them.
 
-The gate knows no Django. Everything that needs the shop's database goes through a `Bridge`, which is loaded by the
-dotted name in `FTPGATE_BRIDGE`; `webportal.bridge` is ours, another shop may bring its own. Times are Unix seconds.
+The gate knows no Django. Everything that needs the shop's database goes through a `Bridge`, which the module named by
+`FTPGATE_BRIDGE` makes (`make_bridge`); `webportal.bridge` is ours, another shop may bring its own. Times are Unix seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shop's part of the commands: `make_commands(settings)`, beside `webportal.bridge`, for `ftpgate.cli`.
+"""The shop's part of the commands, for `webportal.bridge.make_commands`.
 
 Each method does one command of the contract and returns the document that it prints. It knows nothing of the terminal.
 """
@@ -87,9 +87,9 @@ class _Commands:
     def item_add(
         self, folder: Path, title: str | None, artist: str | None, year: int | None, copy: bool
     ) -> tuple[Document, Sequence[str]]:
-        from webportal.catalogue.importing import Wishes, import_item
+        from webportal.catalogue.importing import Overrides, import_item
 
-        imported = import_item(folder, self._settings.media_root, wishes=Wishes(title, artist, year), copy=copy)
+        imported = import_item(folder, self._settings.media_root, overrides=Overrides(title, artist, year), copy=copy)
         item = imported.item
         files = [
             {"path": path, "bytes": size, "sha256": bytes(sha256).hex()}
@@ -119,8 +119,8 @@ class _Commands:
     @_with_django(_LEAN)
     def grant_issue(self, user: str, items: Sequence[str], expires: int) -> Document:
         from webportal.accounts.models import User
+        from webportal.fulfilment.services import issue_grant
         from webportal.grants.documents import token_document
-        from webportal.grants.services import issue_grant
 
         found = User.objects.filter(username=user).first()
         if found is None:
@@ -139,23 +139,23 @@ class _Commands:
 
     @_with_django(_LEAN)
     def grant_revoke(self, grant: str) -> Document:
-        from webportal.grants.services import revoke_grant
+        from webportal.fulfilment.services import revoke_grant
 
         found = revoke_grant(_grant(grant))
         return {"grant": found.public_id, "state": found.present_state.value}
 
     @_with_django(_LEAN)
     def grant_renew(self, grant: str, expires: int) -> Document:
+        from webportal.fulfilment.services import renew_grant
         from webportal.grants.documents import rfc3339
-        from webportal.grants.services import renew_grant
 
         found = renew_grant(_grant(grant), expires_at=_in(expires))
         return {"grant": found.public_id, "state": found.present_state.value, "expires_at": rfc3339(found.expires_at)}
 
     @_with_django(_LEAN)
     def grant_token(self, grant: str) -> Document:
+        from webportal.fulfilment.services import add_token
         from webportal.grants.documents import token_document
-        from webportal.grants.services import add_token
 
         found = _grant(grant)
         return token_document(found, add_token(found, made_for="ftpgate grant token"))
@@ -231,6 +231,6 @@ def _grant(public_id: str) -> Grant:
 
 
 def _in(seconds: int) -> datetime:
-    from webportal import clock
+    from webportal.core import clock
 
     return clock.now() + timedelta(seconds=seconds)

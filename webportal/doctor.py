@@ -40,7 +40,7 @@ def check_clock(settings: Settings) -> str:
     """Grants expire by the database's clock, and not at all where this machine's is too far from it."""
     from django.db import connection
 
-    from webportal import clock
+    from webportal.core import clock
 
     database = clock.now()
     if connection.vendor != "postgresql":

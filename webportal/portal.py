@@ -58,8 +58,8 @@ class _Log(Logger):
 
 def _start_sending(worker: Any) -> None:
     """Every serving process sends webhooks and mails too: they go out as long as the portal runs, with nothing else to set up."""
-    from webportal.notices.worker import start_postman
-    from webportal.webhooks.worker import start_worker
+    from webportal.jobs.mails import start_postman
+    from webportal.jobs.webhooks import start_worker
 
     worker.stop_sending = (start_worker(), start_postman())
 

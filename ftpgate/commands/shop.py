@@ -1,7 +1,7 @@
-"""The commands that need the shop, found by the dotted name of its bridge.
+"""The commands that need the shop.
 
-`FTPGATE_BRIDGE=webportal.bridge` means that `webportal.commands` has `make_commands(settings) -> Shop`: the module
-`commands` beside the bridge. A shop that comes without one has its own tools; these commands then say so.
+The module that `FTPGATE_BRIDGE` names offers them as `make_commands(settings) -> Shop`, beside `make_bridge`. A shop that
+comes without that function has its own tools; these commands then say so.
 """
 
 from __future__ import annotations
@@ -74,17 +74,15 @@ def load_shop(settings: Settings) -> Shop:
     """The shop's commands.
 
     Raises:
-        UserError: the shop that the bridge belongs to has none.
+        UserError: there is no such module, or it offers no commands.
     """
-    package = settings.bridge.rpartition(".")[0]
-    name = f"{package}.commands" if package else "commands"
     try:
-        module = importlib.import_module(name)
+        module = importlib.import_module(settings.bridge)
     except ModuleNotFoundError as error:
-        if error.name is not None and not f"{name}.".startswith(f"{error.name}."):
+        if error.name is not None and not f"{settings.bridge}.".startswith(f"{error.name}."):
             raise  # the module is there, what it needs is not
-        raise UserError(
-            f"FTPGATE_BRIDGE={settings.bridge} comes without commands ({name})", "use the tools of that shop"
-        ) from None
+        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} cannot be imported ({error})", "name an installed module") from None
+    if not hasattr(module, "make_commands"):
+        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} comes without commands (make_commands)", "use the tools of that shop")
     shop: Shop = module.make_commands(settings)
     return shop

@@ -8,8 +8,8 @@ from django.http import HttpResponse
 from django.test import Client
 
 from tests.webhooks.shops import make_shop
-from webportal.api.models import ApiKey, Scope, Shop
-from webportal.api.services import make_key
+from webportal.shops.models import ApiKey, Scope, Shop
+from webportal.shops.services import make_key
 
 
 class Caller:

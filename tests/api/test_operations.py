@@ -17,13 +17,13 @@ from tests.api.calling import Caller, problem
 from tests.portal.shop import leave_unconfirmed, let_expire, make_grant, make_item, make_user, whole
 from webportal.accounts.models import User
 from webportal.accounts.services import set_tier
-from webportal.api.models import Answer, Scope, ShopUser
-from webportal.api.services import forget_answers, make_key, make_shop, revoke_key
 from webportal.bridge import make_bridge
 from webportal.commands import make_commands
 from webportal.config import environment
-from webportal.grants.by_word import complete_by_word
+from webportal.fulfilment.by_word import complete_by_word
 from webportal.grants.models import Grant, GrantToken
+from webportal.shops.models import Answer, Scope, ShopUser
+from webportal.shops.services import forget_answers, make_key, make_shop, revoke_key
 from webportal.webhooks.models import Delivery, Endpoint
 
 pytestmark = pytest.mark.django_db

@@ -24,8 +24,8 @@ from tests.portal.visiting import text, visitor
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.accounts.models import User
 from webportal.accounts.services import set_tier
-from webportal.api.models import ApiKey, Shop
-from webportal.api.selectors import live_key
+from webportal.shops.models import ApiKey, Shop
+from webportal.shops.selectors import live_key
 from webportal.webhooks.models import Delivery, Endpoint, Event
 from webportal.webhooks.selectors import endpoints
 

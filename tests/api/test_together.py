@@ -14,8 +14,8 @@ from django.http import HttpResponse
 
 from tests.api.calling import Caller, problem
 from tests.portal.shop import make_item
-from webportal.api.models import Scope, ShopUser
 from webportal.grants.models import Grant, GrantToken
+from webportal.shops.models import Scope, ShopUser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,7 +16,7 @@ def main() -> None:
     from webportal.accounts.models import User
     from webportal.accounts.services import add_user
     from webportal.catalogue.models import Item
-    from webportal.grants.services import issue_grant
+    from webportal.fulfilment.services import issue_grant
 
     tokens = []
     users: dict[str, User] = {}

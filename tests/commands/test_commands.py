@@ -244,8 +244,18 @@ def test_a_certificate_that_is_not_there_is_named(site: Site, tmp_path: Path, na
 
 @pytest.mark.databases("sqlite")
 def test_a_shop_of_another_make_has_commands_of_its_own(site: Site) -> None:
-    site.environ["FTPGATE_BRIDGE"] = "othershop.bridge"
-    assert "othershop.commands" in refused(site, "user", "add", "anna")
+    site.environ["FTPGATE_BRIDGE"] = "othershop.gate"
+    assert "othershop.gate cannot be imported (No module named 'othershop')" in refused(site, "user", "add", "anna")
+    (site.root / "othershop").mkdir()
+    module = site.root / "othershop/gate.py"
+    module.write_text("def make_bridge(settings): ...\n")
+    assert "othershop.gate comes without commands (make_commands)" in refused(site, "user", "add", "anna")
+    module.write_text(
+        "class Commands:\n"
+        "    def user_add(self, name, tier, password): return {'user': name, 'tier': 'of another make'}\n"
+        "def make_commands(settings): return Commands()\n"
+    )
+    assert site.json("user", "add", "anna") == {"user": "anna", "tier": "of another make"}
 
 
 def test_a_database_without_tables_is_explained(make_site: Any, databases: Databases, database_kind: str) -> None:

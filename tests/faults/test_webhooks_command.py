@@ -31,7 +31,7 @@ def test_what_a_killed_worker_was_sending_the_next_one_sends_at_once(site: Site)
     with Receiver() as receiver:
         site.run("manage", "api_key", "acme", "--scope", "grants:write")
         site.run("manage", "webhook_endpoint", "acme", receiver.url, "--allow-internal")
-        code = "from webportal.api import models, services; print(services.shop_user(models.Shop.objects.get(), 'customer-17'))"
+        code = "from webportal.shops import models, services; print(services.shop_user(models.Shop.objects.get(), 'customer-17'))"
         customer = site.run("manage", "shell", "--no-imports", "-c", code).stdout.strip()
         site.issue(customer, item["id"])  # a command of its own, which knows nothing of sending
         receiver.behave = receiver.hang

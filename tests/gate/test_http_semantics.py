@@ -24,7 +24,7 @@ from tests.support.inprocess import InProcessGate
 from tests.support.media import NASTY_NAMES, hashes, sha256, write_album
 from tests.support.rawhttp import RawClient, fed, request
 from tests.support.waiting import wait_until
-from webportal.grants import clients
+from webportal.site import clients
 
 SMALL = b"0123456789" * 100
 

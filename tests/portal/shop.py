@@ -19,8 +19,8 @@ from webportal.accounts.services import add_user
 from webportal.bridge import make_bridge
 from webportal.catalogue.models import File, Item
 from webportal.config import environment
+from webportal.fulfilment.services import issue_grant
 from webportal.grants.models import Grant, Segment
-from webportal.grants.services import issue_grant
 
 _numbers = count(1)
 

@@ -12,15 +12,16 @@ from ftpgate.errors import UserError
 from ftpgate.grants import Batch, GrantState
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from tests.support.clocks import WEEK, Clocks
-from webportal import clock, doctor
+from webportal import doctor
 from webportal.bridge import make_bridge
-from webportal.catalogue.purging import purgeable
 from webportal.config import environment
-from webportal.grants import services
+from webportal.core import clock
+from webportal.fulfilment import services
+from webportal.fulfilment.purging import purgeable
 from webportal.grants.models import Grant, State
 from webportal.history.models import Completion
-from webportal.notices.services import enter_notices
-from webportal.webhooks.worker import Worker
+from webportal.jobs.webhooks import Worker
+from webportal.mails.services import enter_notices
 
 pytestmark = pytest.mark.django_db
 

@@ -18,10 +18,10 @@ from webportal.accounts.models import Tier, User
 from webportal.bridge import make_bridge
 from webportal.catalogue.models import Item
 from webportal.config import environment
-from webportal.dashboard.plots import HEIGHT, WIDTH, bars, nice_top
-from webportal.dashboard.selectors import Software, figures, live, software_name
-from webportal.grants.by_word import complete_by_word
+from webportal.fulfilment.by_word import complete_by_word
 from webportal.grants.models import Grant
+from webportal.staff.dashboard.plots import HEIGHT, WIDTH, bars, nice_top
+from webportal.staff.dashboard.selectors import Software, figures, live, software_name
 
 pytestmark = pytest.mark.django_db
 

@@ -18,13 +18,14 @@ from tests.portal.shop import let_expire, make_grant, make_item, make_user
 from webportal.accounts.models import Tier, User
 from webportal.accounts.services import add_user, set_tier
 from webportal.cart.models import CartItem
-from webportal.cart.services import add_to_cart, check_out, remove_from_cart
 from webportal.catalogue.models import Item
 from webportal.catalogue.search import search
-from webportal.grants import selectors, services
+from webportal.fulfilment import services
+from webportal.fulfilment.checkout import add_to_cart, check_out, remove_from_cart
+from webportal.grants import selectors
 from webportal.grants.models import NEXT_STATES, Grant, GrantToken, State
-from webportal.grants.remembered import remember_token, remembered_token
 from webportal.history.models import Completion
+from webportal.site.remembered import remember_token, remembered_token
 
 pytestmark = pytest.mark.django_db
 

@@ -21,7 +21,7 @@ from ftpgate.errors import UserError
 from tests.support.fuse import mounted
 from tests.support.media import write_album, write_file
 from tests.support.waiting import wait_until
-from webportal.catalogue.importing import Wishes, hashing, import_item
+from webportal.catalogue.importing import Overrides, hashing, import_item
 from webportal.catalogue.importing.verifying import verify_item
 from webportal.catalogue.models import FileReport, Item
 from webportal.demo.music import tagged_wave
@@ -107,11 +107,11 @@ def test_an_artist_only_when_all_agree(media: Path) -> None:
 
 def test_wishes_come_before_tags(media: Path) -> None:
     write_wave(media / "A" / "1.wav", TALB="Tagged", TPE1="Tagged", TDRC="1999")
-    item = import_item(media / "A", media, wishes=Wishes("Title", "Artist", 2001)).item
+    item = import_item(media / "A", media, overrides=Overrides("Title", "Artist", 2001)).item
     assert (item.title, item.artist, item.year, item.folder) == ("Title", "Artist", 2001, "Artist - Title (2001)")
-    for wishes in (Wishes(title=" "), Wishes(year=0), Wishes(artist="x" * 501)):
+    for overrides in (Overrides(title=" "), Overrides(year=0), Overrides(artist="x" * 501)):
         with pytest.raises(UserError, match="correct"):
-            import_item(media / "A", media, wishes=wishes)
+            import_item(media / "A", media, overrides=overrides)
 
 
 def test_broken_audio_is_imported_and_named(media: Path) -> None:
@@ -125,7 +125,7 @@ def test_broken_audio_is_imported_and_named(media: Path) -> None:
 def test_the_same_folder_again_changes_nothing(media: Path) -> None:
     folder = write_album(media / "A", {"1.ogg": 10, "2.ogg": 10})
     first = import_item(folder, media)
-    again = import_item(folder, media, wishes=Wishes("Another"))
+    again = import_item(folder, media, overrides=Overrides("Another"))
     assert (first.new, again.new) == (True, False)
     assert again.item == first.item
     assert again.item.title == "A"
@@ -293,15 +293,15 @@ def test_a_copy_takes_nobodys_place(media: Path, tmp_path: Path) -> None:
     assert (media / "Album" / "other").exists()
 
 
-@pytest.mark.parametrize("wishes", [Wishes("Other"), Wishes(artist="Somebody"), Wishes(year=1999)], ids=str)
-def test_a_copy_with_another_name_is_another_item(media: Path, tmp_path: Path, wishes: Wishes) -> None:
+@pytest.mark.parametrize("overrides", [Overrides("Other"), Overrides(artist="Somebody"), Overrides(year=1999)], ids=str)
+def test_a_copy_with_another_name_is_another_item(media: Path, tmp_path: Path, overrides: Overrides) -> None:
     """The same bytes may be offered under two names; what was asked for is never left out silently."""
     outside = write_album(tmp_path / "else" / "Album", {"1.ogg": 10})
     first = import_item(outside, media, copy=True)
-    other = import_item(outside, media, wishes=wishes, copy=True)
+    other = import_item(outside, media, overrides=overrides, copy=True)
     assert other.new
     assert (other.item.source, other.item.folder != first.item.folder) == ("Album (2)", True)
-    again = import_item(outside, media, wishes=wishes, copy=True)
+    again = import_item(outside, media, overrides=overrides, copy=True)
     assert (again.item, again.new) == (other.item, False)
     assert import_item(outside, media, copy=True).item == first.item
 

@@ -20,11 +20,11 @@ from tests.portal.visiting import text, tokens_in, visitor
 from webportal.accounts.models import User
 from webportal.bridge import make_bridge
 from webportal.cart.models import CartItem
-from webportal.cart.services import add_to_cart
 from webportal.catalogue.models import Item
 from webportal.config import environment
+from webportal.fulfilment.checkout import add_to_cart
+from webportal.fulfilment.services import revoke_grant
 from webportal.grants.models import Grant, GrantToken, State
-from webportal.grants.services import revoke_grant
 
 pytestmark = pytest.mark.django_db
 

@@ -12,9 +12,9 @@ from django.utils import translation
 
 from tests.support.media import NASTY_NAMES
 from webportal.catalogue.placeholder import placeholder
-from webportal.grants import bytemap, clients
-from webportal.pages import formats, messages
-from webportal.pages.browsers import browser_name
+from webportal.core import formats, messages
+from webportal.core.browsers import browser_name
+from webportal.site import bytemap, clients
 
 pytestmark = pytest.mark.databases("sqlite")
 

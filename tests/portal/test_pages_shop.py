@@ -27,9 +27,9 @@ from webportal.accounts.models import SignIn, User
 from webportal.accounts.sign_ins import forget_sessions
 from webportal.bridge import make_bridge
 from webportal.cart.models import CartItem
-from webportal.cart.services import add_to_cart
 from webportal.catalogue.models import Item
 from webportal.config import environment
+from webportal.fulfilment.checkout import add_to_cart
 from webportal.grants.models import Grant
 
 pytestmark = pytest.mark.django_db

@@ -20,15 +20,15 @@ from tests.api.calling import Caller
 from tests.portal.shop import make_grant, make_item, whole
 from tests.portal.visiting import text, visitor
 from tests.webhooks.shops import make_customer, make_endpoint
-from webportal.accounts.admin import RightsAdmin, UserAdmin
 from webportal.accounts.models import Tier, User
 from webportal.accounts.services import add_user, set_tier
-from webportal.api.models import ApiKey, Scope, Shop
 from webportal.bridge import make_bridge
 from webportal.catalogue.services import report_changed
 from webportal.config import environment
 from webportal.grants.models import Gate
-from webportal.webhooks.models import Endpoint, Kind
+from webportal.shops.models import ApiKey, Scope, Shop
+from webportal.staff.admin.accounts import RightsAdmin, UserAdmin
+from webportal.webhooks.models import Endpoint, EventType
 
 pytestmark = pytest.mark.django_db
 
@@ -133,7 +133,7 @@ def demands(user: User, url: str) -> Posted:
         "is_active": "on", "is_staff": "on", "is_superuser": "on", "email": "thief@shop.example",
         "groups": list(Group.objects.values_list("pk", flat=True)), "user_permissions": everything, "permissions": everything,
         "password": "x", "password1": NEW, "password2": NEW, "usable_password": "true", "set-password": "x",
-        "user": user.pk, "scopes": Scope.values, "kinds": Kind.values, "allow_internal": "on", "url": url,
+        "user": user.pk, "scopes": Scope.values, "kinds": EventType.values, "allow_internal": "on", "url": url,
         "user_set": [user.pk], "users": [user.pk], "codename": "change_user", "session_key": "x",
     }  # fmt: skip
 

@@ -23,16 +23,16 @@ from tests.support.media import write_album, write_file
 from tests.support.waiting import wait_until
 from webportal.accounts.models import User
 from webportal.bridge import make_bridge
-from webportal.cart.services import add_to_cart, remove_from_cart
-from webportal.catalogue.import_jobs import DEAD_AFTER, folders_to_import, start_import
 from webportal.catalogue.importing import import_item
 from webportal.catalogue.models import ImportJob, Item
-from webportal.catalogue.purging import purge, purgeable
 from webportal.catalogue.search import search
 from webportal.config import environment
+from webportal.fulfilment.checkout import add_to_cart, remove_from_cart
+from webportal.fulfilment.purging import purge, purgeable
+from webportal.fulfilment.services import renew_grant
 from webportal.grants.models import Grant, State
-from webportal.grants.services import renew_grant
 from webportal.history.models import Completion
+from webportal.jobs.imports import DEAD_AFTER, folders_to_import, start_import
 
 pytestmark = pytest.mark.django_db
 

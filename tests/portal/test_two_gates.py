@@ -16,11 +16,12 @@ from django.utils import timezone
 
 from ftpgate.grants import Batch, Delivered
 from tests.portal.shop import make_grant, make_item, make_user
-from webportal.bridge import make_bridge, recording
+from webportal.bridge import make_bridge
 from webportal.cart.models import CartItem
-from webportal.cart.services import add_to_cart
 from webportal.catalogue.models import Item
 from webportal.config import environment
+from webportal.fulfilment.checkout import add_to_cart
+from webportal.gateway import recording
 from webportal.grants.models import Coverage, Grant, State
 from webportal.history.models import Completion
 

@@ -27,19 +27,19 @@ from tests.portal.visiting import text, visitor
 from webportal.accounts.models import User
 from webportal.bridge import make_bridge
 from webportal.cart.models import CartItem
-from webportal.cart.services import add_to_cart
 from webportal.catalogue.models import Item
 from webportal.config import environment
-from webportal.grants import by_word
-from webportal.grants.by_word import complete_by_word
+from webportal.fulfilment import by_word
+from webportal.fulfilment.by_word import complete_by_word
+from webportal.fulfilment.checkout import add_to_cart
+from webportal.fulfilment.services import revoke_grant
 from webportal.grants.documents import grant_document
 from webportal.grants.models import Grant, Segment, State
 from webportal.grants.selectors import details
-from webportal.grants.services import revoke_grant
 from webportal.history.models import Completion, Proof
 from webportal.history.receipts import receipt_key, receipt_of
-from webportal.notices.models import Notice
-from webportal.notices.services import GATHER, enter_notices, send_due
+from webportal.mails.models import Notice
+from webportal.mails.services import GATHER, enter_notices, send_due
 
 pytestmark = pytest.mark.django_db
 

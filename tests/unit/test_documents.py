@@ -93,3 +93,8 @@ def test_the_plan_gives_a_reason_for_every_library() -> None:
 def test_the_plan_counts_the_methods_of_the_bridge() -> None:
     methods = [name for name, _ in inspect.getmembers(Bridge, inspect.isfunction) if not name.startswith("_")]
     assert f"a `Bridge` of {COUNTS[len(methods)]} methods" in PLAN
+
+
+def test_the_plan_has_every_package_of_the_portal() -> None:
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "webportal").glob("*/__init__.py")}
+    assert packages <= {path.removesuffix("/") for path in rooms()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 
 from webportal.accounts.models import User
-from webportal.api import services
-from webportal.api.models import Shop
-from webportal.webhooks.models import Endpoint, Kind
+from webportal.shops import services
+from webportal.shops.models import Shop
+from webportal.webhooks.models import Endpoint, EventType
 from webportal.webhooks.services import add_endpoint
 
 _numbers = count(1)
@@ -21,6 +21,6 @@ def make_customer(shop: Shop, reference: str = "") -> User:
     return services.shop_user(shop, reference or f"customer {next(_numbers)}")
 
 
-def make_endpoint(shop: Shop, *kinds: Kind, url: str = "http://127.0.0.1:1/") -> tuple[Endpoint, str]:
+def make_endpoint(shop: Shop, *kinds: EventType, url: str = "http://127.0.0.1:1/") -> tuple[Endpoint, str]:
     """An endpoint for these kinds (for all), and its secret."""
-    return add_endpoint(shop, url, kinds or list(Kind), allow_internal=True)
+    return add_endpoint(shop, url, kinds or list(EventType), allow_internal=True)

@@ -18,11 +18,11 @@ from tests.support.tools import clean_environment
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.grants import services
-from webportal.grants.by_word import complete_by_word
+from webportal.fulfilment import services
+from webportal.fulfilment.by_word import complete_by_word
 from webportal.grants.models import Grant, State
 from webportal.webhooks import outbox
-from webportal.webhooks.models import Delivery, Event, Kind
+from webportal.webhooks.models import Delivery, Event, EventType
 from webportal.webhooks.services import forget_events
 
 pytestmark = pytest.mark.django_db
@@ -102,7 +102,7 @@ def test_an_item_of_empty_files_is_told_too() -> None:
 @pytest.mark.parametrize("way", ["sweep", "recording", "service"])
 def test_expiry_is_told_by_whoever_notices_it_first(way: str) -> None:
     shop = make_shop()
-    make_endpoint(shop, Kind.GRANT_EXPIRED)
+    make_endpoint(shop, EventType.GRANT_EXPIRED)
     item = make_item(10, 20)
     grant, _ = make_grant(make_customer(shop), item)
     for times in (1, 2):
@@ -137,11 +137,11 @@ def test_many_expire_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_who_wants_to_hear_hears() -> None:
     shop, other, deaf = make_shop(), make_shop(), make_shop()
-    wanting, _ = make_endpoint(shop, Kind.GRANT_COMPLETE)
+    wanting, _ = make_endpoint(shop, EventType.GRANT_COMPLETE)
     everything, _ = make_endpoint(shop)
-    resting, _ = make_endpoint(shop)
-    resting.active = False
-    resting.save()
+    inactive, _ = make_endpoint(shop)
+    inactive.active = False
+    inactive.save()
     make_endpoint(other)
     item = make_item(1)
     for customer in (make_customer(shop), make_customer(deaf), make_user()):
@@ -155,7 +155,7 @@ def test_only_who_wants_to_hear_hears() -> None:
 def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "MOST_WAITING", 2)
     shop = make_shop()
-    full, _ = make_endpoint(shop, Kind.GRANT_ISSUED)
+    full, _ = make_endpoint(shop, EventType.GRANT_ISSUED)
     for _ in range(3):
         make_grant(make_customer(shop), make_item(1))
     assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["waiting", "waiting", "failed"]
@@ -184,10 +184,10 @@ def test_a_gate_carries_nothing_of_the_api_or_of_sending(tmp_path: Any) -> None:
         "standardwebhooks",
         "cryptography.fernet",
         "webportal.webhooks.services",
-        "webportal.api.services",
+        "webportal.shops.services",
     )
     code = (
-        "import sys, django; django.setup(); import webportal.bridge.orm, webportal.webhooks.outbox; "
+        "import sys, django; django.setup(); import webportal.gateway.orm, webportal.webhooks.outbox; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     environ = clean_environment(tmp_path) | {"DJANGO_SETTINGS_MODULE": "webportal.config.lean"}

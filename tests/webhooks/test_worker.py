@@ -20,15 +20,15 @@ from tests.portal.shop import let_expire, make_grant, make_item, whole
 from tests.support.waiting import wait_until
 from tests.webhooks.receiver import Handler, Receiver
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
-from webportal.api.models import Shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.pages.sentences import translated
+from webportal.core.sentences import translated
+from webportal.jobs import webhooks as worker_module
+from webportal.jobs.webhooks import Worker
+from webportal.shops.models import Shop
 from webportal.webhooks import schedule
-from webportal.webhooks import worker as worker_module
-from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
+from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 from webportal.webhooks.services import change_endpoint, replace_secret, send_again
-from webportal.webhooks.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -256,7 +256,7 @@ def test_a_shop_cannot_move_an_internal_endpoint_elsewhere_inside() -> None:
 
 def test_a_replaced_secret_signs_along(receiver: Receiver) -> None:
     shop = make_shop()
-    endpoint, old = make_endpoint(shop, Kind.GRANT_ISSUED, url=receiver.url)
+    endpoint, old = make_endpoint(shop, EventType.GRANT_ISSUED, url=receiver.url)
     new = replace_secret(endpoint)
     issue(shop)
     with working():
@@ -274,7 +274,7 @@ def test_a_replaced_secret_signs_along(receiver: Receiver) -> None:
 
 def test_expiry_is_noticed_when_nobody_fetches(receiver: Receiver) -> None:
     shop = make_shop()
-    make_endpoint(shop, Kind.GRANT_EXPIRED, url=receiver.url)
+    make_endpoint(shop, EventType.GRANT_EXPIRED, url=receiver.url)
     grant, _ = make_grant(make_customer(shop), make_item(1))
     let_expire(grant)
     with working():
@@ -323,4 +323,4 @@ def test_waiting_grows_and_is_spread(attempts: int) -> None:
     longest = min(5 * 2 ** (attempts - 1), 6 * 3600)
     assert schedule.retry_after(attempts, 0.0) == timedelta(seconds=longest)
     assert schedule.retry_after(attempts, 1.0) == timedelta(seconds=longest / 2)
-    assert [schedule.rest(failures).total_seconds() for failures in (0, 2, 3, 4, 100)] == [0, 0, 5, 10, 300]
+    assert [schedule.backoff(failures).total_seconds() for failures in (0, 2, 3, 4, 100)] == [0, 0, 5, 10, 300]

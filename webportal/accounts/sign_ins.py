@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from webportal.accounts.models import SignIn, User
-from webportal.pages.browsers import browser_name
+from webportal.core.browsers import browser_name
 
 _SEEN_EVERY = timedelta(minutes=5)
 _KEY = "seen"

@@ -1,1 +1,1 @@
-"""The gate for other shops: their keys, their customers by their own names for them, and the REST API."""
+"""The REST API for other shops."""

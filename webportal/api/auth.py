@@ -8,10 +8,10 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from webportal.api.limits import RateLimit
-from webportal.api.models import ApiKey, Scope
 from webportal.api.problems import Problem
-from webportal.api.selectors import live_key
-from webportal.api.services import use_key
+from webportal.shops.models import ApiKey, Scope
+from webportal.shops.selectors import live_key
+from webportal.shops.services import use_key
 
 RATE, BURST = 20.0, 200
 limit = RateLimit(RATE, BURST)

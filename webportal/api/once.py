@@ -10,12 +10,12 @@ from django.db import transaction
 from django.http import HttpResponse
 from ninja import Header, Schema
 
-from webportal import clock
 from webportal.api.auth import ShopRequest
-from webportal.api.models import Answer
 from webportal.api.problems import Problem
-from webportal.api.sealing import Unreadable, seal, unseal
-from webportal.api.services import ANSWERS_KEPT
+from webportal.core import clock
+from webportal.core.sealing import Unreadable, seal, unseal
+from webportal.shops.models import Answer
+from webportal.shops.services import ANSWERS_KEPT
 
 IdempotencyKey = Annotated[
     str | None,

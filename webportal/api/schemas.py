@@ -8,7 +8,7 @@ from ninja import Query, Schema
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from ftpgate.settings import parse_duration
-from webportal.api.models import LONGEST_REFERENCE
+from webportal.shops.models import LONGEST_REFERENCE
 from webportal.webhooks.models import LONGEST_URL
 
 _ID = "^[2-9a-z]{1,40}$"

@@ -10,7 +10,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.pages.sentences import LineField, SentenceField, translated
+from webportal.core.sentences import LineField, SentenceField, translated
 
 ITEM_ID_LENGTH = 8
 _LONGEST_SEARCH = 50_000

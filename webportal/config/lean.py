@@ -14,7 +14,7 @@ INSTALLED_APPS = [
     "webportal.cart",
     "webportal.grants",
     "webportal.history",
-    "webportal.api",
+    "webportal.shops",
     "webportal.webhooks",
 ]
 DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_seconds=15)}

@@ -42,15 +42,16 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "ninja",  # or its documentation would be loaded from elsewhere
-    "webportal.pages",
+    "webportal.site",
     "webportal.accounts",
     "webportal.catalogue",
     "webportal.cart",
     "webportal.grants",
     "webportal.history",
-    "webportal.notices",
-    "webportal.api",
+    "webportal.mails",
+    "webportal.shops",
     "webportal.webhooks",
+    "webportal.staff",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -62,7 +63,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
-    "webportal.accounts.middleware.PreferencesMiddleware",
+    "webportal.site.middleware.PreferencesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -79,7 +80,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "webportal.pages.context.header",
+                "webportal.site.context.header",
             ],
         },
     },
@@ -104,7 +105,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
+AXES_LOCKOUT_TEMPLATE = "site/accounts/locked_out.html"
 AXES_ENABLE_ADMIN = False
 AXES_IPWARE_META_PRECEDENCE_ORDER = ["REMOTE_ADDR"]
 AXES_VERBOSE = False

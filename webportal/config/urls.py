@@ -5,12 +5,8 @@ from webportal.api import site
 
 handler400 = site.bad_request
 urlpatterns = [
-    path("", include("webportal.catalogue.urls")),
-    path("", include("webportal.cart.urls")),
-    path("", include("webportal.grants.urls")),
-    path("", include("webportal.history.urls")),
-    path("", include("webportal.accounts.urls")),
-    path("", include("webportal.dashboard.urls")),
+    path("", include("webportal.site.urls")),
+    path("", include("webportal.staff.urls")),
     path("admin/", admin.site.urls),
     path(site.ROOT.removeprefix("/"), site.urls),
 ]

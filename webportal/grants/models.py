@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from ftpgate.grants import GrantState
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
-from webportal import clock
 from webportal.catalogue.models import File, Item
-from webportal.pages.sentences import LineField
+from webportal.core import clock
+from webportal.core.sentences import LineField
 
 
 class State(models.TextChoices):

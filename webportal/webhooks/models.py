@@ -7,13 +7,13 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.api.models import Shop
-from webportal.pages.sentences import SentenceField
+from webportal.core.sentences import SentenceField
+from webportal.shops.models import Shop
 
 LONGEST_URL = 1_000
 
 
-class Kind(models.TextChoices):
+class EventType(models.TextChoices):
     """What an event tells."""
 
     GRANT_ISSUED = "grant.issued", _("grant issued")
@@ -23,8 +23,8 @@ class Kind(models.TextChoices):
 
 
 def validate_kinds(kinds: object) -> None:
-    """A list of `Kind`s, none of them twice, at least one."""
-    known = isinstance(kinds, list) and bool(kinds) and set(map(str, kinds)) <= set(Kind.values)
+    """A list of `EventType`s, none of them twice, at least one."""
+    known = isinstance(kinds, list) and bool(kinds) and set(map(str, kinds)) <= set(EventType.values)
     if not known or len(set(kinds)) != len(kinds):  # type: ignore[arg-type,call-overload]
         raise ValidationError(_("Choose at least one."))
 
@@ -39,7 +39,7 @@ def new_event_id() -> str:
 
 
 class Endpoint(models.Model):
-    """An address of a shop that wants to hear of events. Secrets are encrypted (`webportal.api.sealing`)."""
+    """An address of a shop that wants to hear of events. Secrets are encrypted (`webportal.core.sealing`)."""
 
     public_id = models.CharField(_("id"), max_length=10, unique=True, default=new_endpoint_id, editable=False)
     shop = models.ForeignKey(Shop, models.CASCADE, related_name="endpoints", verbose_name=_("shop"))
@@ -75,7 +75,7 @@ class Event(models.Model):
 
     public_id = models.CharField(_("id"), max_length=30, unique=True, default=new_event_id, editable=False)
     shop = models.ForeignKey(Shop, models.CASCADE, related_name="events", verbose_name=_("shop"))
-    kind = models.CharField(_("kind"), max_length=20, choices=Kind)
+    kind = models.CharField(_("kind"), max_length=20, choices=EventType)
     grant = models.CharField(_("grant"), max_length=10)
     made_at = models.DateTimeField(_("happened"))
     body = models.TextField(_("body"), help_text=_("What is sent, byte for byte the same in every attempt"))
@@ -84,7 +84,7 @@ class Event(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering = (F("made_at").desc(), "-pk")
-        constraints = (models.CheckConstraint(condition=Q(kind__in=Kind.values), name="event_kind_known"),)
+        constraints = (models.CheckConstraint(condition=Q(kind__in=EventType.values), name="event_kind_known"),)
         indexes = (models.Index(fields=("-made_at",), name="event_newest"),)
 
     def __str__(self) -> str:

@@ -13,14 +13,14 @@ from typing import Any
 
 from webportal.grants.models import Grant, GrantItem, State
 from webportal.history.models import Completion, Proof
-from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
+from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 
 TRIED_FOR = timedelta(days=3)
 MOST_WAITING = 10_000
 """Deliveries that wait for one endpoint. What comes on top is not tried by itself, but can be sent again by staff."""
 
 
-def announce(kind: Kind, grants: Collection[int], now: datetime) -> None:
+def enqueue_event(kind: EventType, grants: Collection[int], now: datetime) -> None:
     """These grants (by primary key), as they are stored now, were issued, completed or expired.
 
     Within a transaction. Grants of no shop, and shops that do not want to hear of it, cost one query.
@@ -30,7 +30,7 @@ def announce(kind: Kind, grants: Collection[int], now: datetime) -> None:
     _write(kind, ((grant, _about(grant, proofs.get(grant.pk))) for grant in found), now)
 
 
-def announce_items(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> None:
+def enqueue_item_events(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> None:
     """These items of grants were received whole. Within a transaction."""
     grants = {grant.pk: grant for grant in _of_shops({entry.grant_id for entry in entries})}
     if not grants:
@@ -42,7 +42,7 @@ def announce_items(entries: Sequence[GrantItem], proof: Proof, now: datetime) ->
         item = {"id": entry.item.public_id, "title": entry.item.title}
         data = {"grant": grant.public_id, "user": _user(grant), "item": item, "completed_at": _time(now), "proof": proof.value}
         happened.append((grant, data))
-    _write(Kind.ITEM_COMPLETE, happened, now)
+    _write(EventType.ITEM_COMPLETE, happened, now)
 
 
 def _of_shops(grants: Collection[int]) -> list[Grant]:
@@ -50,7 +50,7 @@ def _of_shops(grants: Collection[int]) -> list[Grant]:
     return list(found.select_related("user__shop_user").order_by("pk"))
 
 
-def _write(kind: Kind, happened: Iterable[tuple[Grant, dict[str, Any]]], now: datetime) -> None:
+def _write(kind: EventType, happened: Iterable[tuple[Grant, dict[str, Any]]], now: datetime) -> None:
     listening: defaultdict[int, list[Endpoint]] = defaultdict(list)
     happened = list(happened)
     shops = {grant.user.shop_user.shop_id for grant, _ in happened}
@@ -110,7 +110,7 @@ def _user(grant: Grant) -> str:
     return str(grant.user.shop_user.reference)
 
 
-def _body(kind: Kind, data: dict[str, Any], now: datetime) -> str:
+def _body(kind: EventType, data: dict[str, Any], now: datetime) -> str:
     """The payload as Standard Webhooks advises: `type`, `timestamp` and `data`."""
     return json.dumps({"type": kind.value, "timestamp": _time(now), "data": data}, ensure_ascii=False, separators=(",", ":"))
 

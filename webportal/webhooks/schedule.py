@@ -8,7 +8,7 @@ _FIRST = 5.0
 _LONGEST = 6 * 3600.0
 _SPREAD = 0.5
 _PATIENCE = 3
-_LONGEST_REST = 300.0
+_LONGEST_BACKOFF = 300.0
 
 
 def retry_after(attempts: int, random: float) -> timedelta:
@@ -21,8 +21,8 @@ def retry_after(attempts: int, random: float) -> timedelta:
     return timedelta(seconds=seconds * (1 - _SPREAD * random))
 
 
-def rest(failures: int) -> timedelta:
+def backoff(failures: int) -> timedelta:
     """How long an endpoint is left alone after so many failures in a row, whatever waits for it: up to five minutes."""
     if failures < _PATIENCE:
         return timedelta(0)
-    return timedelta(seconds=min(_FIRST * 2.0 ** min(failures - _PATIENCE, 32), _LONGEST_REST))
+    return timedelta(seconds=min(_FIRST * 2.0 ** min(failures - _PATIENCE, 32), _LONGEST_BACKOFF))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db.models import Count, Q, QuerySet
 
-from webportal.api.models import Shop
+from webportal.shops.models import Shop
 from webportal.webhooks.models import Delivery, Endpoint
 
 

@@ -9,11 +9,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ftpgate.errors import UserError
-from webportal import clock
-from webportal.api.models import Shop
-from webportal.api.sealing import seal
+from webportal.core import clock
+from webportal.core.sealing import seal
+from webportal.shops.models import Shop
 from webportal.webhooks.guard import target
-from webportal.webhooks.models import Delivery, Endpoint, Event, Kind
+from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 from webportal.webhooks.outbox import TRIED_FOR
 
 MOST_ENDPOINTS = 20
@@ -113,8 +113,8 @@ def new_secret() -> str:
 
 def _checked(kinds: Collection[str]) -> list[str]:
     wanted = list(dict.fromkeys(kinds))
-    unknown = [kind for kind in wanted if kind not in Kind.values]
+    unknown = [kind for kind in wanted if kind not in EventType.values]
     if unknown or not wanted:
         cause = f"there is no event {unknown[0][:40]!r}" if unknown else "an endpoint without events would hear nothing"
-        raise UserError(cause, "use some of " + ", ".join(Kind.values))
+        raise UserError(cause, "use some of " + ", ".join(EventType.values))
     return wanted

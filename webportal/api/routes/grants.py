@@ -8,20 +8,20 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from ftpgate.settings import parse_duration
-from webportal import clock
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.models import Scope
 from webportal.api.once import IdempotencyKey, once
 from webportal.api.paging import after_key
 from webportal.api.problems import missing, wrong
 from webportal.api.routes import answers
-from webportal.api.selectors import grants_of_shop
-from webportal.api.services import shop_user
 from webportal.catalogue.models import Item
-from webportal.grants import services
+from webportal.core import clock
+from webportal.fulfilment import services
 from webportal.grants.documents import grant_document, rfc3339, token_document
 from webportal.grants.models import Grant, State
+from webportal.shops.models import Scope
+from webportal.shops.selectors import grants_of_shop
+from webportal.shops.services import shop_user
 
 router = Router(tags=["grants"])
 _READ, _WRITE = Key(Scope.GRANTS_READ), Key(Scope.GRANTS_WRITE)

@@ -8,13 +8,13 @@ from ninja import Query, Router
 
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.models import Scope
 from webportal.api.paging import after_count, after_key
 from webportal.api.problems import missing
 from webportal.api.routes import answers
-from webportal.catalogue import views
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.search import LONGEST_QUERY, search
+from webportal.shops.models import Scope
+from webportal.site.views import catalogue
 
 router = Router(tags=["items"], auth=Key(Scope.ITEMS_READ))
 
@@ -54,7 +54,7 @@ def show_item(request: ShopRequest, item_id: str) -> schemas.Item:
     openapi_extra={"responses": {200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}},
 )
 def show_cover(request: ShopRequest, item_id: str) -> HttpResponseBase:
-    return views.cover(request, _item(item_id).public_id)
+    return catalogue.cover(request, _item(item_id).public_id)
 
 
 def _item(public_id: str) -> Item:

@@ -6,12 +6,12 @@ from django.http import HttpResponse
 from ninja import Router
 
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.models import Scope
 from webportal.api.problems import missing
 from webportal.api.routes import answers
-from webportal.api.selectors import grants_of_shop
 from webportal.history.models import Completion
 from webportal.history.receipts import completion_of, receipt_file
+from webportal.shops.models import Scope
+from webportal.shops.selectors import grants_of_shop
 
 router = Router(tags=["receipts"], auth=Key(Scope.RECEIPTS_READ))
 

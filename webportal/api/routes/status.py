@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from ninja import Router
 
-from ftpgate.commands.status import status
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.models import Scope
 from webportal.api.routes import answers
-from webportal.api.selectors import grants_of_shop
+from webportal.gateway.live import ask
 from webportal.grants.selectors import running_gates
+from webportal.shops.models import Scope
+from webportal.shops.selectors import grants_of_shop
 
 router = Router(tags=["status"], auth=Key(Scope.GRANTS_READ))
 _MOST_GATES = 64
@@ -17,7 +17,7 @@ _MOST_GATES = 64
 @router.get("/status", response=answers(200, schemas.Status), summary="Running gates and transfers")
 def show_status(request: ShopRequest) -> schemas.Status:
     """Asks every gate: at most 1 s old."""
-    found = status([{"id": gate.public_id, "admin": gate.admin} for gate in running_gates()[:_MOST_GATES]])
+    found = ask(running_gates()[:_MOST_GATES])
     running = {transfer["grant"] for transfer in found["transfers"]}
     own = grants_of_shop(request.auth.shop).filter(public_id__in=running)
     users = {grant.public_id: grant.user.shop_user.reference for grant in own}

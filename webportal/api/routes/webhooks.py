@@ -6,11 +6,11 @@ from ninja.responses import Status
 
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.models import Scope
 from webportal.api.once import IdempotencyKey, once
 from webportal.api.problems import missing
 from webportal.api.routes import answers
 from webportal.grants.documents import rfc3339
+from webportal.shops.models import Scope
 from webportal.webhooks import services
 from webportal.webhooks.models import Endpoint
 from webportal.webhooks.selectors import endpoints

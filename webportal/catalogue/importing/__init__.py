@@ -23,7 +23,7 @@ from webportal.catalogue.importing.walking import LONGEST_PATH, Found, find_file
 from webportal.catalogue.models import File, Item
 
 
-class Wishes(NamedTuple):
+class Overrides(NamedTuple):
     """What is to be said of an item instead of what its tags say."""
 
     title: str | None = None
@@ -31,7 +31,7 @@ class Wishes(NamedTuple):
     year: int | None = None
 
 
-_NONE = Wishes()
+_NONE = Overrides()
 _LAST = 100_000
 """After every disc and track."""
 
@@ -48,14 +48,14 @@ def import_item(
     folder: Path,
     media_root: Path,
     *,
-    wishes: Wishes = _NONE,
+    overrides: Overrides = _NONE,
     copy: bool = False,
     read: Callable[[int], None] | None = None,
 ) -> Imported:
     """Import a folder under the media root as an item; with `copy` one from elsewhere, which is copied there first.
 
     The same folder again, with the same files, changes nothing, but that a withdrawn item is on offer again; a copy of it
-    with other wishes is another item. Nothing half-imported stays after an error.
+    with other overrides is another item. Nothing half-imported stays after an error.
 
     Args:
         read: told of every number of bytes that was read.
@@ -65,22 +65,22 @@ def import_item(
     """
     if not folder.is_dir():
         raise UserError(Sentence("%(folder)r is no folder", folder=str(folder)), Sentence("name the folder that holds the album"))
-    wishes = _checked(wishes)
+    overrides = _checked(overrides)
     folder, media_root = folder.resolve(), media_root.resolve()
     if folder == media_root:
         raise UserError(f"{str(folder)!r} is the media folder itself", "name a folder in it")
     if media_root.is_relative_to(folder):
         raise UserError(f"{str(folder)!r} holds the media folder", "name the folder of one album")
     if folder.is_relative_to(media_root):
-        return _import_in_place(folder, media_root, wishes, read)
+        return _import_in_place(folder, media_root, overrides, read)
     if not copy:
         raise UserError(
             f"{str(folder)!r} is not under the media folder {str(media_root)!r}", "move it there, or bring it there with --copy"
         )
-    return _import_copy(folder, media_root, wishes, read)
+    return _import_copy(folder, media_root, overrides, read)
 
 
-def _import_in_place(folder: Path, media_root: Path, wishes: Wishes, read: Callable[[int], None] | None) -> Imported:
+def _import_in_place(folder: Path, media_root: Path, overrides: Overrides, read: Callable[[int], None] | None) -> Imported:
     files = find_files(folder)
     source = _source(folder, media_root)
     before = Item.objects.filter(source=source).first()
@@ -90,23 +90,23 @@ def _import_in_place(folder: Path, media_root: Path, wishes: Wishes, read: Calla
         return Imported(before, new=False)
     paths = [(file.path, file.real.relative_to(media_root).as_posix()) for file in files]
     digests = dict(zip((file.path for file in files), hash_files(media_root, paths, read), strict=True))
-    return _store(files, digests, folder, media_root, wishes, folder.name)
+    return _store(files, digests, folder, media_root, overrides, folder.name)
 
 
-def _import_copy(folder: Path, media_root: Path, wishes: Wishes, read: Callable[[int], None] | None) -> Imported:
+def _import_copy(folder: Path, media_root: Path, overrides: Overrides, read: Callable[[int], None] | None) -> Imported:
     files = find_files(folder)
     with umask_of(media_root), copied(files, media_root) as unfinished:
         # Hashed from the copy: what was written is what will be served.
         inside = [Found(file.path, unfinished / file.path) for file in files]
         paths = [(file.path, file.path) for file in files]
         digests = dict(zip((file.path for file in files), hash_files(unfinished, paths, read), strict=True))
-        target, before = _place(folder.name, media_root, digests, wishes)
+        target, before = _place(folder.name, media_root, digests, overrides)
         if before is not None:
             _put_back(inside, unfinished, target)
-            return _import_in_place(target, media_root, wishes, read)
+            return _import_in_place(target, media_root, overrides, read)
         unfinished.rename(target)
         try:
-            return _store(find_files(target), digests, target, media_root, wishes, folder.name)
+            return _store(find_files(target), digests, target, media_root, overrides, folder.name)
         except BaseException:
             target.rename(unfinished)  # whence it is removed
             raise
@@ -121,7 +121,7 @@ def _put_back(files: Sequence[Found], copy: Path, folder: Path) -> None:
             (copy / file.path).rename(place)
 
 
-def _place(name: str, media_root: Path, digests: Mapping[str, Digest], wishes: Wishes) -> tuple[Path, Item | None]:
+def _place(name: str, media_root: Path, digests: Mapping[str, Digest], overrides: Overrides) -> tuple[Path, Item | None]:
     """Where a copy of a folder goes: to the item that is made of exactly these files, or to a place that nobody has.
 
     The item has to be as it is wished for, too.
@@ -132,7 +132,7 @@ def _place(name: str, media_root: Path, digests: Mapping[str, Digest], wishes: W
     target = media_root / name
     while True:
         item = Item.objects.filter(source=_source(target, media_root)).first()
-        if item is not None and _holds(item, digests) and _is_as_wished(item, wishes):
+        if item is not None and _holds(item, digests) and _matches(item, overrides):
             return target, item
         if item is None and not os.path.lexists(target):
             return target, None
@@ -141,14 +141,14 @@ def _place(name: str, media_root: Path, digests: Mapping[str, Digest], wishes: W
 
 
 def _store(
-    files: Sequence[Found], digests: Mapping[str, Digest], folder: Path, media_root: Path, wishes: Wishes, name: str
+    files: Sequence[Found], digests: Mapping[str, Digest], folder: Path, media_root: Path, overrides: Overrides, name: str
 ) -> Imported:
     tags = {file.path: read_tags(file.real) for file in files}
     files = _ordered(files, tags)
     album = album_tags([tags[file.path] for file in files], name)
-    title = wishes.title or album.title
-    artist = album.artist if wishes.artist is None else wishes.artist
-    year = album.year if wishes.year is None else wishes.year
+    title = overrides.title or album.title
+    artist = album.artist if overrides.artist is None else overrides.artist
+    year = album.year if overrides.year is None else overrides.year
     item = Item(
         title=title, artist=artist, year=year, folder=folder_name(title, artist, year), source=_source(folder, media_root)
     )
@@ -220,14 +220,14 @@ def _ordered(files: Sequence[Found], tags: Mapping[str, Tags]) -> Sequence[Found
     return sorted(files, key=order)
 
 
-def _checked(wishes: Wishes) -> Wishes:
-    if wishes.title is not None and not 0 < len(wishes.title.strip()) <= 500:
+def _checked(overrides: Overrides) -> Overrides:
+    if overrides.title is not None and not 0 < len(overrides.title.strip()) <= 500:
         raise UserError("the title is empty or has more than 500 characters", "correct --title")
-    if wishes.artist is not None and len(wishes.artist) > 500:
+    if overrides.artist is not None and len(overrides.artist) > 500:
         raise UserError("the artist has more than 500 characters", "correct --artist")
-    if wishes.year is not None and not 1 <= wishes.year <= 9999:
-        raise UserError(f"the year {wishes.year} is out of range", "correct --year")
-    return wishes
+    if overrides.year is not None and not 1 <= overrides.year <= 9999:
+        raise UserError(f"the year {overrides.year} is out of range", "correct --year")
+    return overrides
 
 
 def _source(folder: Path, media_root: Path) -> str:
@@ -248,9 +248,9 @@ def _holds(item: Item, digests: Mapping[str, Digest]) -> bool:
     return names == set(digests) and kept == sorted((digest.sha256, digest.stamp.size) for digest in digests.values())
 
 
-def _is_as_wished(item: Item, wishes: Wishes) -> bool:
-    found = Wishes(item.title, item.artist, item.year)
-    return all(wish is None or wish == value for wish, value in zip(wishes, found, strict=True))
+def _matches(item: Item, overrides: Overrides) -> bool:
+    found = Overrides(item.title, item.artist, item.year)
+    return all(wanted is None or wanted == value for wanted, value in zip(overrides, found, strict=True))
 
 
 def _check_same(item: Item, media: Sequence[str], media_root: Path) -> None:

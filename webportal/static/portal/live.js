@@ -32,7 +32,7 @@ function fill(element, values) {
   if (values) element.textContent = element.dataset.pattern.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-/* ---- the map of an item's bytes; the same as webportal/grants/bytemap.py */
+/* ---- the map of an item's bytes; the same as webportal/site/bytemap.py */
 const WIDTH = 1000;
 const HEIGHT = 10;
 function columns(sizes) {

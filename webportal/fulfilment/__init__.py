@@ -1,0 +1,1 @@
+"""What changes carts and grants, with what follows in the same transaction: checkout, completion, renewal, revocation, purge."""

@@ -1,0 +1,50 @@
+"""Items that are complete because their customer says so. Apart from `services`, which gates load: they know no audit log."""
+
+from __future__ import annotations
+
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_noop
+
+from ftpgate.errors import UserError
+from webportal.accounts.models import User
+from webportal.catalogue.models import Item
+from webportal.fulfilment.completion import complete, lock_grants
+from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.selectors import details
+from webportal.history.models import Completion, Proof
+
+
+@transaction.atomic
+def complete_by_word(grant: Grant, item: Item, user: User) -> Completion:
+    """Complete an item on the word of its customer ("I have everything"); for what lacks only unconfirmed bytes.
+
+    What follows is as after delivery, and an audit log entry. An item that is complete already stays as it is, whatever it
+    was completed by: its completion is returned.
+
+    Raises:
+        UserError: the grant is another user's, was revoked or does not hold the item, or the item lacks bytes that were not sent.
+    """
+    locked = lock_grants([grant.public_id])
+    if not locked:
+        raise UserError(f"the grant {grant} is gone", "look it up again")
+    (grant,) = locked
+    if grant.user_id != user.pk:
+        raise UserError(f"the grant {grant} is not {user}'s", "only its own customer can say that everything was received")
+    entry = GrantItem.objects.filter(grant=grant, item=item).select_related("grant", "completion").first()
+    if entry is None:
+        raise UserError(f"the grant {grant} does not hold the item {item.public_id}", "name an item of this grant")
+    if entry.completed_at is not None:
+        return Completion.objects.get(grant_item=entry)
+    if grant.state == State.REVOKED:
+        raise UserError(f"the grant {grant} is revoked", "ask the shop")
+    detail = next(found for found in details(grant) if found.id == item.public_id)
+    if not detail.lacks_only_unconfirmed:
+        unsent = detail.size - detail.delivered - detail.unconfirmed
+        raise UserError(f"the item {item.public_id} lacks {unsent} bytes that were not sent", "download them first")
+    complete([entry], Proof.CUSTOMER, timezone.now())
+    completion = Completion.objects.get(grant_item=entry)
+    said = gettext_noop("received, confirmed by the customer")
+    LogEntry.objects.log_actions(user.pk, [completion], ADDITION, said, single_object=True)
+    return completion

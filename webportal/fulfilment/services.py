@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
+
+from ftpgate.errors import UserError
+from ftpgate.tokens import Token
+from webportal.accounts.models import User
+from webportal.catalogue.models import File, Item
+from webportal.core import clock
+from webportal.fulfilment.completion import complete_whole_items, lock_grants, write_down_expiry
+from webportal.grants.models import NEXT_STATES, Grant, GrantItem, GrantToken, State
+from webportal.webhooks.models import EventType
+from webportal.webhooks.outbox import enqueue_event
+
+MOST_LIVE_TOKENS = 5
+MOST_ITEMS = 1_000
+_EXPIRED_AT_ONCE = 500
+_USE_EVERY = timedelta(minutes=1)
+
+
+@transaction.atomic
+def issue_grant(user: User, items: Sequence[Item], *, expires_at: datetime, made_for: str = "") -> tuple[Grant, Token]:
+    """Issue a new grant for items, in this order, whether they are in a cart, were granted before or not.
+
+    Raises:
+        UserError: there are no items or too many, an item has no files, or the expiry has passed.
+    """
+    items = list({item.pk: item for item in items}.values())
+    if not 0 < len(items) <= MOST_ITEMS:
+        raise UserError(f"a grant cannot be issued for {len(items)} items", f"name 1 to {MOST_ITEMS}")
+    now = clock.now()
+    _check_expiry(expires_at, now)
+    filled = set(File.objects.filter(item__in=items).values_list("item_id", flat=True).distinct())
+    for item in items:
+        if item.pk not in filled:
+            raise UserError(f"the item {item.public_id} has no files", "import its folder with: ftpgate item add DIR")
+    grant = Grant.objects.create(user=user, issued_at=now, expires_at=expires_at)
+    GrantItem.objects.bulk_create(GrantItem(grant=grant, item=item, position=at) for at, item in enumerate(items, 1))
+    # Asked now that the rows refer to it: whoever withdraws an item waits for that, or was before us.
+    _check_on_offer(Item.objects.filter(pk__in=[item.pk for item in items]))
+    token = _new_token(grant, made_for, now)
+    enqueue_event(EventType.GRANT_ISSUED, [grant.pk], now)
+    complete_whole_items([grant.pk], now)  # an item that has only empty files
+    grant.refresh_from_db()
+    return grant, token
+
+
+@transaction.atomic
+def add_token(grant: Grant, *, made_for: str = "") -> Token:
+    """Give a grant another token. Above `MOST_LIVE_TOKENS` the longest unused one dies.
+
+    Raises:
+        UserError: the grant opens nothing any more.
+    """
+    grant, now = _locked(grant), clock.now()
+    _check_serving(grant)
+    live = GrantToken.objects.filter(grant=grant, dead_at=None).order_by(Coalesce("last_used_at", "made_at").desc(), "-pk")
+    giving_way = list(live.values_list("pk", flat=True)[MOST_LIVE_TOKENS - 1 :])
+    GrantToken.objects.filter(pk__in=giving_way).update(dead_at=now)
+    return _new_token(grant, made_for, now)
+
+
+@transaction.atomic
+def replace_tokens(grant: Grant, *, made_for: str = "") -> Token:
+    """Kill every token of a grant and give it a new one ("Replace all links").
+
+    Raises:
+        UserError: the grant opens nothing any more.
+    """
+    grant, now = _locked(grant), clock.now()
+    _check_serving(grant)
+    GrantToken.objects.filter(grant=grant, dead_at=None).update(dead_at=now)
+    return _new_token(grant, made_for, now)
+
+
+@transaction.atomic
+def revoke_grant(grant: Grant) -> Grant:
+    """End an open grant for good; its transfers are reset within 2 s. Revoking again changes nothing.
+
+    Raises:
+        UserError: the grant is complete or has expired: it ends by itself.
+    """
+    grant = _locked(grant)
+    if grant.state != State.REVOKED:
+        _move(grant, State.REVOKED, "nothing needs to be revoked: its links end by themselves")
+    return grant
+
+
+@transaction.atomic
+def renew_grant(grant: Grant, *, expires_at: datetime) -> Grant:
+    """Open an expired grant again, or move the expiry of an open one. Its coverage and its tokens are kept.
+
+    Raises:
+        UserError: the grant is complete or revoked, all of it was delivered, what was not is off the disk, or the expiry has
+            passed.
+    """
+    grant = _locked(grant)
+    _check_expiry(expires_at, clock.now())
+    if grant.state != State.OPEN:
+        again = "issue a new grant with: ftpgate grant issue"
+        if not GrantItem.objects.filter(grant=grant, completion=None).exists():
+            raise UserError(f"every item of the grant {grant} was delivered", again)
+        # Locked, so that nobody withdraws one while the grant that opens again cannot be seen by him.
+        lacking = Item.objects.filter(grant_items__in=GrantItem.objects.filter(grant=grant, completion=None))
+        _check_on_offer(lacking.select_for_update(no_key=True, of=("self",)))
+        _move(grant, State.OPEN, again)
+    grant.expires_at = expires_at
+    grant.save(update_fields=["expires_at"])
+    return grant
+
+
+def write_down_expired() -> int:
+    """Store the state `expired` wherever it holds; returns in how many grants it was not stored yet."""
+    written, now = 0, clock.now()
+    due = Grant.objects.filter(state=State.OPEN, expires_at__lte=now).order_by("pk").values_list("pk", flat=True)
+    while some := list(due[:_EXPIRED_AT_ONCE]):  # asked without a lock: nearly always there are none
+        with transaction.atomic():
+            count = write_down_expiry(some)
+        if not count:  # the clocks disagree, or another process was quicker
+            break
+        written += count
+    return written
+
+
+def use_tokens(last_used: Mapping[bytes, datetime]) -> None:
+    """Remember when tokens, by digest, were last used; to the minute, or every range request would change a row."""
+    if not last_used:
+        return
+    tokens = [
+        token
+        for token in GrantToken.objects.filter(digest__in=list(last_used))
+        if token.last_used_at is None or token.last_used_at < last_used[bytes(token.digest)] - _USE_EVERY
+    ]
+    for token in tokens:
+        token.last_used_at = last_used[bytes(token.digest)]
+    GrantToken.objects.bulk_update(tokens, ["last_used_at"], batch_size=500)
+
+
+def _new_token(grant: Grant, made_for: str, now: datetime) -> Token:
+    token = Token.new(grant.public_id)
+    GrantToken.objects.create(grant=grant, digest=token.digest(), made_for=made_for, made_at=now)
+    return token
+
+
+def _locked(grant: Grant) -> Grant:
+    """The grant as it is now, locked, its expiry written down."""
+    write_down_expiry([grant.pk])
+    locked = lock_grants([grant.public_id])
+    if not locked:
+        raise UserError(f"the grant {grant} is gone", "look it up again")
+    return locked[0]
+
+
+def _move(grant: Grant, state: State, mend: str) -> None:
+    if state not in NEXT_STATES[State(grant.state)]:
+        raise UserError(f"the grant {grant} is {grant.state}", mend)
+    grant.state = state
+    grant.save(update_fields=["state"])
+
+
+def _check_serving(grant: Grant) -> None:
+    if grant.open_until is None:
+        mend = "renew it first" if grant.state == State.EXPIRED else "issue a new one"
+        raise UserError(f"the grant {grant} is {grant.state}, a token would open nothing", mend)
+
+
+def _check_on_offer(items: QuerySet[Item]) -> None:
+    looked_at = items.only("public_id", "withdrawn_at").order_by("pk")
+    withdrawn = next((item for item in looked_at if item.withdrawn_at is not None), None)
+    if withdrawn is not None:
+        raise UserError(f"the item {withdrawn.public_id} is withdrawn", "bring its files back and import its folder again")
+
+
+def _check_expiry(expires_at: datetime, now: datetime) -> None:
+    if expires_at <= now:
+        raise UserError("the expiry has passed already", "give a longer time, such as 7d")

@@ -1,0 +1,1 @@
+"""The gate's side of the portal: the `Bridge` over the ORM, and what running gates say of themselves."""

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.db.models import Q
+
+from ftpgate import grants as gate_grants
+from ftpgate.grants import Batch, GateAddress, GrantStatus
+from ftpgate.tokens import Token
+from webportal.catalogue.services import report_changed
+from webportal.core import clock
+from webportal.core.processes import is_running
+from webportal.gateway import connection, recording, segments
+from webportal.gateway.items import Items, Row
+from webportal.gateway.prepared import Prepared
+from webportal.gateway.statuses import status_by_token, statuses
+from webportal.grants.models import Coverage, Gate, Grant, GrantItem
+
+_GRANT = Grant._meta.pk
+_ITEM_FIELDS = ("item_id", "item__public_id", "item__title", "item__artist", "item__year", "item__folder", "item__revision")
+_ITEMS = Prepared(
+    _GRANT, lambda grant: GrantItem.objects.filter(grant_id=grant).order_by("position").values_list(*_ITEM_FIELDS), 0
+)
+_COVERAGE = Prepared(_GRANT, lambda grant: Coverage.objects.filter(grant_id=grant).values_list("file_id", "spans"), 0)
+
+
+class OrmBridge:
+    """`ftpgate.grants.Bridge` over Django's ORM."""
+
+    def __init__(self) -> None:
+        self._items = Items()
+        self._gate = ""
+        """The id of the gate that this is the bridge of, once it has started."""
+
+    def look_up(self, token: Token) -> gate_grants.Grant | None:
+        with connection.database():
+            # By the hash of the whole token, in one index: the grant id alone is never looked for.
+            row = status_by_token(token.digest())
+            if row is None:
+                return None
+            key, issued_at, status = row
+            return self._grant(key, issued_at, status)
+
+    def look_up_grant(self, grant: str) -> gate_grants.Grant | None:
+        with connection.database():
+            row = Grant.objects.filter(public_id=grant).values_list("pk", "issued_at").first()
+            status = next(iter(statuses([grant])), None)
+            return None if row is None or status is None else self._grant(*row, status)
+
+    def _grant(self, key: int, issued_at: datetime, status: GrantStatus) -> gate_grants.Grant:
+        rows = [Row(*row) for row in _ITEMS.rows(key)]
+        return gate_grants.Grant(
+            status=replace(status, revision=sum(row.revision for row in rows)),
+            issued_at=issued_at.timestamp(),
+            items=self._items.get(rows),
+            covered={file: tuple((start, end) for start, end in spans) for file, spans in _COVERAGE.rows(key)},
+            segments=segments.handed_on(key, self._gate),
+        )
+
+    def refresh(self, grants: Sequence[str]) -> Sequence[GrantStatus]:
+        with connection.database():
+            clock.now()  # asked with every round, so that gates see a clock that was set within a second
+            return statuses(grants)
+
+    def record(self, gate: str, batch: Batch) -> Sequence[GrantStatus]:
+        with connection.database(), transaction.atomic():
+            changed = recording.record(gate, batch, clock.now())
+            return statuses(changed) if changed else []
+
+    def report_changed(self, files: Mapping[int, str]) -> None:
+        with connection.database():
+            report_changed(files)
+
+    def gate_started(self, gate: GateAddress) -> None:
+        """As `Bridge` says; addresses count as the same on one host only, and a gate whose process is gone has stopped too."""
+        self._gate = gate.id
+        host = socket.gethostname()
+        with connection.database(), transaction.atomic():
+            now = clock.now()
+            others = Gate.objects.filter(host=host, stopped_at=None).exclude(public_id=gate.id)
+            gone = [key for key, pid in others.values_list("pk", "pid") if pid == gate.pid or not is_running(pid)]
+            same = Q(ftp=gate.ftp) | Q(http=gate.http) | Q(admin=gate.admin)
+            others.filter(same | Q(pk__in=gone)).update(stopped_at=now)
+            Gate.objects.update_or_create(
+                public_id=gate.id,
+                defaults={
+                    "host": host,
+                    "pid": gate.pid,
+                    "started_at": max(now, datetime.fromtimestamp(gate.started_at, UTC)),
+                    "stopped_at": None,
+                    "ftp": gate.ftp,
+                    "http": gate.http,
+                    "ftps": gate.ftps or "",
+                    "https": gate.https or "",
+                    "admin": gate.admin,
+                },
+            )
+
+    def gate_stopped(self, gate: str) -> None:
+        with connection.database():
+            Gate.objects.filter(public_id=gate, stopped_at=None).update(stopped_at=clock.now())
+
+    def release(self) -> None:
+        connection.release()

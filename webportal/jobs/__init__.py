@@ -1,0 +1,1 @@
+"""What threads of the portal and worker processes do: webhooks, mails, imports."""

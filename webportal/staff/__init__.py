@@ -1,0 +1,1 @@
+"""The staff's pages: the admin, the dashboard, and management commands."""

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from webportal.catalogue.models import File, FileReport, Item, searchable
+from webportal.catalogue.selectors import items
+from webportal.core.formats import length, size
+from webportal.core.sentences import translated
+from webportal.staff.admin.base import Changed, Watched, WatchedInline
+
+
+class FileInline(WatchedInline):
+    model = File
+    fields = readonly_fields = ("position", "path", "title", "shown_length", "shown_size", "digest")
+
+    @admin.display(description=_("length"))
+    def shown_length(self, file: File) -> str:
+        return "" if file.duration is None else length(file.duration)
+
+    @admin.display(description=_("size"))
+    def shown_size(self, file: File) -> str:
+        return size(file.size)
+
+    @admin.display(description=_("SHA-256"))
+    def digest(self, file: File) -> str:
+        return format_html("<code>{}</code>", bytes(file.sha256).hex())
+
+
+@admin.register(Item)
+class ItemAdmin(Changed):
+    """Items come from importing folders; here their words can be corrected. What customers download keeps its names."""
+
+    list_display = ("title", "artist", "year", "file_count", "total_size", "added_at")
+    list_filter = ("added_at",)
+    fields = ("public_id", "title", "artist", "year", "cover", "folder", "source", "added_at")
+    readonly_fields = ("public_id", "folder", "source", "added_at")
+    inlines = (FileInline,)
+    search_fields = ("search",)
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Item]:
+        return items()
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Item], search_term: str) -> tuple[QuerySet[Item], bool]:
+        return super().get_search_results(request, queryset, searchable(search_term))
+
+    @admin.display(description=_("files"), ordering="file_count")
+    def file_count(self, item: Item) -> int:
+        return int(getattr(item, "file_count", 0))
+
+    @admin.display(description=_("size"), ordering="total_bytes")
+    def total_size(self, item: Item) -> str:
+        return size(getattr(item, "total_bytes", None) or 0)
+
+
+@admin.register(FileReport)
+class FileReportAdmin(Watched):
+    """Files that are refused because they are not on disk as they were imported."""
+
+    list_display = fields = ("file", "item", "shown_reason", "reported_at")
+    list_select_related = ("file__item",)
+
+    @admin.display(description=_("item"))
+    def item(self, report: FileReport) -> str:
+        return str(report.file.item)
+
+    @admin.display(description=_("reason"), ordering="reason")
+    def shown_reason(self, report: FileReport) -> str:
+        return translated(report.reason)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext, gettext_noop, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from ftpgate.errors import UserError
+from ftpgate.sentences import Sentence
+from ftpgate.tokens import Token
+from webportal.core import clock
+from webportal.core.formats import percent, size
+from webportal.core.sentences import translated
+from webportal.fulfilment import services
+from webportal.grants import selectors
+from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, State
+from webportal.history.models import Completion, Proof
+from webportal.site.presenters import Ways
+from webportal.site.requests import not_stored
+from webportal.staff.admin.base import Watched, WatchedInline
+
+
+class StateFilter(admin.SimpleListFilter):
+    """By the state now, whether an expiry has been written down or not."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(state.value, str(state.label)) for state in State]
+
+    def queryset(self, request: HttpRequest, grants: QuerySet[Grant]) -> QuerySet[Grant]:
+        wanted = self.value() or ""
+        known = wanted in State.values
+        return (
+            Grant.objects.filter(pk__in=grants.values("pk")).filter(pk__in=Grant.objects.in_state(State(wanted)))
+            if known
+            else grants
+        )
+
+
+class ByWordFilter(admin.SimpleListFilter):
+    """Grants with an item that is complete by its customer's word."""
+
+    title = _("proof")
+    parameter_name = "proof"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(Proof.CUSTOMER.value, str(Proof.CUSTOMER.label))]
+
+    def queryset(self, request: HttpRequest, grants: QuerySet[Grant]) -> QuerySet[Grant]:
+        return grants.filter(_completed_by_word()) if self.value() == Proof.CUSTOMER else grants
+
+
+def _completed_by_word() -> Exists:
+    return Exists(Completion.objects.filter(grant_item__grant=OuterRef("pk"), proof=Proof.CUSTOMER))
+
+
+class GrantItemInline(WatchedInline):
+    model = GrantItem
+    fields = readonly_fields = ("position", "item", "completed", "proof")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[GrantItem]:
+        return super().get_queryset(request).select_related("item", "completion")
+
+    @admin.display(description=_("completed"))
+    def completed(self, entry: GrantItem) -> str:
+        return "" if entry.completed_at is None else date_format(timezone.localtime(entry.completed_at), "SHORT_DATETIME_FORMAT")
+
+    @admin.display(description=_("proof"))
+    def proof(self, entry: GrantItem) -> str:
+        return "" if entry.proof is None else str(Proof(entry.proof).label)
+
+
+class TokenInline(WatchedInline):
+    model = GrantToken
+    fields = readonly_fields = ("shown_made_for", "made_at", "last_used_at", "dead_at")
+
+    @admin.display(description=_("made for"))
+    def shown_made_for(self, token: GrantToken) -> str:
+        return translated(token.made_for)
+
+
+@admin.register(Grant)
+class GrantAdmin(Watched):
+    """Grants are made by check-out and by the actions here; their secrets are never shown again."""
+
+    list_display = ("public_id", "user", "shown_state", "by_word", "progress", "issued_at", "expires_at")
+    list_filter = (StateFilter, ByWordFilter, "issued_at")
+    list_select_related = ("user",)
+    search_fields = ("public_id", "user__username", "user__shop_user__reference", "items__search")
+    fields = ("public_id", "user", "shown_state", "progress", "issued_at", "expires_at", "completed_at")
+    inlines = (GrantItemInline, TokenInline)
+    actions = ("renew", "new_token", "issue_again", "revoke")
+    date_hierarchy = "issued_at"
+    change_form_template = "staff/grant.html"
+
+    @admin.display(description=_("state"))
+    def shown_state(self, grant: Grant) -> str:
+        return str(grant.present_state.label)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Grant]:
+        grants: QuerySet[Grant] = super().get_queryset(request)
+        return grants.annotate(completed_by_word=_completed_by_word())
+
+    @admin.display(description=Proof.CUSTOMER.label, boolean=True, ordering="completed_by_word")
+    def by_word(self, grant: Grant) -> bool:
+        """Is something of it complete, confirmed by the customer?"""
+        return bool(getattr(grant, "completed_by_word", False))
+
+    @admin.display(description=_("arrived"))
+    def progress(self, grant: Grant) -> str:
+        found = selectors.progress([grant])[grant.public_id]
+        return f"{percent(found.delivered, found.size)}\N{NO-BREAK SPACE}% · {size(found.delivered)} / {size(found.size)}"
+
+    def has_change_grant_permission(self, request: HttpRequest) -> bool:
+        """May this member of staff use the actions? (The fields themselves are never edited.)"""
+        return request.user.has_perm("grants.change_grant")
+
+    @admin.action(description=_("Revoke: end the links and running downloads for good"), permissions=("change_grant",))
+    def revoke(self, request: HttpRequest, grants: QuerySet[Grant]) -> None:
+        self._each(request, grants, gettext_noop("revoked"), services.revoke_grant)
+
+    @admin.action(description=_("Renew: open the links again, or for longer"), permissions=("change_grant",))
+    def renew(self, request: HttpRequest, grants: QuerySet[Grant]) -> None:
+        expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
+        self._each(request, grants, gettext_noop("renewed"), lambda grant: services.renew_grant(grant, expires_at=expires_at))
+
+    @admin.action(description=_("New token: more links of the same grant, shown once"), permissions=("change_grant",))
+    def new_token(self, request: HttpRequest, grants: QuerySet[Grant]) -> HttpResponse | None:
+        grant = self._one(request, grants)
+        if grant is None:
+            return None
+        try:
+            with transaction.atomic():
+                token = services.add_token(grant, made_for=Sentence("staff"))
+                self.log_change(request, grant, gettext_noop("new token"))
+        except UserError:
+            self._refused(request, grant)
+            return None
+        return self._shown_once(request, grant, token)
+
+    @admin.action(description=_("Issue again: a new grant of the same items"), permissions=("change_grant",))
+    def issue_again(self, request: HttpRequest, grants: QuerySet[Grant]) -> HttpResponse | None:
+        grant = self._one(request, grants)
+        if grant is None:
+            return None
+        items = [entry.item for entry in GrantItem.objects.filter(grant=grant).select_related("item").order_by("position")]
+        expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
+        try:
+            with transaction.atomic():
+                again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=Sentence("staff"))
+                self.log_change(request, grant, [{"added": {"name": gettext_noop("grant"), "object": again.public_id}}])
+                self.log_addition(request, again, gettext_noop("issued again"))
+        except UserError:
+            self._refused(request, grant)
+            return None
+        return self._shown_once(request, again, token)
+
+    def _each(self, request: HttpRequest, grants: QuerySet[Grant], what: str, change: Callable[[Grant], object]) -> None:
+        done = 0
+        for grant in grants:
+            try:
+                with transaction.atomic():
+                    change(grant)
+                    self.log_change(request, grant, what)
+            except UserError:
+                self._refused(request, grant)
+            else:
+                done += 1
+        if done:
+            changed = ngettext("%(count)d grant was changed.", "%(count)d grants were changed.", done)
+            self.message_user(request, changed % {"count": done}, messages.SUCCESS)
+
+    def _one(self, request: HttpRequest, grants: QuerySet[Grant]) -> Grant | None:
+        chosen = list(grants[:2])
+        if len(chosen) == 1:
+            return chosen[0]
+        self.message_user(request, gettext("Choose one grant: its links are shown once."), messages.WARNING)
+        return None
+
+    def _refused(self, request: HttpRequest, grant: Grant) -> None:
+        grant.refresh_from_db()
+        text = gettext("The grant %(grant)s was left as it is: it is %(state)s.")
+        self.message_user(request, text % {"grant": grant, "state": grant.present_state.label}, messages.WARNING)
+
+    def _shown_once(self, request: HttpRequest, grant: Grant, token: Token) -> HttpResponse:
+        """The links in this very answer: kept in no message, session or log."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Links of the grant %(grant)s") % {"grant": grant},
+            "opts": self.opts,
+            "grant": grant,
+            "ways": Ways.of(token, selectors.details(grant)),
+            "token": token.reveal(),
+        }
+        return not_stored(render(request, "staff/links.html", context))
+
+
+@admin.register(Gate)
+class GateAdmin(Watched):
+    list_display = ("public_id", "host", "pid", "ftp", "http", "started_at", "stopped_at")
+    list_filter = ("stopped_at",)
