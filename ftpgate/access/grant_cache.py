@@ -300,6 +300,8 @@ class Gatekeeper:
         self._send_away(now)
         for grant in tuple(self._grants.values()):
             grant.settle()
+            if grant.in_use:
+                self._used[grant.id] = now  # a client that was cut comes back, and its segments are known here
             idle = now - self._used.get(grant.id, 0.0)
             if not grant.in_use and (idle > IDLE or len(self._grants) > CACHED) and len(self._grants) > asked_about:
                 self._forget(grant)

@@ -126,6 +126,19 @@ def test_a_grant_that_is_over_for_ever_is_not_asked_for_again(state: GrantState)
     assert case.keeper.look_ups == look_ups
 
 
+def test_a_grant_is_kept_for_a_while_after_its_last_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download of hours is cut, and its client comes back: what is unconfirmed of it is judged by what this gate knows."""
+    case = Case()
+    assert case.admitted() is None
+    (grant,) = case.keeper.grants()
+    grant.sessions += 1
+    monkeypatch.setattr(case.keeper, "_used", {grant.id: -1e9})
+    case.rounds[-1]()
+    grant.sessions -= 1
+    case.rounds[-1]()
+    assert case.keeper.grants() == (grant,)
+
+
 def test_while_the_clocks_disagree_a_grant_is_kept_to_hear_the_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody may come for hours, and then nothing else would tell that they agree again."""
     monkeypatch.setattr(grant_cache, "IDLE", -1.0)
