@@ -17,7 +17,7 @@ import logging
 import math
 import os
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from ftpgate.errors import ChangedFile, GateError, Unavailable
 from ftpgate.grants import File
-from ftpgate.net.executor import OffLoop
+from ftpgate.net.executor import InTurn, OffLoop
 from ftpgate.ondisk import LOOK, Identity, difference, may_block, open_below, stat_below, why_not
 from ftpgate.sentences import Sentence
 
@@ -49,7 +49,7 @@ each has PART, with 4,096 and more LEAST_PART."""
 STEP = 4 * 1024 * 1024
 """Bytes of a transfer after which the path of its file is looked at again, however fast it is."""
 READING = 64
-"""Reads that are handed to the threads at a time; the others wait here, so that the threads' queue is never full of them."""
+"""Reads that are handed to the threads at a time; no more wait for that than there are transfers."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -96,7 +96,7 @@ class FileStore:
     ) -> None:
         self._root = str(root)
         self._offloop = offloop
-        self._slow = slow or offloop
+        self._slow = InTurn(slow or offloop, READING)
         self._report = report
         self._open: dict[int, OpenFile] = {}
         self._spare: OrderedDict[int, float] = OrderedDict()
@@ -105,9 +105,6 @@ class FileStore:
         """When a file was last found as it was imported; what is no longer fresh is dropped, the oldest stand first."""
         self._waiting: dict[Hashable, list[Done]] = {}
         self._slow_users = 0
-        self._jobs: deque[Callable[[], None]] = deque()
-        """For the slow threads; no more of them than transfers."""
-        self._running = 0
 
     def prepare(self, files: Sequence[File], done: Done) -> None:
         """Check that every file is as it was imported, then `done(None)` or `done(error)` on the loop.
@@ -196,7 +193,7 @@ class FileStore:
             done(result if isinstance(result, bytes) else None)
 
         self._use(opened)  # so that it is not closed meanwhile
-        self._later(work, finished)
+        self._slow.submit(work, finished)
 
     def warm(self, opened: OpenFile, offset: int, done: Callable[[], None] | None = None) -> bool:
         """Have the pages at `offset` read off the loop when they are not in memory yet.
@@ -326,31 +323,9 @@ class FileStore:
     def _close(self, opened: OpenFile) -> None:
         fd, opened.fd = opened.fd, -1
         if opened.may_block:  # FUSE is told of every close, and asked for an answer
-            self._later(partial(_close, fd), lambda _result, _error: None)
+            self._slow.submit(partial(_close, fd), lambda _result, _error: None)
         else:
             _close(fd)
-
-    def _later(self, work: Callable[[], T], done: Callable[[T | None, GateError | None], None]) -> None:
-        """Give work to the slow threads when its turn comes."""
-
-        def finished(result: T | None, error: GateError | None) -> None:
-            self._running -= 1
-            self._go_on()
-            done(result, error)
-
-        def begin() -> None:
-            try:
-                self._slow.submit(work, finished)
-                self._running += 1
-            except GateError as error:
-                done(None, error)
-
-        self._jobs.append(begin)
-        self._go_on()
-
-    def _go_on(self) -> None:
-        while self._jobs and self._running < READING:
-            self._jobs.popleft()()
 
     def _fresh(self, file: File) -> bool:
         return time.monotonic() - self._checked.get(file.id, -math.inf) <= FRESH

@@ -27,6 +27,38 @@ class OffLoop(Protocol):
     def submit(self, work: Callable[[], T], done: Callable[[T | None, GateError | None], None]) -> None: ...
 
 
+class InTurn:
+    """Hands at most `most` jobs at a time on to `offloop`; the others wait here, so that its queue is never full of them."""
+
+    def __init__(self, offloop: OffLoop, most: int) -> None:
+        self._offloop = offloop
+        self._most = most
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._running = 0
+
+    def submit(self, work: Callable[[], T], done: Callable[[T | None, GateError | None], None]) -> None:
+        """Run `work` in a thread when its turn comes, then `done(result, error)` on the loop."""
+
+        def finished(result: T | None, error: GateError | None) -> None:
+            self._running -= 1
+            self._go_on()
+            done(result, error)
+
+        def begin() -> None:
+            try:
+                self._offloop.submit(work, finished)
+                self._running += 1
+            except GateError as error:
+                done(None, error)
+
+        self._jobs.append(begin)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._jobs and self._running < self._most:
+            self._jobs.popleft()()
+
+
 class Waker:
     """Wakes the loop from another thread or from a signal: one byte through a socket pair, then `call` on the loop."""
 

@@ -571,7 +571,7 @@ def test_reads_are_in_parts_that_get_smaller_with_their_number(slow: Store, monk
 
 
 def test_the_threads_get_a_bounded_number_of_reads_at_a_time(slow: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "READING", 3)
+    monkeypatch.setattr(slow.store._slow, "_most", 3)
     opened = slow.opened(slow.file("a"))
     parts: list[bytes | None] = []
     for _ in range(7):
