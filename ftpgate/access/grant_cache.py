@@ -94,6 +94,7 @@ class Gatekeeper:
         self._refreshing = False
         self._renewing: set[str] = set()
         """Grants whose items are being looked up anew."""
+        ledger.report_to(self)
         call_later(REFRESH_EVERY, self._refresh)
 
     @property

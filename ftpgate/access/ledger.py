@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ftpgate.grants import TransferRecord
+from ftpgate.grants import GrantStatus, TransferRecord
 from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
+
+
+class GrantListener(Protocol):
+    """Who holds open grants, and hears on the loop what the database or ended gates know of them."""
+
+    def changed(self, statuses: Sequence[GrantStatus]) -> None:
+        """The state of these grants changed by what was written."""
+        ...
+
+    def recover(self, name: str) -> None:
+        """Transfers of this grant ran when their gate ended: open it, with what `Ledger.recovered` tells.
+
+        Called again and again until `Ledger.segment` or `settled` was called for each of them, or `forget` for the grant.
+        """
+        ...
 
 
 class Ledger(Protocol):
@@ -39,6 +54,10 @@ class Ledger(Protocol):
 
     def forget(self, grant: str) -> None:
         """There is no such grant any more."""
+        ...
+
+    def report_to(self, listener: GrantListener) -> None:
+        """Tell `listener`, from now on."""
         ...
 
     def transfer(self, record: TransferRecord) -> None:

@@ -89,6 +89,14 @@ class Backlog:
         """There is no room in the journal for ended transfers."""
         self.dropped = 0
         """Ended transfers that had to go since the database last confirmed anything."""
+        self._told: Callable[[], None] = lambda: None
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Have `told` called when something has happened that is to be kept, or was confirmed."""
+        self._told = told
+
+    def tell(self) -> None:
+        self._told()
 
     # -- what happens
 

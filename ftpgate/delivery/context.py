@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ftpgate.access.grant_cache import Gatekeeper
 from ftpgate.delivery.engine import Engine
+from ftpgate.delivery.journal_writer import JournalWriter
+from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.loop_lag import LoopLag
 from ftpgate.net.work_queue import WorkQueue
@@ -15,42 +17,6 @@ from ftpgate.signed_links import Passes
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
-
-
-class LedgerState(Protocol):
-    """What the fronts may know of the ledger."""
-
-    @property
-    def backlog(self) -> int: ...
-
-    @property
-    def stalled(self) -> bool: ...
-
-    @property
-    def waiting_since(self) -> float | None: ...
-
-    failing_since: float | None
-    transactions: int
-
-
-class JournalState(Protocol):
-    """What the fronts may know of the journal; see `journal_writer.JournalWriter`."""
-
-    @property
-    def rows(self) -> int: ...
-
-    @property
-    def bytes(self) -> int: ...
-
-    @property
-    def set_aside(self) -> int: ...
-
-    @property
-    def running_left_out(self) -> int: ...
-
-    failures: int
-
-    def health(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -62,14 +28,14 @@ class Gate:
     loop: IOLoop
     engine: Engine
     gatekeeper: Gatekeeper
-    ledger: LedgerState
+    ledger: LedgerWriter
     work: WorkQueue
     """What the fronts do for clients, a bounded part of it in each turn of the loop."""
     started_at: float
     """Unix time."""
     most_connections: int
     """Client sockets that the limit of open files leaves room for."""
-    journal: JournalState | None = None
+    journal: JournalWriter | None = None
     """Where what the database has not confirmed is kept; None when it is not."""
     tls: Handshakes | None = None
     """Where TLS connections come from; None when none is spoken."""

@@ -85,6 +85,7 @@ class JournalWriter:
         """Why the table of running transfers has no more room."""
         self.failures = 0
         """How often the journal took nothing."""
+        backlog.watch(self.schedule)
 
     def start(self) -> None:
         """Take over what ended gates have left, and write from now on. May block: called before the loop runs."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
+from ftpgate.access.ledger import GrantListener
 from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.journal_rows import Recovered
 from ftpgate.errors import GateError
@@ -33,17 +33,9 @@ STALLED = 5.0
 RECOVERED_FOR = 60.0
 """Seconds that what was recovered is told of after the database has it: a look-up may have begun before."""
 ASK_EVERY = 5.0
-"""Seconds between two rounds of `on_recovered`."""
+"""Seconds between two rounds of `GrantListener.recover`."""
 ASK_AT_ONCE = 64
 """Grants in one round."""
-
-
-class JournalSchedule(Protocol):
-    """What the ledger needs of `journal_writer.JournalWriter`."""
-
-    def schedule(self) -> None:
-        """The backlog has changed."""
-        ...
 
 
 class LedgerWriter:
@@ -73,12 +65,11 @@ class LedgerWriter:
         self.failing_since: float | None = None
         """Unix time of the first of the latest failures in a row, or None while the database answers."""
         self.transactions = 0
-        self.changed: Callable[[Sequence[GrantStatus]], None] = lambda statuses: None
-        """Told, on the loop, of grants whose state changed by what was written."""
-        self.on_recovered: Callable[[str], None] | None = None
-        """Called on the loop for grants with transfers that ran when their gate ended, again and again until `segment` or
-        `settled` was called for each of them, or `forget` for the grant: to be opened with what `recovered` tells."""
-        self.journal: JournalSchedule | None = None
+        self._listener: GrantListener | None = None
+
+    def report_to(self, listener: GrantListener) -> None:
+        """Tell `listener` of what the database, and ended gates, know of grants."""
+        self._listener = listener
 
     @property
     def backlog(self) -> int:
@@ -158,9 +149,9 @@ class LedgerWriter:
         if not grants:
             return
         self._asking.within(ASK_EVERY)
-        if self.failing_since is None and self.on_recovered is not None:
+        if self.failing_since is None and self._listener is not None:
             for grant in grants[:ASK_AT_ONCE]:
-                self.on_recovered(grant)
+                self._listener.recover(grant)
 
     # -- writing
 
@@ -174,8 +165,7 @@ class LedgerWriter:
         if not self._since:
             self._since = time.time()
         self._schedule()
-        if self.journal is not None:
-            self.journal.schedule()
+        self._backlog.tell()
 
     def _schedule(self, *, now: bool = False) -> None:
         if self._writing:
@@ -203,14 +193,13 @@ class LedgerWriter:
             self._failed(error)
         else:
             self._confirmed()
-            if statuses:
-                self.changed(statuses)
+            if statuses and self._listener is not None:
+                self._listener.changed(statuses)
         if self._backlog.pending:
             self._since = self._since or self._taken_since
             self._schedule(now=self._backlog.inherited and not self._pause)
         self._taken_since = 0.0
-        if self.journal is not None:
-            self.journal.schedule()
+        self._backlog.tell()
 
     def _failed(self, error: GateError) -> None:
         self._backlog.failed()

@@ -9,7 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from ftpgate.delivery.context import Gate, JournalState
+from ftpgate.delivery.context import Gate
+from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.net.loop_lag import EDGES, LoopLag
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -56,7 +57,7 @@ class GateMetrics(Collector):
         yield GaugeMetricFamily("ftpgate_healthy", "1 when nothing is wrong.", 0 if gate.health() else 1)
 
 
-def _journal(journal: JournalState) -> Iterator[Metric]:
+def _journal(journal: JournalWriter) -> Iterator[Metric]:
     yield GaugeMetricFamily("ftpgate_journal_rows", "Rows that the journal keeps for this gate.", journal.rows)
     yield GaugeMetricFamily("ftpgate_journal_bytes", "Bytes that the journal keeps for all gates.", journal.bytes)
     yield CounterMetricFamily("ftpgate_journal_failures", "Times that the journal took nothing.", journal.failures)

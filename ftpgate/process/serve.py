@@ -142,14 +142,11 @@ class _Process:
             self.backlog, Journal(settings.state_dir, self.id), self.journal_threads, loop.call_later,
             table=self.table, recover=self.ledger.recover,
         )  # fmt: skip
-        self.ledger.journal = self.journal
         files = FileStore(settings.media_root, self.disk, self._report_changed, self.slow)
         self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
         keeper = Gatekeeper(
             self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
-        self.ledger.changed = keeper.changed
-        self.ledger.on_recovered = keeper.recover
         self.gate = Gate(
             id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,

@@ -210,7 +210,6 @@ class InProcessGate:
         self.keeper = Gatekeeper(
             self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate, clock=clock
         )
-        self.ledger.changed = self.keeper.changed
         self.gate = Gate(
             id="test", settings=parsed, loop=loop, engine=self.engine, gatekeeper=self.keeper, started_at=time.time(),
             most_connections=most_connections, ledger=self.ledger, work=work,

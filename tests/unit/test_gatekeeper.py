@@ -52,6 +52,9 @@ class Shop:
 
 
 class Ledger:
+    def report_to(self, listener: object) -> None:
+        pass
+
     def used(self, token: bytes) -> None:
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -233,7 +234,7 @@ def test_history_of_another_gate_is_recorded_as_its_own_and_at_once() -> None:
 def test_grants_with_transfers_that_ran_are_asked_for_until_they_are_judged() -> None:
     writer, clock, shop = make()
     asked: list[str] = []
-    writer.on_recovered = asked.append
+    writer.report_to(SimpleNamespace(recover=asked.append))  # type: ignore[arg-type]
     writer.recover(Recovered(left={RUNNING.id: RUNNING}, gates=["old"]))
     clock.calls[-1]()
     assert asked == [RUNNING.grant]
