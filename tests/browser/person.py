@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -87,7 +88,7 @@ class Person:
 
     def findings(self) -> list[str]:
         """What axe-core finds serious or worse on the page."""
-        violations = Axe().run(self.page).response["violations"]
+        violations = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
         serious = [found for found in violations if found["impact"] in ("serious", "critical")]
         return [f"{found['id']}: {node['html']} {node['failureSummary']}" for found in serious for node in found["nodes"]]
 
@@ -96,7 +97,9 @@ class Person:
         return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
     def picture(self, name: str) -> None:
-        """Keep a picture of the whole page in `artefacts/`."""
+        """With `PICTURES=1` in the environment, keep a picture of the whole page in `artefacts/`, for a person to look at."""
+        if not os.environ.get("PICTURES"):
+            return
         ARTEFACTS.mkdir(exist_ok=True)
         self.page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
 
