@@ -262,7 +262,7 @@ def describe(grant: str, resource: Resource, segment: Segment) -> Evidence:
     """What is kept of `segment`, a segment of `resource` under the grant with this id."""
     return Evidence(
         id=segment.id, grant=grant, resource=resource.key, start=segment.start, end=segment.end, sent=segment.sent,
-        acknowledged=segment.acknowledged, shown=segment.shown, concealed=segment.concealed, credited=segment.credited,
+        acknowledged=segment.acknowledged, shown=segment.shown, hidden_bytes=segment.hidden_bytes, credited=segment.credited,
         paced=segment.paced, exact=segment.exact, unconfirmed=_unconfirmed(resource, segment),
     )  # fmt: skip
 

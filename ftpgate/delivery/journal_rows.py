@@ -100,14 +100,18 @@ def _transfer(value: Sequence[Any]) -> TransferRecord:
 
 
 def _evidence(value: Mapping[str, Any]) -> Evidence:
-    """Of a row, in the same way. What a later version writes beside what this one knows is left out."""
+    """Of a row, in the same way. What a later version writes beside what this one knows is left out.
+
+    Gates before 0.2.0 wrote `hidden_bytes` as `concealed`.
+    """
     unconfirmed = {
         int(file): tuple((int(start), int(end)) for start, end in spans) for file, spans in value["unconfirmed"].items()
     }
+    hidden_bytes = value["hidden_bytes"] if "hidden_bytes" in value else value["concealed"]
     return Evidence(
         id=str(value["id"]), grant=str(value["grant"]), resource=str(value["resource"]), start=int(value["start"]),
         end=int(value["end"]), sent=int(value["sent"]), acknowledged=int(value["acknowledged"]), shown=int(value["shown"]),
-        concealed=int(value["concealed"]), credited=int(value["credited"]), paced=bool(value["paced"]),
+        hidden_bytes=int(hidden_bytes), credited=int(value["credited"]), paced=bool(value["paced"]),
         exact=bool(value["exact"]), unconfirmed=unconfirmed,
     )  # fmt: skip
 

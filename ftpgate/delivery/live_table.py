@@ -40,7 +40,7 @@ _HEADER = Struct("@8sII36s")
 _HEADER_SIZE = 4_096
 _ROW_SIZE = 256
 _SEEN = Struct("@6Q")
-"""Stamp, acknowledged, shown, concealed, credited, stamp again. Fields are stored one by one in this order, each by a single
+"""Stamp, acknowledged, shown, hidden_bytes, credited, stamp again. Fields are stored one by one in this order, each by a single
 instruction. Stamp 0: the row is free. Two stamps that differ: the gate was ended in the middle of an update."""
 _WRITTEN = Struct("@QQ")
 """Written, offered."""
@@ -92,14 +92,14 @@ class LiveTable:
         self._map[slot + _TEXT_AT : slot + _TEXT_AT + len(text)] = text
         self.used += 1
         self.written(slot, evidence.sent, evidence.sent)
-        self.update(slot, evidence.acknowledged, evidence.shown, evidence.concealed, evidence.credited)
+        self.update(slot, evidence.acknowledged, evidence.shown, evidence.hidden_bytes, evidence.credited)
         return slot
 
-    def update(self, slot: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None:
+    def update(self, slot: int, acknowledged: int, shown: int, hidden_bytes: int, credited: int) -> None:
         """The same fields as of `Evidence`."""
         if slot >= 0:
             self._stamp = stamp = self._stamp + 1
-            _SEEN.pack_into(self._map, slot, stamp, acknowledged, shown, concealed, credited, stamp)
+            _SEEN.pack_into(self._map, slot, stamp, acknowledged, shown, hidden_bytes, credited, stamp)
 
     def offered(self, slot: int, offered: int) -> None:
         """The bytes before `offered` are about to be handed to the kernel."""
@@ -194,13 +194,13 @@ def read(path: Path) -> list[Evidence]:
 
 def _evidence(data: bytes, at: int, exact: bool) -> Evidence | None:
     """The row at `at`; None when it makes no sense, as after a loss of power in the middle of its being written."""
-    stamp, acknowledged, shown, concealed, credited, again = _SEEN.unpack_from(data, at)
+    stamp, acknowledged, shown, hidden_bytes, credited, again = _SEEN.unpack_from(data, at)
     written, offered = _WRITTEN.unpack_from(data, at + _WRITTEN_AT)
     start, end, paced, *lengths = _FIXED.unpack_from(data, at + _FIXED_AT)
     written, credited = max(written, start), max(credited, start)
     sent = max(written, offered)
     if stamp != again:
-        acknowledged, shown, concealed = credited, credited, 0
+        acknowledged, shown, hidden_bytes = credited, credited, 0
     try:
         id_, grant, resource = _texts(data, at + _TEXT_AT, lengths)
     except ValueError:
@@ -209,7 +209,7 @@ def _evidence(data: bytes, at: int, exact: bool) -> Evidence | None:
         return None
     acknowledged = written if exact else min(max(acknowledged, start), written)  # the kernel goes on without the gate
     return Evidence(
-        id_, grant, resource, start, end, sent, acknowledged, shown, concealed, credited, paced=bool(paced), exact=exact
+        id_, grant, resource, start, end, sent, acknowledged, shown, hidden_bytes, credited, paced=bool(paced), exact=exact
     )
 
 

@@ -29,7 +29,7 @@ class EvidenceTable(Protocol):
         """Returns the row's number; None when there is no room."""
         ...
 
-    def update(self, slot: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None: ...
+    def update(self, slot: int, acknowledged: int, shown: int, hidden_bytes: int, credited: int) -> None: ...
 
     def offered(self, slot: int, offered: int) -> None:
         """The bytes before `offered` are about to be handed to the kernel."""
@@ -94,7 +94,7 @@ class Section:
         if segment.acknowledged > before:
             segment.moved = now
         segment.shown = self.reached(credit.shown)
-        segment.concealed, segment.paced = credit.hidden, precise
+        segment.hidden_bytes, segment.paced = credit.hidden, precise
         last = self.reached(credit.credited)
         if last > segment.credited:
             self._grant.credit(self.resource, segment.credited, last)
@@ -106,7 +106,7 @@ class Section:
             self.ended(credit, now)
             return True
         if self._slot is not None:
-            self._table.update(self._slot, segment.acknowledged, segment.shown, segment.concealed, last)
+            self._table.update(self._slot, segment.acknowledged, segment.shown, segment.hidden_bytes, last)
         self._grant.observe(self.resource, segment)
         return segment.acknowledged > before
 

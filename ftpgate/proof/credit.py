@@ -85,7 +85,7 @@ class Credit:
         """The client's window shows bytes `[0, shown)` as read, but for `hidden` ones."""
         self.hidden = 0
         self.sent = 0
-        """The client can have read nothing from here on: the rest lies in our own buffer, or visibly untouched in its buffer."""
+        """The client can have read nothing from here on: the rest lies in our own buffer, or definitely unread in its buffer."""
         self.credited = 0
         """Bytes `[0, credited)` of the stream are delivered."""
         self.phase = Phase.SENDING
@@ -194,7 +194,7 @@ class Credit:
         """The connection broke; None when the kernel cannot be asked any more.
 
         From `credited` to `sent` is unconfirmed then: a client may read, and reset before its delayed acknowledgement. But it
-        cannot have read what its window shows to lie untouched.
+        cannot have read what its window shows to be unread.
         """
         if self.ended:
             return

@@ -29,11 +29,11 @@ SHORT = 64 * KIB
 LONG = 128 * KIB
 """Bytes by which the window of a paced connection may show more than was read. Measured: 60 kB with one connection, 116 kB with
 forty."""
-CONCEALED = 1024 * KIB
+HIDDEN = 1024 * KIB
 """The window of a paced connection that may hide more than this agrees with nothing: its client reads in bursts."""
 LONG_VAGUE = 512 * KIB
 NEAR_VAGUE = 384 * KIB
-CONCEALED_VAGUE = 512 * KIB
+HIDDEN_VAGUE = 512 * KIB
 """The same of faster connections, and of fast TLS, whose records fill a receiver's buffer with more than their data; and the
 bytes between what the window shows as read and what was sent, up to which it does not matter where the client stopped. Measured:
 227 kB less than was read, 130 kB sent beyond. They show more at times; that stays unconfirmed."""
@@ -86,12 +86,12 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
     if resumed and x != cut.line and (cut.acknowledged <= x <= cut.sent if cut.exact else x == cut.acknowledged):
         return True
     if cut.paced:
-        most, concealed, near = LONG, CONCEALED, 0
+        most, hidden, near = LONG, HIDDEN, 0
     elif later:
-        most, concealed, near = LONG_VAGUE, CONCEALED_VAGUE, NEAR_VAGUE
+        most, hidden, near = LONG_VAGUE, HIDDEN_VAGUE, NEAR_VAGUE
     else:
-        most, concealed, near = LONG, CONCEALED_VAGUE // 2, 0
-    if cut.concealed > concealed or cut.shown - x > most:
+        most, hidden, near = LONG, HIDDEN_VAGUE // 2, 0
+    if cut.hidden_bytes > hidden or cut.shown - x > most:
         return False
     read = cut.shown - cut.start  # of what is hardly read at all, a window hides all the rest
     return x - cut.shown <= min(SHORT, read) or (cut.sent - cut.shown <= near and read >= near)

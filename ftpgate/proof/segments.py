@@ -20,7 +20,7 @@ class Evidence:
         sent: the client can have received nothing from here on.
         acknowledged: its TCP has acknowledged the bytes before, or the gate has ended and its kernel goes on until it does.
         shown: its window shows the bytes before as read.
-        concealed: so many bytes before `shown` the window may hide.
+        hidden_bytes: so many bytes before `shown` the window may hide.
         credited: the bytes before are delivered.
         paced: the customer had a rate at which windows tell precisely what is unread.
         exact: the gate ended and the client was left with all that had been written: who read everything resumes at
@@ -36,7 +36,7 @@ class Evidence:
     sent: int
     acknowledged: int
     shown: int
-    concealed: int
+    hidden_bytes: int
     credited: int
     paced: bool
     exact: bool = False
@@ -50,8 +50,26 @@ class Segment:
     """
 
     __slots__ = (
-        "acknowledged", "began", "client_survived", "concealed", "credited", "end", "ended", "ended_at", "exact", "id", "line",
-        "lines", "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
+        "acknowledged",
+        "began",
+        "client_survived",
+        "credited",
+        "end",
+        "ended",
+        "ended_at",
+        "exact",
+        "hidden_bytes",
+        "id",
+        "line",
+        "lines",
+        "moved",
+        "order",
+        "orderly",
+        "paced",
+        "sent",
+        "shown",
+        "start",
+        "told",
     )  # fmt: skip
 
     def __init__(self, id: str, start: int, end: int, order: int, began: float) -> None:
@@ -63,7 +81,7 @@ class Segment:
         self.order = order
         """Counts the beginnings of segments of the resource; those that an earlier time left have 0."""
         self.sent = self.acknowledged = self.shown = self.credited = start
-        self.concealed = 0
+        self.hidden_bytes = 0
         self.moved = 0.0
         """When it was last acknowledged, or ended; by a clock that does not jump. Of what an earlier time left, 0."""
         self.paced = True
@@ -87,7 +105,7 @@ class Segment:
         """One that ended without proof at an earlier time."""
         segment = cls(evidence.id, evidence.start, evidence.end, 0, 0.0)
         segment.sent, segment.acknowledged, segment.shown = evidence.sent, evidence.acknowledged, evidence.shown
-        segment.concealed, segment.credited = evidence.concealed, evidence.credited
+        segment.hidden_bytes, segment.credited = evidence.hidden_bytes, evidence.credited
         segment.paced, segment.exact = evidence.paced, evidence.exact
         segment.ended, segment.ended_at = True, 1
         return segment

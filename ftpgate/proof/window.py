@@ -14,9 +14,9 @@ FULLY_OPEN = 16 * KIB
 """Bytes by which a window may be narrower than at its peak when nothing lies unread. Measured: none; 36 to 66 kB with 100 kB
 unread. One TLS record is as large."""
 LITTLE = 132 * KIB
-"""Bytes that a window may hide and still count as hiding little: LEAST_CONCEALED and a quarter of FULLY_OPEN."""
+"""Bytes that a window may hide and still count as hiding little: LEAST_HIDDEN and a quarter of FULLY_OPEN."""
 
-CONCEALED = 5 / 8
+HIDDEN_SHARE = 5 / 8
 """Of what a window has widened by, the part that may lie unread behind it. A receiver widens its window by up to two segments for
 each that arrives (Linux, tcp_grow_window), read or not, so while it widens as much as half of that arrives unseen; what arrives
 later narrows it again. Measured by `python -m tests.bench.windows`."""
@@ -28,7 +28,7 @@ STILL = 64 * KIB
 NARROW = 128 * KIB
 """A window that has shrunk by more than this, and by more than an eighth, may come back although much lies behind it, since a
 receiver that is read in bursts enlarges its buffer. Then it hides as much as if it had just widened from nothing."""
-LEAST_CONCEALED = 128 * KIB
+LEAST_HIDDEN = 128 * KIB
 """Bytes that a wide window may hide at the least. Measured: 300 kB behind one of 138 kB, which was shut again and again."""
 
 OVERHEAD = 40 * KIB
@@ -46,7 +46,7 @@ class TcpSnapshot(NamedTuple):
         unread: of those, what the client's window shows to be still in its buffer.
         hidden: what may be unread beyond that, see `Window.judge`.
         definitely_unread: of the unread ones, what the client cannot have read meanwhile without telling: a receiver announces
-            room in its buffer as soon as that has doubled (Linux), or grown by half the buffer (RFC 9293 section 3.8.6.2.2).
+            unread in its buffer as soon as that has doubled (Linux), or grown by half the buffer (RFC 9293 section 3.8.6.2.2).
             Less what the window may have shrunk by for other reasons.
         sent: left this machine at least once; the rest lies in our own buffer.
         silence: seconds since the last acknowledgement of any kind.
@@ -79,45 +79,45 @@ class TcpSnapshot(NamedTuple):
 class Window:
     """The widths of one client's window, and what they hide."""
 
-    __slots__ = ("_concealed", "_first", "_peak", "_seen")
+    __slots__ = ("_first", "_hidden", "_peak", "_seen")
 
     def __init__(self, width: int, acknowledged: int) -> None:
         """The window is `width` bytes wide; nothing of the `acknowledged` bytes before lies unread."""
         self._first = self._peak = width
         """The width at the beginning, and at its widest."""
-        self._concealed = width * CONCEALED
+        self._hidden = width * HIDDEN_SHARE
         """Bytes that may lie unread behind it."""
         self._seen: int | None = acknowledged
-        """So much was acknowledged then; None while no less can be concealed, as behind most windows of slow clients."""
+        """So much was acknowledged then; None while no less can be hidden, as behind most windows of slow clients."""
 
     def judge(self, width: int, acknowledged: int) -> tuple[int, int]:
         """The window is `width` bytes wide now, and `acknowledged` bytes are acknowledged.
 
         Returns bytes that are visibly unread, and bytes that may be unread beyond: a quarter as much, since a receiver counts its
-        buffers and not the data in them (measured: a ninth); a part of what the window has widened by (CONCEALED), until it
+        buffers and not the data in them (measured: a ninth); a part of what the window has widened by (HIDDEN_SHARE), until it
         reveals that nothing lies there (REVEALED); and a buffer whose size the client has set (SO_RCVBUF), which is offered by
         half at first, and later no further than the window's scale can say.
         """
         unread = self._peak - width
         if unread < 0:
             self._peak = width
-            self._concealed -= unread * CONCEALED
+            self._hidden -= unread * HIDDEN_SHARE
             self._seen = acknowledged
             unread = 0
         elif unread > NARROW and unread > self._peak >> 3:
-            self._concealed = self._peak * CONCEALED
+            self._hidden = self._peak * HIDDEN_SHARE
             self._seen = acknowledged
         elif self._seen is not None:
             if unread <= STILL:
-                self._concealed -= (acknowledged - self._seen) * REVEALED
+                self._hidden -= (acknowledged - self._seen) * REVEALED
             self._seen = acknowledged
-            least = min(self._peak * CONCEALED, LEAST_CONCEALED)
-            if self._concealed <= least:
-                self._concealed, self._seen = least, None
-        return unread, max(2 * self._first - self._peak, 0) + int(self._concealed) + (unread >> 2)
+            least = min(self._peak * HIDDEN_SHARE, LEAST_HIDDEN)
+            if self._hidden <= least:
+                self._hidden, self._seen = least, None
+        return unread, max(2 * self._first - self._peak, 0) + int(self._hidden) + (unread >> 2)
 
     def definitely_unread(self, width: int, *, encrypted: bool) -> int:
         """Bytes that the client cannot have read without its window telling; see `TcpSnapshot`."""
-        untouched = self._peak - 2 * width
-        overhead = max(OVERHEAD_TLS, untouched >> 1) if encrypted else max(OVERHEAD, untouched >> 2)
-        return max(untouched - overhead, 0)
+        unread = self._peak - 2 * width
+        overhead = max(OVERHEAD_TLS, unread >> 1) if encrypted else max(OVERHEAD, unread >> 2)
+        return max(unread - overhead, 0)

@@ -105,8 +105,8 @@ def test_what_an_earlier_gate_left_unconfirmed_is_told_until_it_is_delivered(gat
     file = item.files[1].id
     token = gate.shop.issue([item], user="unconfirmed")
     left = Evidence(
-        id="s1", grant=token.grant, resource=f"f{file}", start=0, end=1_000, sent=600, acknowledged=600, shown=600, concealed=0,
-        credited=200, paced=False, unconfirmed={file: ((200, 600),)},
+        id="s1", grant=token.grant, resource=f"f{file}", start=0, end=1_000, sent=600, acknowledged=600, shown=600,
+        hidden_bytes=0, credited=200, paced=False, unconfirmed={file: ((200, 600),)},
     )  # fmt: skip
     gate.shop.leave(left)
     (found,) = state(gate, token)["items"]

@@ -100,7 +100,7 @@ def leave_unconfirmed(
     segments = tuple(
         Evidence(
             id=name, grant=grant.public_id, resource=f"f{files[position].pk}", start=0, end=files[position].size, sent=end,
-            acknowledged=end, shown=start, concealed=0, credited=start, paced=False,
+            acknowledged=end, shown=start, hidden_bytes=0, credited=start, paced=False,
             unconfirmed={files[position].pk: ((start, end),)},
         )
         for name, (position, (start, end)) in zip(ids, unconfirmed.items(), strict=True)

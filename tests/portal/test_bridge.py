@@ -417,7 +417,7 @@ def test_a_batch_is_written_whole_or_not_at_all(bridge: Bridge, failing: str) ->
 def evidence(name: str, grant: str, resource: str = "f1", **fields: Any) -> Evidence:
     """A segment that sent bytes 100 to 400 of which 100 to 200 were credited; other values by name."""
     known: dict[str, Any] = {
-        "start": 100, "end": 1_000, "sent": 400, "acknowledged": 390, "shown": 380, "concealed": 50, "credited": 200,
+        "start": 100, "end": 1_000, "sent": 400, "acknowledged": 390, "shown": 380, "hidden_bytes": 50, "credited": 200,
         "paced": True, "unconfirmed": {1: ((200, 400),)},
     }  # fmt: skip
     return Evidence(id=name, grant=grant, resource=resource, **(known | fields))

@@ -61,7 +61,7 @@ def test_completions_rest_on_delivery_and_zones_of_doubt_go() -> None:
     apps.get_model("grants", "Doubt").objects.create(grant_id=grant.pk, resource="f1", gate="a", spans=[[0, 5]])
     assert "grants_segment" not in connection.introspection.table_names()
 
-    migrate(("grants", "0002_segments"), ("history", "0003_proof"))
+    migrate(("grants", "0003_hidden_bytes"), ("history", "0003_proof"))
     completion = Completion.objects.get()
     assert (completion.proof, completion.completed_at) == (Proof.DELIVERED, done)
     assert "grants_doubt" not in connection.introspection.table_names()

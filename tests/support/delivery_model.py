@@ -26,7 +26,7 @@ from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.credit import MARGIN, PACED_CHUNK, Credit, Phase
 from ftpgate.proof.rules import NEAR_VAGUE, SHORT
 from ftpgate.proof.segments import Evidence, Segment
-from ftpgate.proof.window import CONCEALED, FULLY_OPEN, KIB, LITTLE, TcpSnapshot
+from ftpgate.proof.window import FULLY_OPEN, HIDDEN_SHARE, KIB, LITTLE, TcpSnapshot
 from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
@@ -37,7 +37,7 @@ RATE = 5_000_000
 STANDING = 48 * KIB
 """Bytes that lie unread behind a window that seems open although its client has not read for PAUSE seconds."""
 PAUSE = 1.0
-MOVING = ("acknowledged", "shown", "concealed", "credited")
+MOVING = ("acknowledged", "shown", "hidden_bytes", "credited")
 """What a row of the table is told again and again."""
 LAG = 60 * KIB
 """Bytes that have arrived and may not be acknowledged yet."""
@@ -103,8 +103,8 @@ class Table:
         self.rows[self._added] = evidence, [evidence.start] * 2, [evidence.start] * 2 + [0, evidence.start]
         return self._added
 
-    def update(self, slot: int, acknowledged: int, shown: int, concealed: int, credited: int) -> None:
-        self.rows[slot][2][:] = [acknowledged, shown, concealed, credited]
+    def update(self, slot: int, acknowledged: int, shown: int, hidden_bytes: int, credited: int) -> None:
+        self.rows[slot][2][:] = [acknowledged, shown, hidden_bytes, credited]
 
     def offered(self, slot: int, offered: int) -> None:
         self.rows[slot][1][1] = offered
@@ -131,18 +131,18 @@ class Kernel:
 
     Attributes:
         buffer: bytes that it receives before it is read from.
-        conceals: bytes that may lie unread behind a window that seems open, while its client reads on.
+        hides: bytes that may lie unread behind a window that seems open, while its client reads on.
         hidden: what `Window.judge` would allow for that.
     """
 
     buffer: int
-    conceals: int
+    hides: int
     hidden: int
 
     @classmethod
     def draw(cls, rng: random.Random, paced: bool) -> Kernel:
         buffer = rng.choice((64, 128, 256, 1_024, 6_144)) * KIB
-        most = int(buffer * CONCEALED)  # whatever the kind, a buffer that is full shows itself
+        most = int(buffer * HIDDEN_SHARE)  # whatever the kind, a buffer that is full shows itself
         kind = rng.random()
         if kind < 0.4:
             return cls(buffer, 0, rng.choice((0, 40 * KIB, 128 * KIB)))
@@ -291,8 +291,8 @@ class Link:
         kernel = self._play.kernel
         if not self.vanished and not self.closed:
             self.answered = self._play.now
-        conceals = kernel.conceals if self._play.now - self.read_at < PAUSE else min(kernel.conceals, STANDING)
-        unread = max(self.acknowledged - self.seen - conceals, 0)
+        hides = kernel.hides if self._play.now - self.read_at < PAUSE else min(kernel.hides, STANDING)
+        unread = max(self.acknowledged - self.seen - hides, 0)
         surely = max(self.acknowledged - self.read - LAG, 0) // 2 if unread else 0
         sent = self.written - min(self._play.unsent, self.written - self.arrived)
         return TcpSnapshot(
@@ -438,9 +438,9 @@ class Play:
     def _tolerance(self, link: Link) -> int:
         """Bytes that may be credited of a link without having been read."""
         if self.grant.proving:  # by another segment: what `rules.agrees` lets a window be off by
-            return self.kernel.conceals + (SHORT if link.credit.paced else NEAR_VAGUE)
+            return self.kernel.hides + (SHORT if link.credit.paced else NEAR_VAGUE)
         if link.half_closed:  # its end of sending may come while bytes lie unread
-            return self.kernel.conceals + FULLY_OPEN
+            return self.kernel.hides + FULLY_OPEN
         return FULLY_OPEN  # at a line, with next to nothing unread
 
     def _links_credited_to(self, end: int) -> list[Link]:

@@ -45,7 +45,7 @@ class Story:
         *,
         sent: int | None = None,
         credited: int | None = None,
-        concealed: int = 0,
+        hidden_bytes: int = 0,
     ) -> list[Span]:
         """Its client has read up to `shown`, by its window. Everything `sent` is acknowledged."""
         segment.shown = shown

@@ -331,7 +331,8 @@ def test_what_an_ended_gate_left_joins_the_segments_that_run() -> None:
 def test_evidence_tells_all_that_a_segment_knows() -> None:
     grant, _ = open_grant(ALBUM)
     segment = cut(grant, "Album/1.ogg", "g-1", 10, 20_000, 60_000, 90_000, 0.0)
-    segment.exact, segment.paced, segment.concealed = True, False, 7
+    segment.exact, segment.paced, segment.hidden_bytes = True, False, 7
     again = Segment.left(describe("g", resource(grant, "Album/1.ogg"), segment))
-    for name in ("id", "start", "end", "sent", "acknowledged", "shown", "concealed", "credited", "paced", "exact", "unconfirmed"):
+    kept = ("id", "start", "end", "sent", "acknowledged", "shown", "hidden_bytes", "credited", "paced", "exact", "unconfirmed")
+    for name in kept:
         assert getattr(again, name) == getattr(segment, name), name

@@ -24,11 +24,11 @@ MB = 1_000_000
 
 
 def look(
-    acknowledged: int, *, unread: int = 0, hidden: int = 0, untouched: int = 0, sent: int | None = None, silence: float = 0.0,
-    broken: bool = False, half_closed: bool = False, width: int = MB,
+    acknowledged: int, *, unread: int = 0, hidden: int = 0, definitely_unread: int = 0, sent: int | None = None,
+    silence: float = 0.0, broken: bool = False, half_closed: bool = False, width: int = MB,
 ) -> TcpSnapshot:  # fmt: skip
     sent = acknowledged if sent is None else sent
-    return TcpSnapshot(acknowledged, unread, hidden, untouched, sent, silence, broken, half_closed, width)
+    return TcpSnapshot(acknowledged, unread, hidden, definitely_unread, sent, silence, broken, half_closed, width)
 
 
 def held(length: int, *, base: int = 0) -> Credit:
@@ -179,12 +179,12 @@ def test_a_cut_leaves_what_was_sent_unconfirmed_not_what_was_queued() -> None:
     assert unconfirmed(credit) == (5 * MB - 100_000 - MARGIN, 6 * MB)
 
 
-def test_what_the_window_shows_untouched_is_not_unconfirmed() -> None:
+def test_what_the_window_shows_unread_is_not_unconfirmed() -> None:
     credit = held(100_000)
-    credit.cut(look(100_000, unread=65_536, untouched=25_000))
+    credit.cut(look(100_000, unread=65_536, definitely_unread=25_000))
     assert unconfirmed(credit) == (0, 75_000)
     wide = Credit(0, 20 * MB)
-    wide.cut(look(10 * MB, unread=4 * MB, untouched=2 * MB))
+    wide.cut(look(10 * MB, unread=4 * MB, definitely_unread=2 * MB))
     assert unconfirmed(wide) == (6 * MB - MARGIN, 8 * MB)
 
 
@@ -194,7 +194,7 @@ def test_nothing_moves_a_cut_transfer() -> None:
     assert not credit.fin(9.0, look(100_000))
     assert not credit.progress(9.0, look(100_000))
     assert not credit.next_request(9.0, look(100_000))
-    credit.cut(look(100_000, untouched=50_000))
+    credit.cut(look(100_000, definitely_unread=50_000))
     assert unconfirmed(credit) == (0, 100_000)
 
 

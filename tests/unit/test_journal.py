@@ -116,7 +116,7 @@ def test_what_an_ended_gate_left_becomes_the_next_ones(gates: list[Gate], tmp_pa
     first.table.update(slot, 8_000, 7_000, 100, 5_000)
     first.end()
     recovered = second.take_over()
-    ran = replace(RUNNING, sent=9_000, acknowledged=9_000, shown=7_000, concealed=100, credited=5_000, exact=True)
+    ran = replace(RUNNING, sent=9_000, acknowledged=9_000, shown=7_000, hidden_bytes=100, credited=5_000, exact=True)
     assert recovered == Recovered(
         credits={("grant", 7): SpanSet([(0, 10)])}, transfers={"first/1": RECORD}, uses={b"\xab\x12": 7.5},
         segments={"gate-9": ENDED, "gate-8": None}, left={"gate-1": ran}, gates=["first"],
@@ -379,4 +379,11 @@ def test_whoever_asks_what_waits_hears_of_a_broken_file(journal: Journal, tmp_pa
 def test_evidence_of_a_later_version_is_understood() -> None:
     recovered = Recovered()
     recovered.add(LEFT, "x", json.loads(encode(LEFT, ENDED)) | {"more": 1})
+    assert recovered.left == {"x": ENDED}
+
+
+def test_evidence_of_an_earlier_version_is_understood() -> None:
+    row = json.loads(encode(LEFT, ENDED))
+    recovered = Recovered()
+    recovered.add(LEFT, "x", {"concealed" if name == "hidden_bytes" else name: value for name, value in row.items()})
     assert recovered.left == {"x": ENDED}

@@ -104,7 +104,7 @@ def test_a_row_torn_while_it_is_taken_credits_nothing_of_who_had_it_before(table
 )
 def test_a_row_whose_positions_make_no_sense_is_left_out(table: LiveTable, field: str, value: int) -> None:
     slot = table.add(RUNNING)
-    positions = {"sent": 700_000, "acknowledged": 600_000, "shown": 500_000, "concealed": 0, "credited": 400_000}
+    positions = {"sent": 700_000, "acknowledged": 600_000, "shown": 500_000, "hidden_bytes": 0, "credited": 400_000}
     positions[field] = value
     written = positions.pop("sent")
     table.written(slot, written, written)

@@ -8,8 +8,8 @@ import pytest
 
 from ftpgate.proof import rules
 from ftpgate.proof.rules import (
-    CONCEALED,
-    CONCEALED_VAGUE,
+    HIDDEN,
+    HIDDEN_VAGUE,
     LATER,
     LONG,
     LONG_VAGUE,
@@ -103,13 +103,13 @@ def test_a_window_shows_nothing_of_a_segment_that_is_hardly_read() -> None:
 
 
 def test_a_paced_window_that_may_hide_much_agrees_with_nothing() -> None:
-    for concealed, agreed in ((CONCEALED, True), (CONCEALED + 1, False)):
-        assert agrees(cut(0, 0, 500 * KB, 900 * KB, concealed=concealed), 500 * KB, resumed=False, later=True) is agreed
+    for hidden_bytes, agreed in ((HIDDEN, True), (HIDDEN + 1, False)):
+        assert agrees(cut(0, 0, 500 * KB, 900 * KB, hidden_bytes=hidden_bytes), 500 * KB, resumed=False, later=True) is agreed
 
 
 def test_who_goes_on_where_the_connection_ended_has_read_it_all() -> None:
     """Whatever its window shows: a client cannot know that place otherwise."""
-    reset = cut(0, 0, 100 * KB, 900 * KB, acknowledged=800 * KB, concealed=9 * MB)
+    reset = cut(0, 0, 100 * KB, 900 * KB, acknowledged=800 * KB, hidden_bytes=9 * MB)
     assert agrees(reset, 800 * KB, resumed=True, later=False)
     assert not agrees(reset, 800 * KB, resumed=False, later=False), "a neighbour that began before may begin there by chance"
     assert not agrees(reset, 800 * KB + 1, resumed=True, later=True)
@@ -152,8 +152,8 @@ def test_of_what_a_stopped_gate_was_just_writing_a_part_may_have_arrived() -> No
     assert not agrees(stopped, 850 * KB - 1, resumed=True, later=False)
 
 
-def vague(shown: int, sent: int, *, concealed: int = 0) -> Segment:
-    return cut(0, 0, shown, sent, acknowledged=shown + 7, paced=False, concealed=concealed)
+def vague(shown: int, sent: int, *, hidden_bytes: int = 0) -> Segment:
+    return cut(0, 0, shown, sent, acknowledged=shown + 7, paced=False, hidden_bytes=hidden_bytes)
 
 
 def test_a_vague_window_agrees_with_less_that_was_read_when_the_client_comes_later() -> None:
@@ -173,9 +173,9 @@ def test_a_vague_window_agrees_with_more_where_little_is_left_and_the_client_com
 
 
 def test_a_vague_window_may_hide_less() -> None:
-    for later, most in ((True, CONCEALED_VAGUE), (False, CONCEALED_VAGUE // 2)):
-        assert agrees(vague(5 * MB, 9 * MB, concealed=most), 5 * MB, resumed=True, later=later)
-        assert not agrees(vague(5 * MB, 9 * MB, concealed=most + 1), 5 * MB, resumed=True, later=later)
+    for later, most in ((True, HIDDEN_VAGUE), (False, HIDDEN_VAGUE // 2)):
+        assert agrees(vague(5 * MB, 9 * MB, hidden_bytes=most), 5 * MB, resumed=True, later=later)
+        assert not agrees(vague(5 * MB, 9 * MB, hidden_bytes=most + 1), 5 * MB, resumed=True, later=later)
 
 
 @pytest.mark.parametrize(("after", "found"), [(SKIP, None), (SKIP + 0.001, 5 * MB + NEAR_VAGUE - 1)])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftpgate.proof.credit import MARGIN
-from ftpgate.proof.window import FULLY_OPEN, LEAST_CONCEALED, LITTLE, OVERHEAD, OVERHEAD_TLS, TcpSnapshot, Window
+from ftpgate.proof.window import FULLY_OPEN, LEAST_HIDDEN, LITTLE, OVERHEAD, OVERHEAD_TLS, TcpSnapshot, Window
 
 RECORDINGS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "recordings" / "windows.json").read_text())
 """`looks`: [acknowledged, width of the window, read until the next look], in bytes."""
@@ -39,7 +39,7 @@ def test_a_window_that_stands_still_hides_little() -> None:
     window = Window(100_000, 0)
     window.judge(2_000_000, 1_000_000)
     assert window.judge(2_000_000, 1_100_000)[1] > 1_100_000
-    assert window.judge(2_000_000, 9_000_000) == (0, LEAST_CONCEALED)
+    assert window.judge(2_000_000, 9_000_000) == (0, LEAST_HIDDEN)
 
 
 def test_a_window_that_was_narrow_hides_as_much_as_at_first() -> None:
@@ -82,9 +82,9 @@ def test_what_a_snapshot_says_of_its_window(unread: int, hidden: int, fully_open
 def test_what_is_read_without_a_word_is_less_than_half_the_window() -> None:
     """A receiver announces room when it has doubled: behind a window of 100 kB no more than 100 kB were read without a word."""
     window = Window(1_000_000, 0)
-    untouched = 1_000_000 - 2 * 100_000
-    assert window.definitely_unread(100_000, encrypted=False) == untouched - untouched // 4
-    assert window.definitely_unread(100_000, encrypted=True) == untouched - untouched // 2
+    unread = 1_000_000 - 2 * 100_000
+    assert window.definitely_unread(100_000, encrypted=False) == unread - unread // 4
+    assert window.definitely_unread(100_000, encrypted=True) == unread - unread // 2
     assert window.definitely_unread(500_000, encrypted=False) == 0
 
 

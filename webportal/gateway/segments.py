@@ -24,7 +24,7 @@ fetched again, but not be closed by the customer's word."""
 MOST_RANGES = 64
 """Ranges kept of one file in one segment; see `_bounded`."""
 
-_PLAIN = ("resource", "start", "end", "sent", "acknowledged", "shown", "concealed", "credited", "paced", "exact")
+_PLAIN = ("resource", "start", "end", "sent", "acknowledged", "shown", "hidden_bytes", "credited", "paced", "exact")
 """Fields of the same name and kind in `Evidence` and `Segment`."""
 _SEGMENTS = Prepared(
     Grant._meta.pk,

@@ -180,7 +180,7 @@ class Segment(models.Model):
     sent = models.BigIntegerField(_("sent"))
     acknowledged = models.BigIntegerField(_("acknowledged"))
     shown = models.BigIntegerField(_("shown as read"))
-    concealed = models.BigIntegerField(_("concealed"))
+    hidden_bytes = models.BigIntegerField(_("hidden"))
     credited = models.BigIntegerField(_("credited"))
     paced = models.BooleanField(_("paced"))
     exact = models.BooleanField(_("exact"))
