@@ -35,7 +35,7 @@ _RECEIVED = 16_384
 
 # IAC and its command, with the option of WILL, WONT, DO and DONT (RFC 854): many clients send IAC IP IAC DM before ABOR.
 _TELNET = re.compile(rb"\xff(?:[\xfb-\xfe].?|.?)", re.DOTALL)
-_ABOR = re.compile(rb"(?:\A|(?<=\r\n))[\x80-\xff]*ABOR *\r\n", re.IGNORECASE)
+_ABOR = re.compile(rb"(?:\A|(?<=\n))[\x80-\xff]*ABOR *\r?\n", re.IGNORECASE)
 _RESIDUE = bytes(range(0x80, 0x100))
 
 
@@ -230,13 +230,14 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
 
     def _next(self) -> bool:
         """Run one command. False when there is none that may run."""
-        line, found, rest = self._input.partition(b"\r\n")
+        line, found, rest = self._input.partition(b"\n")  # some clients send no CR before it
+        line = line.removesuffix(b"\r")
         if len(line) > LINE and not self._skipping:
             self._skipping = True
             self.respond("500 The command is too long.")
         if not found:
             if self._skipping:
-                self._input = self._input[-1:]
+                self._input = b""
             return False
         if self._skipping:
             self._skipping = False
