@@ -283,6 +283,8 @@ class Moving(Secured):
         self.respond("226 Nothing is being sent.")
 
     def data_done(self, channel: DataChannel) -> None:
+        if self._data is not channel:
+            return  # it was aborted meanwhile
         self._data = None
         self._moved("226 Transfer complete.")
 
