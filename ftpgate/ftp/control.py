@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyftpdlib.ioloop import AsyncChat
 
 from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.delivery.places import Guest
 from ftpgate.delivery.tls import TlsSink
 from ftpgate.errors import BadRequest, GateError, ReadOnly, Unavailable
 from ftpgate.ftp.answers import ANSWERS
@@ -33,6 +34,7 @@ LOGIN_WITHIN = 120.0
 GOODBYE = 5.0
 """Seconds that the last reply has to reach the client before the connection is closed."""
 LOGIN_ATTEMPTS = 3
+CROWDED = "421 Too many connections to this server, or from your address. Try again shortly."
 _LOGGED = 64
 
 
@@ -50,8 +52,10 @@ class GateFTPHandler(Moving):
     _attempts = 0
     _user: str | None = None
 
-    def __init__(self, sock: socket.socket, server: Listener, sink: TlsSink | None = None) -> None:
+    def __init__(self, sock: socket.socket, server: Listener, guest: Guest, sink: TlsSink | None = None) -> None:
         super().__init__(sock, server)
+        self._guest = guest
+        guest.give_way = self.close
         if sink is not None:
             self.take_for_secure(sink)
         self._stranger_since = self._heard
@@ -74,8 +78,8 @@ class GateFTPHandler(Moving):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             return self.close()
-        if self.server.gate.draining or not self.server.room_for_sessions:
-            self.respond("421 Too many connections. Try again shortly.")
+        if self._guest.refused or self.server.gate.draining:
+            self.respond(CROWDED)
             return self.leave()
         self.respond("220 ftpgate ready.")
 
@@ -147,6 +151,7 @@ class GateFTPHandler(Moving):
         self._grant = grant
         self._digest = token.digest()
         grant.sessions += 1
+        self._guest.prove()
         self.fs = GrantFS(grant)
         self.respond("230 Welcome. Nothing can be written here.")
 
@@ -164,6 +169,7 @@ class GateFTPHandler(Moving):
         if grant is not None:
             del self.fs
             self._stranger_since = time.monotonic()
+            self._guest.forget()
             grant.sessions -= 1
             grant.customer.disconnect()
 
@@ -221,6 +227,7 @@ class GateFTPHandler(Moving):
         self.server.gate.engine.newcomers.discard(self.peer, self)
         self.server.gate.connections -= 1
         self.server.gate.sessions -= 1
+        self._guest.leave()
         self._order = None
         channel, self._data = self._data, None
         if channel is not None:

@@ -42,9 +42,9 @@ LINGERING = 4_096
 """Lingering connections of one listener, and of one session, at the most; the oldest of them gives way."""
 LINGERING_OF_ONE = 32
 APART = 0.25
-"""Seconds after its beginning before which a transfer gets its last reply only when the client has ended the data connection. aria2
-waits for its time-out when it reads 150 and 226 together, and the kernel of a busy client acknowledges a small file long before the
-client has read the 150. Measured: 20 ms were too short for 1 of 100 files."""
+"""Seconds after its beginning before which a transfer gets its last reply only when the client has ended the data connection.
+aria2 waits for its time-out when it reads 150 and 226 together, and the kernel of a busy client acknowledges a small file long
+before the client has read the 150. Measured: 20 ms were too short for 1 of 100 files."""
 _LINES = 256
 """Lines of a listing that are made at a time."""
 _EDGE = getattr(select, "EPOLLET", 0)
@@ -77,8 +77,8 @@ class DataChannel:
     """A connected data socket, registered with the loop from its first moment, so that a hang-up is seen at once."""
 
     __slots__ = (
-        "_answered", "_arrived", "_began", "_corks", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines", "_lingering", "_loop",
-        "_owner", "_rest", "_since", "_taken", "_transfer", "_waits", "lost", "sink", "socket",
+        "_answered", "_arrived", "_began", "_corks", "_deferred", "_ended", "_events", "_fileno", "_finished", "_lines",
+        "_lingering", "_loop", "_owner", "_rest", "_since", "_taken", "_transfer", "_waits", "lost", "sink", "socket",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, sink: Sink, owner: Owner, loop: IOLoop, lingering: Lingering) -> None:

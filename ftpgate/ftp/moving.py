@@ -150,7 +150,7 @@ class Moving(Secured):
                 # The control connection's session may be resumed, and its certificate is the one that the client expects.
                 like = self._sink if isinstance(self._sink, TlsSink) else None
                 done, failed = partial(self._data_ready, sock), partial(self._data_insecure, sock)
-                self._door = self.server.gate.tls.begin(sock, done, failed, like=like)
+                self._door = self.server.gate.tls.begin(sock, self.peer, done, failed, like=like)
             else:
                 self._data_ready(sock, PlainSink(sock))
         except OSError:

@@ -10,11 +10,12 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ftpgate.delivery.accepting import Acceptor
+from ftpgate.delivery.accepting import Acceptor, refuse
 from ftpgate.delivery.gate import Gate
 from ftpgate.delivery.handshake import Handshakes
+from ftpgate.delivery.places import Guest
 from ftpgate.delivery.tls import HandshakeError, TlsSink
-from ftpgate.ftp.control import GateFTPHandler
+from ftpgate.ftp.control import CROWDED, GateFTPHandler
 from ftpgate.ftp.data import Lingering
 from ftpgate.settings import Address
 
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 logging.getLogger("pyftpdlib").addHandler(logging.NullHandler())
 logging.getLogger("pyftpdlib").setLevel(logging.WARNING)
 
+SOCKETS = 2
+"""What a session takes of the gate's places: it may need a second socket for its data."""
 SWEEP_EVERY = 2.0
 """Seconds between two looks at what is idle or lingers."""
 
@@ -59,28 +62,26 @@ class Listener:
             self._tend()
 
     @property
-    def room_for_sessions(self) -> bool:
-        """Is there room for those that are here? Each may need a second socket for its data."""
-        return self.gate.sessions <= self.gate.most_connections // 2 and self.room_for_sockets
-
-    @property
     def room_for_sockets(self) -> bool:
         return len(self.loop.socket_map) < self.gate.most_connections
 
-    def _accepted(self, sock: socket.socket, _peer: str) -> None:
-        if self._tls is None:
-            GateFTPHandler(sock, self).welcome()
-        elif self.room_for_sockets:
-            self._tls.begin(sock, partial(self._secured, sock), partial(self._insecure, sock))
+    def _accepted(self, sock: socket.socket, peer: str) -> None:
+        guest = self.gate.places.admit(peer, sock.close, weight=SOCKETS)
+        if guest is None:
+            refuse(sock, f"{CROWDED}\r\n".encode() if self._tls is None else b"")
+        elif self._tls is None:
+            self._enter(sock, guest)
         else:
-            sock.close()
+            done, failed = partial(self._enter, sock, guest), partial(self._insecure, sock, guest)
+            guest.give_way = self._tls.begin(sock, peer, done, failed).close
 
-    def _secured(self, sock: socket.socket, sink: TlsSink) -> None:
-        GateFTPHandler(sock, self, sink).welcome()
+    def _enter(self, sock: socket.socket, guest: Guest, sink: TlsSink | None = None) -> None:
+        GateFTPHandler(sock, self, guest, sink).welcome()
 
-    def _insecure(self, sock: socket.socket, error: HandshakeError) -> None:
+    def _insecure(self, sock: socket.socket, guest: Guest, error: HandshakeError) -> None:
         _log.debug("a connection to %s: %s", self.address, error)
         sock.close()
+        guest.leave()
 
     def _sweep(self) -> None:
         if self._acceptor.open or self.sessions or self.lingering:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ftpgate.delivery.accounts import OpenGrant
+from ftpgate.delivery.places import Guest
 from ftpgate.delivery.transfer import Sink
 from ftpgate.errors import GateError
 from ftpgate.http.carrier import Body, BodyCarrier, State
@@ -53,12 +54,16 @@ class HttpConnection(BodyCarrier):
     """From `accept` to its end. Its states and their moves are the table in `carrier.py`."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunked", "_discarded", "_keep_alive", "_out", "_paused", "_pieces", "_piped", "_queued",
+        "_body", "_buffer", "_chunked", "_discarded", "_guest", "_keep_alive", "_out", "_paused", "_pieces", "_piped", "_queued",
         "_request", "_since", "_used", "_visit",
     )  # fmt: skip
 
-    def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str) -> None:
+    def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str, guest: Guest | None = None) -> None:
+        """`guest`: its place; None where none are counted."""
         super().__init__(front, sock, sink, peer)
+        self._guest = guest
+        if guest is not None:
+            guest.give_way = self.close
         self._since = time.monotonic()
         self._buffer = bytearray()
         self._out: memoryview | None = None
@@ -237,6 +242,11 @@ class HttpConnection(BodyCarrier):
     def serves(self, visit: Visit) -> bool:
         """Is this still waiting for the answer of `visit`?"""
         return self.state is State.ADMITTING and (self._visit is None or self._visit is visit)
+
+    def prove(self) -> None:
+        """Its client has shown a valid token."""
+        if self._guest is not None:
+            self._guest.prove()
 
     def go_on(self, visit: Visit, step: Callable[[], None]) -> None:
         """Have `step` go on with `visit`: at once while its request is being taken, else in its turn.
@@ -478,6 +488,8 @@ class HttpConnection(BodyCarrier):
         visit, self._visit = self._visit, None
         self._shut()
         self._front.leave(self)
+        if self._guest is not None:
+            self._guest.leave()
         self._front.gate.engine.newcomers.discard(self.peer, self)
         if visit is not None:
             visit.closed()

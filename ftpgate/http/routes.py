@@ -156,6 +156,7 @@ class CustomerVisit:
         try:
             if grant is None:
                 raise Unauthorized() if self._basic and isinstance(error, UnknownToken) else error or GateError()
+            self._connection.prove()
             self._serve(grant)
         except GateError as refused:
             self._connection.fail(refused)
