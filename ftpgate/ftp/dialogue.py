@@ -28,8 +28,8 @@ LINE = 8_192
 """Bytes of one command."""
 HELD = 16_384
 """Bytes of commands held back until earlier ones have their reply; beyond it the client's TCP has to wait."""
-OWED = 65_536
-"""Bytes of replies that the client does not take, beyond which no further command is answered."""
+OWED = 8_192
+"""Bytes of replies that the client does not take, beyond which no further command is read or answered."""
 _RECEIVED = 16_384
 """Bytes read at a time: a whole TLS record, since no poll would report what was left of one."""
 
@@ -200,7 +200,8 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     def _listen(self) -> None:
         if self._closed or (self._turn is Turn.SECURING and not self._output):
             return
-        events = self.ioloop.READ if len(self._input) < HELD and self._turn is not Turn.SECURING else 0
+        reads = len(self._input) < HELD and len(self._output) < OWED and self._turn is not Turn.SECURING
+        events = self.ioloop.READ if reads else 0
         if self.writable():
             events |= self.ioloop.WRITE
         if events != self._wanted_io_events:

@@ -30,6 +30,9 @@ logging.getLogger("pyftpdlib").setLevel(logging.WARNING)
 
 SOCKETS = 2
 """What a session takes of the gate's places: it may need a second socket for its data."""
+BUFFER = 16_384
+"""Bytes that the kernel keeps of commands and replies, each way and doubled for its own needs. Left to itself it keeps megabytes
+of replies for a client that reads none."""
 SWEEP_EVERY = 2.0
 """Seconds between two looks at what is idle or lingers."""
 
@@ -50,7 +53,7 @@ class Listener:
         self.sessions: set[GateFTPHandler] = set()
         self.lingering = Lingering()
         self.public_address: str | None = None
-        self._acceptor = Acceptor(gate.loop, address, self._accepted)
+        self._acceptor = Acceptor(gate.loop, address, self._accepted, buffer=BUFFER)
         self.address = self._acceptor.address
         self._find_public_address()
         self.loop.call_later(SWEEP_EVERY, self._sweep)
