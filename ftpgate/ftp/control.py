@@ -14,7 +14,7 @@ from pyftpdlib.ioloop import AsyncChat
 from ftpgate.delivery.accounts import OpenGrant
 from ftpgate.delivery.places import Guest
 from ftpgate.delivery.tls import TlsSink
-from ftpgate.errors import BadRequest, GateError, ReadOnly, Unavailable
+from ftpgate.errors import BadRequest, GateError, ReadOnly, TooManyWrongTokens, Unavailable, UnknownToken
 from ftpgate.ftp.answers import ANSWERS
 from ftpgate.ftp.commands import WRITES, Command
 from ftpgate.ftp.dialogue import Turn
@@ -140,7 +140,9 @@ class GateFTPHandler(Moving):
                 raise Unavailable()
             grant.customer.connect()
         except GateError as refusal:
-            _log.info("login of %s from %s refused: %s", self.shown("PASS", presented), self.peer, refusal.text)
+            wrong = isinstance(refusal, UnknownToken | TooManyWrongTokens)  # which the gatekeeper logs, within bounds
+            level = logging.DEBUG if wrong else logging.INFO
+            _log.log(level, "login of %s from %s refused: %s", self.shown("PASS", presented), self.peer, refusal.text)
             self.refuse(refusal)
             self._attempts += 1
             if self._attempts >= LOGIN_ATTEMPTS:

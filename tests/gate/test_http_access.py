@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from ftpgate import http as front
-from ftpgate.delivery import sending
+from ftpgate.delivery import sending, strangers
 from ftpgate.grants import Grant, GrantState, Item, Tier
 from ftpgate.http import connection, listener, parser
 from ftpgate.tokens import Token, new_grant_id
@@ -148,6 +148,10 @@ def test_tokens(gate: InProcessGate) -> None:
         assert client.ask(f"/d/{issue(gate).reveal().upper()}/").reply().status == 200
 
 
+def unknown() -> str:
+    return Token.new(new_grant_id()).reveal()
+
+
 def credentials(text: str) -> str:
     return "Authorization: Basic " + base64.b64encode(text.encode()).decode()
 
@@ -185,11 +189,39 @@ def test_too_many_wrong_tokens(tmp_path: Path) -> None:
         token = gate.shop.issue([gate.item("Album")])
         with RawClient(gate.address("http")) as client:
             for _ in range(10):
-                assert client.ask("/d/wrong/").reply().status == 404
-            locked = client.ask("/d/wrong/").reply()
+                assert client.ask(f"/d/{unknown()}/").reply().status == 404
+            locked = client.ask(f"/d/{unknown()}/").reply()
             assert (locked.status, 0 < int(locked.headers["retry-after"]) <= 601) == (429, True)
-            assert client.ask("/files/", credentials("x:wrong")).reply().status == 429
+            assert client.ask("/files/", credentials(f"x:{unknown()}")).reply().status == 429
             assert client.ask(f"/d/{token.reveal()}/").reply().status == 200
+
+
+def test_what_cannot_be_a_token_is_not_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "media").mkdir()
+    with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate, RawClient(gate.address("http")) as client:
+        for _ in range(5):
+            for shape in ("wrong", "anonymous", "a%40b.c", unknown()[:-1], f"{unknown()}%2Fx"):
+                assert client.ask(f"/d/{shape}/").reply().status == 404
+            for junk in ("x:wrong", "anonymous:guest@", ":", f"{unknown()}x:y"):
+                assert client.ask("/files/", credentials(junk)).reply().status == 401
+        assert client.ask(f"/d/{unknown()}/").reply().status == 404, "the first that could be one"
+    assert [record.getMessage() for record in caplog.records if record.name == "ftpgate.access"] == [
+        "failed token from 127.0.0.1"
+    ]
+
+
+def test_the_log_names_the_addresses_of_wrong_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "media").mkdir()
+    with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate, RawClient(gate.address("http")) as client:
+        for number in range(strangers.LINES + 7):
+            assert client.ask(f"/d/{unknown()}/").reply().status == (404 if number < strangers.TRIES else 429)
+        gate.call(lambda: gate.keeper._told._minutes["127.0.0.1"].__setattr__("since", -strangers.MINUTE))
+        wait_until(lambda: "more" in caplog.text, 10, "the number")
+    found = [record for record in caplog.records if record.name == "ftpgate.access"]
+    assert {record.levelname for record in found} == {"WARNING"}
+    *each, last = [record.getMessage() for record in found]
+    assert each == ["failed token from 127.0.0.1"] * strangers.LINES
+    assert last == "failed token from 127.0.0.1 (7 more)"
 
 
 def test_the_tiers_connections(gate: InProcessGate) -> None:
