@@ -8,6 +8,7 @@ out, but count for that. Pure: time is passed in. Bounded: the longest unseen ad
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from ftpgate.net.addresses import network
 
@@ -15,6 +16,10 @@ TRIES = 10
 WINDOW = 600.0
 """Seconds that a wrong try counts, and that a lock lasts."""
 ADDRESSES = 10_000
+LINES = 5
+"""Wrong tokens of one network within a minute that the log names one by one; of further ones it has the number, when the minute
+is over. Tries that are sent ahead must not fill a disk."""
+MINUTE = 60.0
 
 
 class Strangers:
@@ -61,3 +66,39 @@ class _Tries:
         self._tries[key] = [*tries, now][-TRIES:]
         if len(self._tries) > ADDRESSES:
             self._tries.popitem(last=False)
+
+
+class Told:
+    """Which wrong tokens the log names. The longest untold network is forgotten first when there are too many."""
+
+    def __init__(self) -> None:
+        self._minutes: OrderedDict[str, _Minute] = OrderedDict()
+        """By network, the earliest begun first."""
+
+    def tells(self, address: str, now: float) -> bool:
+        """A wrong token came from `address`: is it to be named?"""
+        key = network(address)
+        minute = self._minutes.get(key)
+        if minute is None:
+            minute = self._minutes[key] = _Minute(now)
+            if len(self._minutes) > ADDRESSES:
+                self._minutes.popitem(last=False)
+        minute.tries += 1
+        minute.address = address
+        return minute.tries <= LINES
+
+    def over(self, now: float) -> Iterator[tuple[str, int]]:
+        """Addresses whose minute is over, with the number of tries that were not named; those without any are left out."""
+        while self._minutes and now - next(iter(self._minutes.values())).since >= MINUTE:
+            _, minute = self._minutes.popitem(last=False)
+            if minute.tries > LINES:
+                yield minute.address, minute.tries - LINES
+
+
+class _Minute:
+    __slots__ = ("address", "since", "tries")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.tries = 0
+        self.address = ""

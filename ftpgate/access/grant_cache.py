@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from ftpgate.access.failed_tokens import Strangers
+from ftpgate.access.failed_tokens import Strangers, Told
 from ftpgate.access.ledger import Ledger
 from ftpgate.access.look_ups import LookUp, LookUps
 from ftpgate.access.open_grant import OpenGrant
@@ -28,6 +28,8 @@ from ftpgate.shaping.customer import Customer, Throttle
 from ftpgate.tokens import Token
 
 _log = logging.getLogger(__name__)
+_access_log = logging.getLogger("ftpgate.access")
+"""Its lines, `failed token from ADDRESS`, are for programs too: see deploy/fail2ban."""
 
 REFRESH_EVERY = 1.0
 IDLE = 60.0
@@ -54,6 +56,8 @@ class _Waiting(NamedTuple):
     answer: Answer
     gone: Gone
     since: float
+    counted: bool = True
+    """Is it noted when the token is unknown?"""
 
 
 def _stays() -> bool:
@@ -91,6 +95,7 @@ class Gatekeeper:
         self._waiting: dict[bytes | str, list[_Waiting]] = {}
         """Who waits for a look-up: of a token by its digest, of a grant by its id."""
         self._strangers = Strangers()
+        self._told = Told()
         self._refreshing = False
         self._renewing: set[str] = set()
         """Grants whose items are being looked up anew."""
@@ -102,42 +107,47 @@ class Gatekeeper:
         """Tokens and grants that were looked up in the shop; for the metrics."""
         return self._line.asked
 
-    def admit(self, presented: str, peer: str, answer: Answer, gone: Gone = _stays) -> None:
+    def admit(self, presented: str, peer: str, answer: Answer, gone: Gone = _stays, *, counted: bool = True) -> None:
         """Find the grant that `presented` opens, then `answer(grant, None)` or `answer(None, error)` on the loop.
 
         The answer comes at once when the grant is in use, and later otherwise; a front holds back what the client sends
         meanwhile. One that has expired is asked for anew, since it may have been renewed a moment ago; that costs no more
         look-ups than an unknown token does. Errors: UnknownToken, DeadToken, TooManyWrongTokens, Unavailable.
+
+        Args:
+            counted: is an unknown token held against the address?
         """
         token = Token.parse(presented)
         if token is None:
-            return self._wrong(peer, answer)
+            return answer(None, UnknownToken())  # no guess: a name that clients try first, or half an address
         digest = token.digest()
         held = self._grants.get(token.grant)
         if held is not None and digest in held.status.live_tokens and not held.status.expired(self.clock.expiry_time()):
             return self._admitted(held, digest, answer)
-        self._look_up(digest, lambda: self._bridge.look_up(token), _Waiting(peer, answer, gone, time.monotonic()))
+        self._look_up(digest, lambda: self._bridge.look_up(token), _Waiting(peer, answer, gone, time.monotonic(), counted))
 
     def log_in(self, user: str, password: str, peer: str, answer: LoginAnswer, gone: Gone = _stays) -> None:
         """Admit whoever gives a token as user name or as password, the same over FTP and HTTP.
 
         Beside the token anything is allowed, also another one: of an older link that a client has remembered. When none
-        of two opens anything, a dead one says more than an unknown one.
+        of two opens anything, a dead one says more than an unknown one, and an unknown one is held against the address.
         """
         given = [text for text in dict.fromkeys((user, password)) if Token.parse(text) is not None]
         self._log_in(given or [password], peer, answer, gone, None)
 
-    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, gone: Gone, dead: DeadToken | None) -> None:
+    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, gone: Gone, before: GateError | None) -> None:
         presented, *others = given
 
         def judged(grant: OpenGrant | None, error: GateError | None) -> None:
-            known = error if isinstance(error, DeadToken) else dead
-            if others and isinstance(error, _NOT_THIS_ONE):
-                self._log_in(others, peer, answer, gone, known)
-            else:
-                answer(presented, grant, known or error if isinstance(error, _NOT_THIS_ONE) else error)
+            if not isinstance(error, _NOT_THIS_ONE):
+                return answer(presented, grant, error)
+            if others:
+                return self._log_in(others, peer, answer, gone, error)
+            if before is not None and not isinstance(before, DeadToken):
+                self._note_wrong(peer)
+            answer(presented, grant, before if isinstance(before, DeadToken) else error)
 
-        self.admit(presented, peer, judged, gone)
+        self.admit(presented, peer, judged, gone, counted=not others)
 
     def watch(self, name: str, peer: str, answer: Answer) -> None:
         """Find the grant with this id for somebody who may look on without a token of it; answers as `admit` does.
@@ -202,7 +212,7 @@ class Gatekeeper:
                 if error is not None:
                     client.answer(None, error)
                 elif held is None:
-                    self._wrong(client.peer, client.answer)
+                    self._wrong(client)
                 elif isinstance(key, bytes):
                     self._admitted(held, key, partial(self._looked_up, client))
                 else:
@@ -287,11 +297,17 @@ class Gatekeeper:
             return answer(None, error)
         answer(grant, None)
 
-    def _wrong(self, peer: str, answer: Answer) -> None:
+    def _wrong(self, client: _Waiting) -> None:
+        locked = self._strangers.locked(client.peer, time.monotonic())
+        if client.counted:
+            self._note_wrong(client.peer)
+        client.answer(None, TooManyWrongTokens(retry_after=locked) if locked else UnknownToken())
+
+    def _note_wrong(self, peer: str) -> None:
         now = time.monotonic()
-        locked = self._strangers.locked(peer, now)
         self._strangers.wrong(peer, now)
-        answer(None, TooManyWrongTokens(retry_after=locked) if locked else UnknownToken())
+        if self._told.tells(peer, now):
+            _access_log.warning("failed token from %s", peer)
 
     def _refresh(self) -> None:
         self._call_later(REFRESH_EVERY, self._refresh)
@@ -299,6 +315,8 @@ class Gatekeeper:
         self.clock.tell(_log)
         asked_about = 1 if self.clock.wrong() else 0  # a grant at the least, for its status tells the database's time
         self._send_away(now)
+        for address, number in self._told.over(now):
+            _access_log.warning("failed token from %s (%d more)", address, number)
         for grant in tuple(self._grants.values()):
             grant.settle()
             if grant.in_use:

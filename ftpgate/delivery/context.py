@@ -11,6 +11,7 @@ from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.loop_lag import LoopLag
+from ftpgate.net.places import Places
 from ftpgate.net.work_queue import WorkQueue
 from ftpgate.settings import Settings
 from ftpgate.signed_links import Passes
@@ -49,11 +50,14 @@ class Gate:
     """No new transfers: the process is about to end."""
     lag: LoopLag = field(default_factory=LoopLag)
     """How late the loop wakes up."""
+    places: Places = field(init=False)
+    """What of `most_connections` each address has."""
     passes: Passes = field(init=False)
     """Reads what the portal has allowed."""
 
     def __post_init__(self) -> None:
         self.passes = Passes(self.settings)
+        self.places = Places(self.most_connections)
 
     @property
     def tls_required(self) -> bool:

@@ -145,6 +145,7 @@ class Transfer:
 
     def begin(self) -> None:
         """Called once by the engine."""
+        self._carrier.sink.queue.widen(self.length)
         if rate := self.grant.customer.tier.rate:
             self._carrier.sink.queue.expect_rate(rate)
         if not self.length:

@@ -11,13 +11,14 @@ from functools import partial
 from pyftpdlib.ioloop import AsyncChat
 
 from ftpgate.access.open_grant import OpenGrant
-from ftpgate.errors import BadRequest, GateError, ReadOnly, Unavailable
+from ftpgate.errors import BadRequest, GateError, ReadOnly, TooManyWrongTokens, Unavailable, UnknownToken
 from ftpgate.ftp.answers import ANSWERS
 from ftpgate.ftp.commands import WRITES, Command
 from ftpgate.ftp.dialogue import Turn
 from ftpgate.ftp.filesystem import GrantFS
 from ftpgate.ftp.front import Front
 from ftpgate.ftp.moving import Moving
+from ftpgate.net.places import Guest
 from ftpgate.net.tls import TlsSink
 from ftpgate.tokens import Token
 
@@ -30,6 +31,7 @@ LOGIN_WITHIN = 120.0
 GOODBYE = 5.0
 """Seconds that the last reply has to reach the client before the connection is closed."""
 LOGIN_ATTEMPTS = 3
+CROWDED = "421 Too many connections to this server, or from your address. Try again shortly."
 _LOGGED = 64
 
 
@@ -47,8 +49,10 @@ class GateFTPHandler(Moving):
     _attempts = 0
     _user: str | None = None
 
-    def __init__(self, sock: socket.socket, server: Front, sink: TlsSink | None = None) -> None:
+    def __init__(self, sock: socket.socket, server: Front, guest: Guest, sink: TlsSink | None = None) -> None:
         super().__init__(sock, server)
+        self._guest = guest
+        guest.give_way = self.close
         if sink is not None:
             self.take_for_secure(sink)
         self._stranger_since = self._heard
@@ -69,8 +73,8 @@ class GateFTPHandler(Moving):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             return self.close()
-        if self.server.gate.draining or not self.server.room_for_sessions:
-            self.respond("421 Too many connections. Try again shortly.")
+        if self._guest.refused or self.server.gate.draining:
+            self.respond(CROWDED)
             return self.leave()
         self.respond("220 ftpgate ready.")
 
@@ -131,7 +135,9 @@ class GateFTPHandler(Moving):
                 raise Unavailable()
             grant.customer.connect()
         except GateError as refusal:
-            _log.info("login of %s from %s refused: %s", self.shown("PASS", presented), self.peer, refusal.text)
+            wrong = isinstance(refusal, UnknownToken | TooManyWrongTokens)  # which the gatekeeper logs, within bounds
+            level = logging.DEBUG if wrong else logging.INFO
+            _log.log(level, "login of %s from %s refused: %s", self.shown("PASS", presented), self.peer, refusal.text)
             self.refuse(refusal)
             self._attempts += 1
             if self._attempts >= LOGIN_ATTEMPTS:
@@ -142,6 +148,7 @@ class GateFTPHandler(Moving):
         self._grant = grant
         self._digest = token.digest()
         grant.sessions += 1
+        self._guest.prove()
         self.fs = GrantFS(grant)
         self.respond("230 Welcome. Nothing can be written here.")
 
@@ -159,6 +166,7 @@ class GateFTPHandler(Moving):
         if grant is not None:
             del self.fs
             self._stranger_since = time.monotonic()
+            self._guest.forget()
             grant.sessions -= 1
             grant.customer.disconnect()
 
@@ -214,6 +222,7 @@ class GateFTPHandler(Moving):
         AsyncChat.close(self)
         self.server.leave(self)
         self.server.gate.engine.newcomers.discard(self.peer, self)
+        self._guest.leave()
         self._order = None
         channel, self._data = self._data, None
         if channel is not None:

@@ -25,14 +25,14 @@ LINE = 8_192
 """Bytes of one command."""
 HELD = 16_384
 """Bytes of commands held back until earlier ones have their reply; beyond it the client's TCP has to wait."""
-OWED = 65_536
-"""Bytes of replies that the client does not take, beyond which no further command is answered."""
+OWED = 8_192
+"""Bytes of replies that the client does not take, beyond which no further command is read or answered."""
 _RECEIVED = 16_384
 """Bytes read at a time: a whole TLS record, since no poll would report what was left of one."""
 
 # IAC and its command, with the option of WILL, WONT, DO and DONT (RFC 854): many clients send IAC IP IAC DM before ABOR.
 _TELNET = re.compile(rb"\xff(?:[\xfb-\xfe].?|.?)", re.DOTALL)
-_ABOR = re.compile(rb"(?:\A|(?<=\r\n))[\x80-\xff]*ABOR *\r\n", re.IGNORECASE)
+_ABOR = re.compile(rb"(?:\A|(?<=\n))[\x80-\xff]*ABOR *\r?\n", re.IGNORECASE)
 _RESIDUE = bytes(range(0x80, 0x100))
 
 
@@ -197,7 +197,8 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     def _listen(self) -> None:
         if self._closed or (self._turn is Turn.SECURING and not self._output):
             return
-        events = self.ioloop.READ if len(self._input) < HELD and self._turn is not Turn.SECURING else 0
+        reads = len(self._input) < HELD and len(self._output) < OWED and self._turn is not Turn.SECURING
+        events = self.ioloop.READ if reads else 0
         if self.writable():
             events |= self.ioloop.WRITE
         if events != self._wanted_io_events:
@@ -227,13 +228,14 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
 
     def _next(self) -> bool:
         """Run one command. False when there is none that may run."""
-        line, found, rest = self._input.partition(b"\r\n")
+        line, found, rest = self._input.partition(b"\n")  # some clients send no CR before it
+        line = line.removesuffix(b"\r")
         if len(line) > LINE and not self._skipping:
             self._skipping = True
             self.respond("500 The command is too long.")
         if not found:
             if self._skipping:
-                self._input = self._input[-1:]
+                self._input = b""
             return False
         if self._skipping:
             self._skipping = False

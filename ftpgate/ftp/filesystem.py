@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fnmatch import translate
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote
 from zlib import crc32
 
 from ftpgate.errors import NotFound
@@ -18,12 +20,16 @@ _HALF_A_YEAR = 180 * 86_400
 _WILD = frozenset("*?[")
 _PATTERN = 255
 """Characters of a pattern at the most: no name is longer, and making a long one ready would take its time."""
+_DEPTH = 64
+"""Folders in a path that is tried part by part, which takes time by the square of their number."""
+_CANDIDATES = 4
+"""Ways to read the folders of such a path that are followed."""
 
 Entry = Folder | Leaf
 
 
 class Listing(NamedTuple):
-    """What a listing shows, and the path in front of the names when the client's pattern had one."""
+    """What a listing shows, and the path in front of its names that makes them arguments of RETR (RFC 1123 section 4.1.2.7)."""
 
     entries: tuple[Entry, ...]
     above: str = ""
@@ -59,11 +65,43 @@ class GrantFS:
         return "/" + "/".join(parts)
 
     def find(self, path: str) -> Entry:
-        """What is at `path`. Raises NotFound."""
+        """What is at `path`: exactly as it is written, or else by its other spellings. Raises NotFound."""
+        return self._found(path)[1]
+
+    def _found(self, path: str) -> tuple[str, Entry]:
+        """How `path` has to be written exactly, and what is there."""
+        for spelling in _spellings(path):
+            with suppress(NotFound):
+                return spelling, self._exactly(spelling)
+        return self._part_by_part(path)
+
+    def _exactly(self, path: str) -> Entry:
         found = self._grant.tree.find(self.absolute(path))
         if isinstance(found, Leaf) and path.endswith("/"):
             raise NotFound
         return found
+
+    def _part_by_part(self, path: str) -> tuple[str, Entry]:
+        """A name taken from a listing may have been put behind a folder's encoded one."""
+        if "%" not in path or path.count("/") > _DEPTH:
+            raise NotFound
+        *above, last = path.split("/")
+        candidates = [""]
+        for part in above:
+            candidates = self._below(candidates, f"{part}/")
+        for exact in self._below(candidates, last):
+            return exact, self._exactly(exact)
+        raise NotFound
+
+    def _below(self, above: Iterable[str], part: str) -> list[str]:
+        """Which of the folders `above` have an entry of this name, exactly or decoded."""
+        there = []
+        for folder in above:
+            for spelling in dict.fromkeys((part, unquote(part))):
+                with suppress(NotFound):
+                    self._exactly(folder + spelling)
+                    there.append(folder + spelling)
+        return there[:_CANDIDATES]
 
     def file(self, path: str) -> Leaf:
         """The file or zip at `path`. Raises NotFound, for a folder too."""
@@ -91,8 +129,7 @@ class GrantFS:
         """
         while True:
             try:
-                found = self.find(arguments)
-                return Listing(found.entries if isinstance(found, Folder) else (found,))
+                return _listing(*self._found(arguments))
             except NotFound:
                 if not arguments.startswith("-"):
                     return self._matching(arguments)
@@ -100,13 +137,39 @@ class GrantFS:
 
     def _matching(self, path: str) -> Listing:
         above, slash, pattern = path.rpartition("/")
-        if len(pattern) > _PATTERN or not _WILD.intersection(pattern):
-            raise NotFound
-        matches = re.compile(translate(normal(pattern))).match
-        found = tuple(entry for entry in self.folder(above + slash).entries if matches(entry.name))
-        if not found:
-            raise NotFound
-        return Listing(found, above + slash)
+        above, folder = self._found(above + slash)
+        if isinstance(folder, Folder):
+            for spelling in dict.fromkeys((pattern, unquote(pattern))):
+                if found := _matches(folder, spelling):
+                    return Listing(found, above)
+        raise NotFound
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """What may be meant by `path`, the likelier first: itself, from the root, or percent-encoded.
+
+    Some clients send the path of an address as it is there (axel, BusyBox wget, PHP).
+    """
+    for text in dict.fromkeys((path, unquote(path))):
+        yield text
+        if text == "~" or text.startswith("~/"):
+            yield text[1:] or "/"
+
+
+def _listing(path: str, found: Entry) -> Listing:
+    """What is shown of what is at `path`."""
+    if isinstance(found, Leaf):
+        above, slash, _ = path.rpartition("/")
+        return Listing((found,), above + slash)
+    above = path.rstrip("/")
+    return Listing(found.entries, "" if path in ("", ".", "./") else f"{above}/")
+
+
+def _matches(folder: Folder, pattern: str) -> tuple[Entry, ...]:
+    if len(pattern) > _PATTERN or not _WILD.intersection(pattern):
+        return ()
+    matches = re.compile(translate(normal(pattern))).match
+    return tuple(entry for entry in folder.entries if matches(entry.name))
 
 
 def list_lines(shown: Iterable[Entry]) -> Iterator[bytes]:

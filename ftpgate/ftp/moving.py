@@ -149,7 +149,7 @@ class Moving(Secured):
                 # The control connection's session may be resumed, and its certificate is the one that the client expects.
                 like = self._sink if isinstance(self._sink, TlsSink) else None
                 done, failed = partial(self._data_ready, sock), partial(self._data_insecure, sock)
-                self._door = self.server.gate.tls.begin(sock, done, failed, like=like)
+                self._door = self.server.gate.tls.begin(sock, self.peer, done, failed, like=like)
             else:
                 self._data_ready(sock, PlainSink(sock))
         except OSError:
@@ -282,6 +282,8 @@ class Moving(Secured):
         self.respond("226 Nothing is being sent.")
 
     def data_done(self, channel: DataChannel) -> None:
+        if self._data is not channel:
+            return  # it was aborted meanwhile
         self._data = None
         self._moved("226 Transfer complete.")
 

@@ -87,7 +87,7 @@ class Secured(Dialogue):
         """The reply to AUTH is with the kernel: what comes next is the handshake's."""
         assert self.server.gate.tls is not None
         self.ioloop.unregister(self._fileno)
-        self._handshake = self.server.gate.tls.begin(self.socket, self._begun, self._not_begun)
+        self._handshake = self.server.gate.tls.begin(self.socket, str(self.addr[0]), self._begun, self._not_begun)
 
     def _begun(self, sink: TlsSink) -> None:
         self._handshake = None

@@ -8,10 +8,11 @@ import time
 from functools import partial
 
 from ftpgate.delivery.context import Gate
-from ftpgate.ftp.control import GateFTPHandler
+from ftpgate.ftp.control import CROWDED, GateFTPHandler
 from ftpgate.ftp.front import Front
 from ftpgate.net.handshake import Handshakes
-from ftpgate.net.listening import Acceptor
+from ftpgate.net.listening import Acceptor, refuse
+from ftpgate.net.places import Guest
 from ftpgate.net.tls import HandshakeError, TlsSink
 from ftpgate.settings import Address
 
@@ -21,6 +22,11 @@ _log = logging.getLogger(__name__)
 logging.getLogger("pyftpdlib").addHandler(logging.NullHandler())
 logging.getLogger("pyftpdlib").setLevel(logging.WARNING)
 
+SOCKETS = 2
+"""What a session takes of the gate's places: it may need a second socket for its data."""
+BUFFER = 16_384
+"""Bytes that the kernel keeps of commands and replies, each way and doubled for its own needs. Left to itself it keeps megabytes
+of replies for a client that reads none."""
 SWEEP_EVERY = 2.0
 """Seconds between two looks at what is idle or lingers."""
 
@@ -38,7 +44,7 @@ class Listener:
         self._gate = gate
         self.front = Front(gate)
         self._tls = tls
-        self._acceptor = Acceptor(gate.loop, address, self._accepted)
+        self._acceptor = Acceptor(gate.loop, address, self._accepted, buffer=BUFFER)
         self.address = self._acceptor.address
         gate.loop.call_later(SWEEP_EVERY, self._sweep)
 
@@ -48,20 +54,23 @@ class Listener:
             self._acceptor.close()
             self.front.tend()
 
-    def _accepted(self, sock: socket.socket, _peer: str) -> None:
-        if self._tls is None:
-            GateFTPHandler(sock, self.front).welcome()
-        elif self.front.room_for_sockets:
-            self._tls.begin(sock, partial(self._secured, sock), partial(self._insecure, sock))
+    def _accepted(self, sock: socket.socket, peer: str) -> None:
+        guest = self._gate.places.admit(peer, sock.close, weight=SOCKETS)
+        if guest is None:
+            refuse(sock, f"{CROWDED}\r\n".encode() if self._tls is None else b"")
+        elif self._tls is None:
+            self._enter(sock, guest)
         else:
-            sock.close()
+            done, failed = partial(self._enter, sock, guest), partial(self._insecure, sock, guest)
+            guest.give_way = self._tls.begin(sock, peer, done, failed).close
 
-    def _secured(self, sock: socket.socket, sink: TlsSink) -> None:
-        GateFTPHandler(sock, self.front, sink).welcome()
+    def _enter(self, sock: socket.socket, guest: Guest, sink: TlsSink | None = None) -> None:
+        GateFTPHandler(sock, self.front, guest, sink).welcome()
 
-    def _insecure(self, sock: socket.socket, error: HandshakeError) -> None:
+    def _insecure(self, sock: socket.socket, guest: Guest, error: HandshakeError) -> None:
         _log.debug("a connection to %s: %s", self.address, error)
         sock.close()
+        guest.leave()
 
     def _sweep(self) -> None:
         if self._acceptor.open or self.front.sessions or self.front.lingering:

@@ -19,12 +19,14 @@ from ftpgate.http.front import Front, Visit
 from ftpgate.http.messages import Answer, Request, RequestTimeout, Sent, chunk, head
 from ftpgate.http.pages import error_answer
 from ftpgate.http.parser import HEAD_LIMIT, take_head
+from ftpgate.net.places import Guest
 from ftpgate.net.sockets import Sink
 from ftpgate.proof.credit import Phase
 from ftpgate.tree import Leaf
 
 HEADER_TIMEOUT = 20.0
-"""Seconds for a request head to arrive, once it has begun or the connection was opened."""
+"""Seconds for a request head to arrive, from its first byte on, or the end of the last response when that came later; and for a
+new connection to send anything. Empty lines count as its beginning."""
 IDLE_TIMEOUT = 75.0
 """Seconds that a kept-alive connection may wait for its next request."""
 UNPROVEN_TIMEOUT = 5.0
@@ -45,6 +47,8 @@ UNSETTLED_TIMEOUT = 5.0
 CLOSES_FROM = 256 * 1024
 """Bytes of a body from which it ends the connection, so that the client's own end follows, which proves that it has read all. So
 does a smaller one that may be the last of its item."""
+RECEIVE_BUFFER = 32_768
+"""Bytes that the kernel keeps of requests while none is read, doubled for its own needs. Left to itself it keeps megabytes."""
 STREAM_BUFFER = 65_536
 """Bytes that the kernel keeps of a stream of events for a viewer who does not read on."""
 
@@ -53,13 +57,20 @@ class HttpConnection(BodyCarrier):
     """From `accept` to its end. Its states and their moves are the table in `carrier.py`."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunked", "_discarded", "_keep_alive", "_out", "_paused", "_pieces", "_piped", "_queued",
-        "_request", "_since", "_used", "_visit",
+        "_begun", "_body", "_buffer", "_chunked", "_discarded", "_guest", "_keep_alive", "_out", "_paused", "_pieces", "_piped",
+        "_queued", "_request", "_since", "_used", "_visit",
     )  # fmt: skip
 
-    def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str) -> None:
+    def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str, guest: Guest | None = None) -> None:
+        """`guest`: its place; None where none are counted."""
         super().__init__(front, sock, sink, peer)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self._guest = guest
+        if guest is not None:
+            guest.give_way = self.close
         self._since = time.monotonic()
+        self._begun: float | None = None
+        """When the request head began that is arriving; None before its first byte."""
         self._buffer = bytearray()
         self._out: memoryview | None = None
         """What of an answer the kernel has not taken yet."""
@@ -135,7 +146,9 @@ class HttpConnection(BodyCarrier):
 
     def _head_begins(self) -> None:
         """The first bytes of a request, with nothing before them. They vouch for what was acknowledged before them only."""
-        now = self._since = time.monotonic()
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = self._since = now
         if self._transfers:
             for transfer in tuple(self._transfers):
                 transfer.look(now)
@@ -221,6 +234,7 @@ class HttpConnection(BodyCarrier):
         if not self._used:
             self._front.gate.engine.newcomers.discard(self.peer, self)
         self._used = True
+        self._begun = None
         self._piped = True  # whatever else is in the buffer by now
         self._keep_alive = request.keep_alive
         self._request = request
@@ -237,6 +251,11 @@ class HttpConnection(BodyCarrier):
     def serves(self, visit: Visit) -> bool:
         """Is this still waiting for the answer of `visit`?"""
         return self.state is State.ADMITTING and (self._visit is None or self._visit is visit)
+
+    def prove(self) -> None:
+        """Its client has shown a valid token."""
+        if self._guest is not None:
+            self._guest.prove()
 
     def go_on(self, visit: Visit, step: Callable[[], None]) -> None:
         """Have `step` go on with `visit`: at once while its request is being taken, else in its turn.
@@ -257,6 +276,7 @@ class HttpConnection(BodyCarrier):
     def respond(self, answer: Answer) -> None:
         """Send an answer whose body, if any, is bytes only."""
         self._visit = None
+        self.sink.queue.narrow()
         self._chunked = answer.pieces is not None and self._request is not None and self._request.minor > 0
         data = self._head(answer)
         if self._request is None or not self._request.is_head:
@@ -376,6 +396,7 @@ class HttpConnection(BodyCarrier):
         else:
             self._enter(State.READING)
             self._since = time.monotonic()
+            self._begun = self._since if self._buffer else None
             self._piped = bool(self._buffer)
             self._serve()
         self._vacate_when_idle()
@@ -433,6 +454,8 @@ class HttpConnection(BodyCarrier):
     def _reads(self) -> bool:
         if self.state is State.LINGERING:
             return True
+        if self._out is not None:
+            return False  # who does not read what is answered is not asked for more
         # One that was full is filled again when it holds no whole request any more, and not after each of them.
         return len(self._buffer) < HEAD_LIMIT and not (self._queued and self._paused)
 
@@ -448,8 +471,8 @@ class HttpConnection(BodyCarrier):
                 if waited > UNSETTLED_TIMEOUT:
                     self._linger()
                     self._watch()
-            elif self._buffer:
-                if waited > HEADER_TIMEOUT:
+            elif self._begun is not None:
+                if now - self._begun > HEADER_TIMEOUT:
                     self.turn_away(RequestTimeout())
             elif not self._under_way:
                 limit = DRAIN_TIMEOUT if self._front.gate.draining else IDLE_TIMEOUT if self._used else HEADER_TIMEOUT
@@ -478,6 +501,8 @@ class HttpConnection(BodyCarrier):
         visit, self._visit = self._visit, None
         self._shut()
         self._front.leave(self)
+        if self._guest is not None:
+            self._guest.leave()
         self._front.gate.engine.newcomers.discard(self.peer, self)
         if visit is not None:
             visit.closed()

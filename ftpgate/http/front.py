@@ -42,6 +42,10 @@ class Responder(Protocol):
         """Have `step` go on with `visit`: at once while its request is being taken, else in its turn."""
         ...
 
+    def prove(self) -> None:
+        """The client has shown a valid token: it is no stranger any more."""
+        ...
+
     def occupy(self, customer: Customer) -> None:
         """Take one of the customer's connections until the answer has been acknowledged.
 

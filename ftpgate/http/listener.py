@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import time
@@ -11,8 +12,11 @@ from ftpgate.delivery.context import Gate
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.front import Front, Routes
+from ftpgate.http.messages import Sent, head
+from ftpgate.http.pages import error_answer
 from ftpgate.net.handshake import Handshakes
-from ftpgate.net.listening import Acceptor
+from ftpgate.net.listening import Acceptor, refuse
+from ftpgate.net.places import Guest
 from ftpgate.net.sockets import PlainSink, Sink
 from ftpgate.net.tls import HandshakeError
 from ftpgate.settings import Address
@@ -21,13 +25,11 @@ _log = logging.getLogger(__name__)
 
 TICK = 2.0
 """Seconds between two rounds of the clock; every limit that it keeps is several times as long."""
-SPARE = 32
-"""Connections beyond the limit that are told why they get nothing; further ones are closed without a word."""
 
 
 class Crowded(GateError):
     http, ftp = 503, 421
-    text = "Too many connections to this server just now. Try again shortly."
+    text = "Too many connections to this server, or from your address, just now. Try again shortly."
     retry_after = 10
 
 
@@ -59,34 +61,39 @@ class HttpListener:
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
         peer = peer.removeprefix("::ffff:")
-        if self._crowd() >= SPARE:
-            sock.close()
-        elif self._tls is None:
-            self._enter(sock, peer, PlainSink(sock))
-        else:
-            self._tls.begin(sock, partial(self._enter, sock, peer), partial(self._insecure, sock, peer))
+        guest = None
+        if self._front.routes.counted:
+            guest = self._gate.places.admit(peer, sock.close)
+            if guest is None:
+                return refuse(sock, b"" if self._tls is not None else self._refusal())
+        if self._tls is None:
+            return self._enter(sock, peer, guest, PlainSink(sock))
+        done, failed = partial(self._enter, sock, peer, guest), partial(self._insecure, sock, peer, guest)
+        handshake = self._tls.begin(sock, peer, done, failed)
+        if guest is not None:
+            guest.give_way = handshake.close
 
-    def _enter(self, sock: socket.socket, peer: str, sink: Sink) -> None:
-        crowd = self._crowd()
-        connection = HttpConnection(self._front, sock, sink, peer)
-        if crowd >= 0:
+    def _enter(self, sock: socket.socket, peer: str, guest: Guest | None, sink: Sink) -> None:
+        connection = HttpConnection(self._front, sock, sink, peer, guest)
+        if guest is not None and guest.refused:
             connection.turn_away(Crowded())
 
-    def _insecure(self, sock: socket.socket, peer: str, error: HandshakeError) -> None:
+    def _insecure(self, sock: socket.socket, peer: str, guest: Guest | None, error: HandshakeError) -> None:
         """Whoever speaks HTTP in the clear where TLS is spoken is told so; others have had an alert, where that helps."""
         _log.debug("%s: %s", peer, error)
-        if not error.plain_http:
-            return sock.close()
-        try:
-            HttpConnection(self._front, sock, PlainSink(sock), peer).turn_away(PlainHttp())
-        except OSError:
-            sock.close()  # it has gone
+        if error.plain_http:
+            with contextlib.suppress(OSError):  # it has gone
+                return HttpConnection(self._front, sock, PlainSink(sock), peer, guest).turn_away(PlainHttp())
+        sock.close()
+        if guest is not None:
+            guest.leave()
 
-    def _crowd(self) -> int:
-        """Connections beyond the limit."""
-        if not self._front.routes.counted:
-            return -1
-        return self._gate.connections + (0 if self._tls is None else len(self._tls)) - self._gate.most_connections
+    def _refusal(self) -> bytes:
+        """What is said where even a lingering close is too much."""
+        answer = error_answer(Crowded(), None)
+        return head(answer, Sent(self._front.date(), "close")) + b"".join(
+            part for part in answer.parts if isinstance(part, bytes)
+        )
 
     def _tick(self) -> None:
         if self._acceptor.open or self._front.connections:

@@ -29,6 +29,7 @@ NOT_STORED = ("Cache-Control", "no-store")
 _HINTS = {
     400: "Copy the whole address from the shop's page, or from the e-mail.",
     401: "Give the token, as it stands in the shop's page, as user name or as password.",
+    405: "Open the address in a browser or a download manager; nothing can be sent to it.",
     404: "Check the address: names have to be written exactly as the folder page shows them.",
     410: "Links end when everything has arrived, when they expire, or when they were replaced. The shop gives new ones.",
     429: "Ask the shop for the link again instead of trying others.",

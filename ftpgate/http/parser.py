@@ -109,13 +109,14 @@ def _parsed(raw: bytes) -> Request:
 
 
 def _components(target: str) -> tuple[str, ...]:
-    """The components of a request target's path, decoded; the query is dropped."""
+    """The components of a request target's path, decoded; the query is dropped, and a doubled slash is one."""
     path = target.partition("?")[0]
     if not path.startswith("/"):
         raise BadRequest("The request's target is no path.")
     if "#" in target:
         raise BadRequest("A # in a name has to be written as %23.")
-    return tuple([_decoded(part) if "%" in part else part for part in path[1:].split("/")])
+    *above, last = path[1:].split("/")
+    return tuple([_decoded(part) if "%" in part else part for part in (*filter(None, above), last)])
 
 
 def _decoded(part: str) -> str:

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.context import Gate
@@ -26,7 +26,7 @@ from ftpgate.http.pages import CACHING, NOT_STORED, folder_answer, href
 from ftpgate.http.progress import ProgressBoard
 from ftpgate.signed_links import Purpose
 from ftpgate.tokens import Token
-from ftpgate.tree import Leaf
+from ftpgate.tree import Folder, Leaf
 
 _log = logging.getLogger(__name__)
 
@@ -156,6 +156,7 @@ class CustomerVisit:
         try:
             if grant is None:
                 raise Unauthorized() if self._basic and isinstance(error, UnknownToken) else error or GateError()
+            self._connection.prove()
             self._serve(grant)
         except GateError as refused:
             self._connection.fail(refused)
@@ -212,7 +213,7 @@ class CustomerVisit:
             return connection.respond(self._metalink(grant))
         if any("/" in part for part in path):
             raise NotFound()  # a slash that was written as %2F: no name holds one
-        found = grant.tree.find("/".join(path))
+        found = _find(grant, "/".join(path))
         if isinstance(found, Leaf):
             self._fetch(grant, found)
         elif path[-1]:
@@ -242,6 +243,16 @@ class CustomerVisit:
         _log.exception("a request met an error")
         if self._connection.serves(self):
             self._connection.fail(GateError())
+
+
+def _find(grant: OpenGrant, path: str) -> Folder | Leaf:
+    """What is at `path`, or else at what it decodes to: some mailers and scripts encode an address twice. Raises NotFound."""
+    try:
+        return grant.tree.find(path)
+    except NotFound:
+        if "%" not in path:
+            raise
+        return grant.tree.find(unquote(path))
 
 
 def _moved(to: str) -> Answer:

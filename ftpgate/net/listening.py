@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BACKLOG = 4_096
-ACCEPTS = 32
-"""Connections taken in one wake-up: a millisecond's work, so that a burst of them keeps nobody waiting."""
+ACCEPT_FOR = 0.01
+"""Seconds of one wake-up for taking connections: a burst of them keeps nobody waiting for longer, and none queues in the kernel,
+where a customer's waits behind thousands of a stranger's. Measured with 1,500 new TLS connections a second on a busy machine:
+with 4 ms thousands queued, with 10 ms hundreds."""
 PAUSE = 0.5
 """Seconds without accepting after the process had no descriptor left: a poll that reports those who wait would only spin."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -30,6 +34,7 @@ class Acceptor:
 
     Args:
         accepted: told of every connection, a non-blocking socket that is its own from then on, and of its client's address.
+        buffer: bytes that the kernel keeps of what a connection sends and receives, doubled for its needs; 0 leaves that to it.
 
     Attributes:
         address: where it listens, with the real port. `::` takes IPv4 as well.
@@ -38,10 +43,12 @@ class Acceptor:
         OSError: nothing can listen there.
     """
 
-    def __init__(self, loop: IOLoop, address: Address, accepted: Callable[[socket.socket, str], None]) -> None:
+    def __init__(
+        self, loop: IOLoop, address: Address, accepted: Callable[[socket.socket, str], None], *, buffer: int = 0
+    ) -> None:
         self._loop = loop
         self._accepted = accepted
-        self._socket = _bound(address)
+        self._socket = _bound(address, buffer)
         self._fileno = self._socket.fileno()
         self._watched = False
         host, port = self._socket.getsockname()[:2]
@@ -70,7 +77,8 @@ class Acceptor:
         return False
 
     def handle_read_event(self) -> None:
-        for _ in range(ACCEPTS):
+        until = time.monotonic() + ACCEPT_FOR
+        while self.open and time.monotonic() < until:
             try:
                 sock, name = self._socket.accept()
             except BlockingIOError:
@@ -104,7 +112,16 @@ class Acceptor:
             self._loop.register(self._fileno, self, self._loop.READ)
 
 
-def _bound(address: Address) -> socket.socket:
+def refuse(sock: socket.socket, words: bytes = b"") -> None:
+    """Close a connection that there is no place for; its client is told why if that can be done at once."""
+    with contextlib.suppress(OSError):
+        sock.recv(65_536)  # what is unread would have the kernel send a reset
+    with contextlib.suppress(OSError):
+        sock.send(words)
+    sock.close()
+
+
+def _bound(address: Address, buffer: int) -> socket.socket:
     family, kind, protocol, _, where = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -115,6 +132,9 @@ def _bound(address: Address) -> socket.socket:
         # Accepted sockets inherit these. An answer's last, partial segment goes at once.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         end_when_silent(sock)
+        if buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(where)

@@ -19,6 +19,9 @@ AHEAD = 0.03
 """Seconds of a connection's own rate that are kept unsent where that is less than UNSENT: a stop line that was passed in the
 kernel's queue is none. Measured over a link of 20 MB/s and 20 ms: 200 kB past what was acknowledged, where aria2 divided four
 ranges."""
+NARROW = 16_384
+"""The same of a socket that carries no transfer: a client that does not read answers, listings or events keeps no more than that
+in the kernel, and a piece of what was sent last."""
 LEAST_UNSENT = 2 * 1_460
 """Two full segments: less would leave the link idle between two wake-ups."""
 _MSG_MORE = getattr(socket, "MSG_MORE", 0)
@@ -110,8 +113,20 @@ class SendQueue:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._count = UNSENT
+        self._count = NARROW
         self._set()
+
+    def narrow(self) -> None:
+        """Answers, listings and events are sent, which nobody waits for by the megabyte."""
+        if self._count != NARROW:
+            self._count = NARROW
+            self._set()
+
+    def widen(self, length: int) -> None:
+        """A transfer of so many bytes begins, at an unknown rate."""
+        if self._count == NARROW and length > NARROW:
+            self._count = UNSENT
+            self._set()
 
     def expect_rate(self, rate: float) -> None:
         """The connection takes about `rate` bytes a second: hold no more than that needs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ftplib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -85,6 +87,29 @@ def test_lftp_lists_and_gets_what_a_pattern_names(gate: InProcessGate, tmp_path:
     token = gate.shop.issue([item])
     lftp(f'open "{url(gate, token, "")}"; cls -la; cd "{ALBUM}"; mget -O "{tmp_path}" *.ogg; bye')
     assert {path.name for path in tmp_path.glob("*.ogg")} == set(NASTY_NAMES)
+
+
+def test_clients_fetch_what_they_were_told_of_a_folder(gate: InProcessGate, tmp_path: Path) -> None:
+    """ftplib, lftp and curl ask for the names of a folder where they do not stand, and then for those names."""
+    token = gate.shop.issue([gate.item(ALBUM, shown="Two discs")])
+    with ftplib.FTP(timeout=20) as client:
+        client.connect(*gate.address("ftp"))
+        client.login(token.reveal(), "x")
+        for name in client.nlst("Two discs/CD 2"):
+            received = io.BytesIO()
+            client.retrbinary(f"RETR {name}", received.write)
+            assert len(received.getvalue()) == 200_000
+    lftp(f'open "{url(gate, token, "")}"; mget -O "{tmp_path}" "Two discs/CD 2/*.ogg"; nlist "Two discs/CD 2"; bye')
+    assert (tmp_path / "01.ogg").stat().st_size == 200_000
+    for more in ([], ["--ftp-method", "nocwd"]):
+        listed = run("curl", ["-q", "-sS", "-l", *more, url(gate, token, "Two discs/CD 2/")]).output
+        assert listed.split("/")[-1].strip() == "01.ogg"
+
+
+def test_a_client_that_does_not_decode_gets_the_shops_own_link(gate: InProcessGate, tmp_path: Path) -> None:
+    token = gate.shop.issue([gate.item(ALBUM)])
+    axel(url(gate, token, f"{ALBUM}/CD 2/01.ogg"), tmp_path / "01.ogg", connections=1)
+    assert sha256(tmp_path / "01.ogg") == sha256(gate.media / ALBUM / "CD 2" / "01.ogg")
 
 
 def test_a_zip_in_segments_completes_its_item(gate: InProcessGate, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,15 +56,30 @@ def test_a_session_with_a_transfer_is_not_idle(session: RawFtp, gate: InProcessG
         session.expect("226")
 
 
-def test_a_stranger_is_not_kept_by_what_he_says(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("said", ["NOOP\r\n", "USER anonymous\r\nPASS a@b.c\r\n", "REIN\r\n", "x", "\n"])
+def test_a_stranger_is_not_kept_by_what_he_says(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setattr(control, "LOGIN_WITHIN", 0.5)
     with RawFtp(gate.address("ftp")) as stranger:
+        stranger.socket.settimeout(0.05)
+        received = b""
 
         def ended() -> bool:
-            stranger.send("NOOP")
-            return stranger.reply().startswith("421")
+            nonlocal received
+            stranger.socket.sendall(said.encode())
+            with contextlib.suppress(TimeoutError):
+                received += stranger.socket.recv(65_536)
+            return b"421 Nothing was heard" in received
 
         wait_until(ended, 10, "the end")
+
+
+def test_the_kernel_keeps_little_of_commands_and_replies(gate: InProcessGate, session: RawFtp) -> None:
+    def buffers() -> list[int]:
+        (sock,) = [each.socket for each in gate.listeners["ftp"].sessions]  # type: ignore[attr-defined]
+        return [sock.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_SNDBUF, socket.SO_RCVBUF)]
+
+    assert max(gate.call(buffers)) <= 2 * server.BUFFER
+    assert len(session.retrieve("Album/big.bin")) == 30_000_000
 
 
 def test_a_data_connection_that_does_not_come(session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:

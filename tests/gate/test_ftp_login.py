@@ -103,6 +103,26 @@ def test_the_token_beside_another_one_logs_in(gate: InProcessGate, token: Token)
         client.do(f"PASS {Token.new(token.grant).reveal()}", "530")
 
 
+def test_an_unknown_token_beside_a_valid_one_is_not_held_against_its_address(gate: InProcessGate, token: Token) -> None:
+    unknown = Token.new(new_grant_id()).reveal()
+    for _ in range(TRIES + 1):
+        with RawFtp(gate.address("ftp")) as client:
+            client.do(f"USER {unknown}", "331")
+            client.do(f"PASS {token.reveal()}", "230")
+    with RawFtp(gate.address("ftp")) as client:
+        client.do("USER me", "331")
+        client.do(f"PASS {unknown}", "530")
+    for _ in range(TRIES // 2 - 1):
+        with RawFtp(gate.address("ftp")) as client:
+            client.do(f"USER {unknown}", "331")
+            client.do(f"PASS {Token.new(new_grant_id()).reveal()}", "530")
+    with RawFtp(gate.address("ftp")) as client:
+        client.do(f"USER {unknown}", "331")
+        client.do(f"PASS {Token.new(new_grant_id()).reveal()}", "530")
+        client.do("USER me", "331")
+        client.do(f"PASS {unknown}", "421")
+
+
 @pytest.mark.parametrize("state", [GrantState.REVOKED, GrantState.EXPIRED])
 def test_a_dead_token_answers_530(gate: InProcessGate, token: Token, state: GrantState) -> None:
     gate.shop.change(token.grant, state=state)

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -124,7 +125,7 @@ def test_features(session: RawFtp) -> None:
         ("SITE EXEC x", "504"), ("REST -1", "501"), ("REST x", "501"), ("REST 99999999999999999999999", "501"), ("SIZE", "501"),
         ("PWD x", "501"), ("FOO", "500"), ("", "500"), ("RETR notes.txt", "425"), ("LIST", "425"), ("ABOR", "226"),
         ("PASS x", "503"),
-        ("SIZE a\0b", "501"), ("SIZE a\nb", "501"), ("CWD a\rb", "501"), ("CWD /notes.txt", "550"), ("MLSD notes.txt", "501"),
+        ("SIZE a\0b", "501"), ("CWD a\rb", "501"), ("CWD /notes.txt", "550"), ("MLSD notes.txt", "501"),
         ("RETR .", "550"), ("RETR ../../etc/passwd", "550"), ("SIZE notes.txt/", "550"), ("HELP SIZE", "214"),
         ("HELP FOO", "501"),
         ("CDUP", "250"), ("XCUP", "250"), ("XPWD", "257"), ("CWD", "250"), ("MLST", "250"), ("MDTM notes.txt", "213"),
@@ -170,7 +171,7 @@ def test_listings_of_every_kind(gate: InProcessGate, token: Token) -> None:
         assert facts["CD 2"]["type"] == "dir"
         assert len({value["unique"] for value in facts.values()}) == len(facts)
         assert facts["notes.txt"]["modify"] == client.sendcmd("MDTM notes.txt").split()[1]
-        assert client.nlst("CD 2") == ["01 two.ogg"]
+        assert client.nlst("CD 2") == ["CD 2/01 two.ogg"]
         for arguments in ("", "-la", "-al .", "/Ёлка [live]"):
             lines: list[str] = []
             client.retrlines(f"LIST {arguments}".rstrip(), lines.append)
@@ -210,6 +211,86 @@ def test_patterns(session: RawFtp, pattern: str, names: list[str]) -> None:
             session.expect("226")
     for name in names:
         session.do(f"MLST {name}", "250")
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("CD 2", ["CD 2/01 two.ogg"]),
+        ("CD 2/", ["CD 2/01 two.ogg"]),
+        ("-la ./CD 2//", ["./CD 2/01 two.ogg"]),
+        ("CD%202", ["CD 2/01 two.ogg"]),
+        ("../Ёлка [live]/CD 2", ["../Ёлка [live]/CD 2/01 two.ogg"]),
+        ("/Ёлка [live]/CD 2", ["/Ёлка [live]/CD 2/01 two.ogg"]),
+        ("~/Ёлка [live]/CD 2", ["/Ёлка [live]/CD 2/01 two.ogg"]),
+        ("CD 2/01 two.ogg", ["CD 2/01 two.ogg"]),
+        ("CD%202/01%20*", ["CD 2/01 two.ogg"]),
+        ("..", ["../Ёлка [live]"]),
+        ("/", ["/Ёлка [live]"]),
+        ("~", ["/Ёлка [live]"]),
+        ("/Ёлка [live].zip", ["/Ёлка [live].zip"]),
+    ],
+)
+def test_names_listed_are_arguments_of_retr(session: RawFtp, path: str, names: list[str]) -> None:
+    """RFC 1123 section 4.1.2.7."""
+    session.do("CWD Ёлка [live]", "250")
+    with session.data() as data:
+        session.do(f"NLST {path}", "150")
+        assert read_all(data).decode().splitlines() == names
+    session.expect("226")
+    for name in names:
+        session.do(f"MLST {name}", "250")
+
+
+@pytest.mark.parametrize("here", [".", "./", ""])
+def test_names_of_the_working_folder_stand_alone(session: RawFtp, here: str) -> None:
+    session.do("CWD Ёлка [live]/CD 2", "250")
+    with session.data() as data:
+        session.do(f"NLST {here}".rstrip(), "150")
+        assert read_all(data).decode() == "01 two.ogg\r\n"
+    session.expect("226")
+
+
+@pytest.mark.parametrize("path", ["CD 2", "CD 2/01 two.ogg", "CD%202/*.ogg"])
+def test_lines_of_list_end_in_the_bare_name(session: RawFtp, path: str) -> None:
+    session.do("CWD Ёлка [live]", "250")
+    with session.data() as data:
+        session.do(f"LIST {path}", "150")
+        (line,) = read_all(data).decode().splitlines()
+    session.expect("226")
+    assert re.fullmatch(r"-r--r--r-- .* (\d\d:\d\d| \d{4}) 01 two\.ogg", line)
+
+
+def test_every_command_understands_an_encoded_path(session: RawFtp) -> None:
+    """axel, BusyBox wget, PHP and ffmpeg send the path of an address as it is written there."""
+    folder = quote("Ёлка [live]")
+    path = f"/{folder}/CD%202/01%20two.ogg"
+    for command, code in (("SIZE", "213"), ("MDTM", "213"), ("MLST", "250"), ("HASH", "213"), ("STAT", "213"), ("CWD", "550")):
+        session.do(f"{command} {path}", code)
+    assert len(session.retrieve(path)) == FILES["CD 2/01 two.ogg"]
+    session.do(f"CWD {folder}", "250")
+    for command in ("LIST", "NLST", "MLSD"):
+        with session.data() as data:
+            session.do(f"{command} CD%202", "150")
+            assert b"01 two.ogg" in read_all(data)
+        session.expect("226")
+    session.do("CWD %2F", "250")
+    session.do("CWD none%20", "550")
+    session.do("CWD ~", "250 Now in /")
+    session.do("CWD ~/Ёлка [live]/CD 2", "250")
+    session.do("CWD ~root", "550")
+
+
+def test_a_line_may_end_in_a_bare_lf(session: RawFtp) -> None:
+    session.socket.sendall(b"NOOP\nCWD ~\r\nPWD\nNO")
+    for code in ("200", "250", "257"):
+        session.expect(code)
+    session.socket.sendall(b"OP\n\xff\xf4\xff\xf2ABOR\n")
+    session.expect("200")
+    session.expect("226")
+    session.socket.sendall(b"SIZE " + b"x" * 20_000 + b"\nNOOP\n")
+    session.expect("500")
+    session.expect("200")
 
 
 def test_hashes_are_the_stored_ones(session: RawFtp) -> None:

@@ -57,7 +57,7 @@ def test_the_data_channel_resumes_the_session_of_the_control_connection(gate: In
         with tlsgate.data(session, resume=False) as data:
             assert not data.session_reused
             session.do("NLST Album", "150")
-            assert read_all(data) == b"track.ogg\r\n"
+            assert read_all(data) == b"Album/track.ogg\r\n"
         session.expect("226")
 
 

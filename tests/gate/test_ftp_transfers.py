@@ -28,7 +28,9 @@ SMALL_BUFFER = 65_536
 
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
-    return write_album(tmp_path / "media" / "Album", {"big.bin": BIG, "medium.bin": MEDIUM, "small.bin": 5_000}).parent
+    return write_album(
+        tmp_path / "media" / "Album", {"big.bin": BIG, "medium.bin": MEDIUM, "small.bin": 5_000, "empty.bin": 0}
+    ).parent
 
 
 @pytest.fixture
@@ -176,6 +178,56 @@ def test_a_client_that_half_closes_first_gets_everything(session: RawFtp) -> Non
         data.shutdown(socket.SHUT_WR)
         assert len(read_all(data)) == BIG - 1_000_000
         session.expect("226")
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["close", "reset"])
+def test_the_last_reply_to_a_small_file_waits_for_the_clients_end(
+    session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch, leave: Callable[[socket.socket], None]
+) -> None:
+    """aria2 waits for its time-out when it reads 150 and 226 together."""
+    monkeypatch.setattr(data_channel, "APART", 3_600.0)
+    (data := session.data()).settimeout(20)
+    session.do("RETR small.bin", "150")
+    read_all(data)
+    session.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        session.reply()
+    session.socket.settimeout(20)
+    leave(data)
+    session.expect("226")
+    session.do("NOOP", "200")
+
+
+def test_the_last_reply_to_an_empty_file_does_not_follow_at_once(session: RawFtp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_channel, "APART", 3_600.0)
+    with session.data() as data:
+        session.do("RETR empty.bin", "150")
+        assert not read_all(data)
+        session.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            session.reply()
+        session.socket.settimeout(20)
+        session.do("ABOR", "426")
+        session.expect("226")
+    monkeypatch.setattr(data_channel, "APART", 0.1)
+    assert session.retrieve("empty.bin") == b""
+
+
+def test_a_client_that_keeps_its_data_connection_gets_the_last_reply_too(
+    session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_channel, "APART", 0.1)
+    with session.data() as data:
+        session.do("RETR small.bin", "150")
+        session.expect("226")
+        assert len(read_all(data)) == 5_000
+        assert len(session.retrieve("medium.bin")) == MEDIUM
+        monkeypatch.setattr(data_channel, "APART", 3_600.0)
+        with session.data() as aborted:
+            session.do("RETR small.bin", "150")
+            assert len(read_all(aborted)) == 5_000
+            session.do("ABOR", "226")
+            session.expect("226")
 
 
 # -- bad ends

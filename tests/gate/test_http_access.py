@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from urllib.parse import quote
 import pytest
 
 from ftpgate import http as front
+from ftpgate.delivery import sending, strangers
 from ftpgate.grants import Grant, GrantState, Item, Tier
-from ftpgate.http import connection, listener
+from ftpgate.http import connection, listener, parser
 from ftpgate.tokens import Token, new_grant_id
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
@@ -146,6 +148,10 @@ def test_tokens(gate: InProcessGate) -> None:
         assert client.ask(f"/d/{issue(gate).reveal().upper()}/").reply().status == 200
 
 
+def unknown() -> str:
+    return Token.new(new_grant_id()).reveal()
+
+
 def credentials(text: str) -> str:
     return "Authorization: Basic " + base64.b64encode(text.encode()).decode()
 
@@ -183,11 +189,39 @@ def test_too_many_wrong_tokens(tmp_path: Path) -> None:
         token = gate.shop.issue([gate.item("Album")])
         with RawClient(gate.address("http")) as client:
             for _ in range(10):
-                assert client.ask("/d/wrong/").reply().status == 404
-            locked = client.ask("/d/wrong/").reply()
+                assert client.ask(f"/d/{unknown()}/").reply().status == 404
+            locked = client.ask(f"/d/{unknown()}/").reply()
             assert (locked.status, 0 < int(locked.headers["retry-after"]) <= 601) == (429, True)
-            assert client.ask("/files/", credentials("x:wrong")).reply().status == 429
+            assert client.ask("/files/", credentials(f"x:{unknown()}")).reply().status == 429
             assert client.ask(f"/d/{token.reveal()}/").reply().status == 200
+
+
+def test_what_cannot_be_a_token_is_not_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "media").mkdir()
+    with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate, RawClient(gate.address("http")) as client:
+        for _ in range(5):
+            for shape in ("wrong", "anonymous", "a%40b.c", unknown()[:-1], f"{unknown()}%2Fx"):
+                assert client.ask(f"/d/{shape}/").reply().status == 404
+            for junk in ("x:wrong", "anonymous:guest@", ":", f"{unknown()}x:y"):
+                assert client.ask("/files/", credentials(junk)).reply().status == 401
+        assert client.ask(f"/d/{unknown()}/").reply().status == 404, "the first that could be one"
+    assert [record.getMessage() for record in caplog.records if record.name == "ftpgate.access"] == [
+        "failed token from 127.0.0.1"
+    ]
+
+
+def test_the_log_names_the_addresses_of_wrong_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "media").mkdir()
+    with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate, RawClient(gate.address("http")) as client:
+        for number in range(strangers.LINES + 7):
+            assert client.ask(f"/d/{unknown()}/").reply().status == (404 if number < strangers.TRIES else 429)
+        gate.call(lambda: gate.keeper._told._minutes["127.0.0.1"].__setattr__("since", -strangers.MINUTE))
+        wait_until(lambda: "more" in caplog.text, 10, "the number")
+    found = [record for record in caplog.records if record.name == "ftpgate.access"]
+    assert {record.levelname for record in found} == {"WARNING"}
+    *each, last = [record.getMessage() for record in found]
+    assert each == ["failed token from 127.0.0.1"] * strangers.LINES
+    assert last == "failed token from 127.0.0.1 (7 more)"
 
 
 def test_the_tiers_connections(gate: InProcessGate) -> None:
@@ -242,6 +276,40 @@ def test_a_crowd_is_told_to_come_again(tmp_path: Path) -> None:
             assert three.ended()
             assert one.ask("/robots.txt").reply().status == 200
         wait_until(lambda: gate.gate.connections == 0, 10, "the end of all connections")
+
+
+def test_who_reads_no_answers_is_asked_for_nothing_more(gate: InProcessGate) -> None:
+    """What is held of requests and answers stays within bounds, here and in the kernel."""
+    with connect(gate, receive_buffer=4_096) as client:
+        client.socket.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            client.send(request("/none") * 200_000)
+        (held,) = gate.call(lambda: [(len(c._buffer), c._reads(), c._socket) for c in gate.listeners["http"]._front.connections])  # type: ignore[attr-defined]
+        assert held[0] <= parser.HEAD_LIMIT
+        assert not held[1]
+        assert held[2].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * connection.RECEIVE_BUFFER
+        client.socket.settimeout(20)
+        for _ in range(1_000):
+            assert client.reply().status == 404
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="Linux only")
+def test_only_transfers_have_long_queues_in_the_kernel(gate: InProcessGate) -> None:
+    token = issue(gate)
+    with connect(gate, receive_buffer=4_096) as client:
+
+        def queue() -> int:
+            (sock,) = gate.call(lambda: [each._socket for each in gate.listeners["http"]._front.connections])  # type: ignore[attr-defined]
+            return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT))
+
+        assert client.ask(f"/d/{token.reveal()}/").reply().status == 200
+        assert queue() == sending.NARROW
+        client.ask(path(token, "a.ogg"), "Range: bytes=0-99999")
+        assert client.head()[0] == 206
+        wait_until(lambda: queue() == sending.UNSENT, 10, "a long queue")
+        client.read(100_000)
+        assert client.ask("/none").reply().status == 404
+        assert queue() == sending.NARROW
 
 
 def test_draining_ends_kept_connections(gate: InProcessGate) -> None:
@@ -323,6 +391,35 @@ def test_a_head_that_drips_in(hasty: InProcessGate) -> None:
         assert (status, time.monotonic() - began < 10) == (408, True)
         assert client.read(int(headers["content-length"]))
         assert client.ended()
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_empty_lines_do_not_begin_a_head_anew(hasty: InProcessGate, asked: int) -> None:
+    with connect(hasty) as client:
+        for _ in range(asked):
+            client.ask("/robots.txt").reply()
+        client.socket.settimeout(0.05)
+        for line in ["\r\n", "\r", "\n"] * 100:
+            try:
+                status, headers = client.send(line.encode()).head()
+                break
+            except TimeoutError:
+                continue
+        else:
+            pytest.fail("it was let go on")
+        assert status == 408
+        assert client.read(int(headers["content-length"]))
+        assert client.ended()
+
+
+def test_a_head_may_follow_a_long_silence(hasty: InProcessGate) -> None:
+    """Its time counts from its first byte."""
+    with connect(hasty) as client:
+        client.ask("/robots.txt").reply()
+        time.sleep(0.8)  # more than a head's time, less than an idle connection's
+        client.send(b"\r\nGET /robots.txt ")
+        time.sleep(0.2)
+        assert client.send(b"HTTP/1.1\r\nHost: h\r\n\r\n").reply().status == 200
 
 
 def test_a_head_that_stops_is_told_why(hasty: InProcessGate) -> None:

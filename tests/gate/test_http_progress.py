@@ -42,7 +42,7 @@ SIZE = 3_000_000
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGate]:
     media = tmp_path_factory.mktemp("progress") / "media"
     write_album(media / "Album", {"a.ogg": SIZE, "b.ogg": 1000})
-    with InProcessGate(media, {"http": front.listen, "admin": front.listen_admin}) as running:
+    with InProcessGate(media, {"http": front.listen, "admin": front.listen_admin}, most_connections=2_000) as running:
         yield running
 
 

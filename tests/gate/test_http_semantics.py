@@ -137,6 +137,29 @@ def test_tricks_with_paths_find_nothing(shop: Shop, path: str) -> None:
         assert client.ask(shop.root + path).reply().status == 404
 
 
+@pytest.mark.parametrize("path", ["/{root}{name}", "//{token}//{name}", "/d///{token}/Album//small.ogg", "///d/{token}/./.."])
+def test_a_doubled_slash_is_one(shop: Shop, path: str) -> None:
+    token = shop.token.reveal()
+    asked = path.format(root=f"/d/{token}/", token=f"d/{token}" if path.startswith("//{") else token, name="Album/small.ogg")
+    with shop.connect() as client:
+        reply = client.ask(asked).reply()
+        assert (reply.status, reply.body == SMALL) == ((404, False) if asked.endswith("..") else (200, True))
+        for there in (f"//d/{token}//", f"/d/{token}//downloads.meta4", f"/d//{token}/progress"):
+            assert client.ask(there, "Accept: application/json").reply().status == 200
+
+
+def test_a_path_may_be_encoded_twice_and_in_any_way(shop: Shop) -> None:
+    item = shop.gate.item("Nasty", shown="A b 100%")
+    root = f"/d/{shop.gate.shop.issue([item]).reveal()}/"
+    name = item.files[0].path
+    with shop.connect() as client:
+        for folder in ("A%20b%20100%25", "A%2520b%2520100%2525", "%41%20%62%20100%25"):
+            assert client.ask(root + folder + "/").reply().status == 200
+            assert client.ask(f"{root}{folder}/{quote(name)}", method="HEAD").reply(head=True).status == 200
+        assert client.ask(f"{root}A%2520b%20none").reply().status == 404
+        assert client.ask(root.replace("/d/", "/%64/")).reply().status == 200
+
+
 def test_a_token_with_line_ends_does_not_split_an_answer(shop: Shop) -> None:
     with shop.connect() as client:
         reply = client.ask(f"/d/{shop.token.reveal()}%0d%0aX-Evil:%201").reply()
@@ -173,6 +196,9 @@ def test_other_methods(shop: Shop) -> None:
         for method in ("OPTIONS", "DELETE", "PUT", "PROPFIND", "get"):
             reply = client.ask(shop.small, method=method).reply()
             assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+            assert b"Only GET and HEAD" in reply.body
+        reply = client.ask(shop.small, "Accept: text/html", method="POST").reply()
+        assert reply.body.startswith(b"<!doctype html>")
 
 
 def test_a_client_that_sends_a_large_body_still_sees_the_refusal(shop: Shop) -> None:

@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from io import StringIO
+from itertools import product
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections, transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from ftpgate.errors import Unavailable
@@ -27,7 +30,7 @@ from webportal.config import environment
 from webportal.fulfilment import services
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.gateway.items import Items, Row
-from webportal.gateway.recording import MOST_SPANS
+from webportal.gateway.recording import MOST_SPANS, ROWS_A_MINUTE
 from webportal.gateway.segments import MOST_RANGES, MOST_SEGMENTS
 from webportal.grants.models import Coverage, Gate, Grant, GrantToken, Segment, State
 from webportal.history.models import Completion, Transfer
@@ -369,6 +372,92 @@ def test_transfers_are_logged_once(bridge: Bridge) -> None:
     row = Transfer.objects.order_by("start")[0]
     assert (row.path, row.protocol, row.peer, row.client, row.delivered) == ("/a/b.ogg", "http", "127.0.0.1:9", "curl", 4)
     assert row.started_at.timestamp() == 1_800_000_000.25
+
+
+def bytewise(grant: Grant, item: Item, count: int, at: float = 1_800_000_000.0, **values: object) -> tuple[TransferRecord, ...]:
+    """Transfers of single bytes, a hundred in a second."""
+    return tuple(
+        record(grant, item.public_id, at + number / 100, start=number, end=number + 1, delivered=1, outcome="done", **values)
+        for number in range(count)
+    )
+
+
+def joined() -> list[tuple[int, int]]:
+    return list(Transfer.objects.filter(number__gt=1).order_by("pk").values_list("number", "delivered"))
+
+
+@pytest.mark.django_db
+def test_thousands_of_transfers_in_a_minute_make_few_rows(bridge: Bridge) -> None:
+    item = make_item(10_000)
+    grant, _ = make_grant(make_user(), item)
+    for batch in range(20):
+        bridge.record("g", Batch(transfers=bytewise(grant, item, 100, 1_800_000_000.0 + batch)))
+    assert Transfer.objects.count() == ROWS_A_MINUTE
+    totals = Transfer.objects.aggregate(number=Sum("number"), bytes=Sum("delivered"))
+    assert totals == {"number": 2_000, "bytes": 2_000}
+    last = Transfer.objects.filter(number__gt=1).get()
+    assert (last.number, last.outcome, last.path) == (2_000 - ROWS_A_MINUTE + 1, "done", "/a/b.ogg")
+    assert last.ended_at.timestamp() == pytest.approx(1_800_000_020.99)
+    bridge.record("g", Batch(transfers=bytewise(grant, item, 10, 1_800_000_060.0)))
+    assert Transfer.objects.count() == ROWS_A_MINUTE + 10, "another minute"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("first", [1, 30, 64, 65, 100])
+def test_transfers_that_are_joined_are_counted_once(bridge: Bridge, first: int) -> None:
+    item = make_item(10_000)
+    grant, _ = make_grant(make_user(), item)
+    ended = bytewise(grant, item, 300)
+    bridge.record("g", Batch(transfers=ended[:first]))
+    bridge.record("g", Batch(transfers=ended[:first]))
+    bridge.record("g", Batch(transfers=ended))
+    bridge.record("g", Batch(transfers=ended))  # the answers to the commits before were lost
+    assert Transfer.objects.aggregate(number=Sum("number"), bytes=Sum("delivered")) == {"number": 300, "bytes": 300}
+    assert Transfer.objects.count() == ROWS_A_MINUTE
+
+
+@pytest.mark.django_db
+def test_what_differs_by_the_thousand_is_joined_by_item_and_protocol(bridge: Bridge) -> None:
+    """Clients, addresses and files may all be different ones each time."""
+    items = make_item(10_000), make_item(10_000)
+    grant, _ = make_grant(make_user(), *items)
+    ended: list[TransferRecord] = []
+    for number in range(200):
+        for place, (item, protocol) in enumerate(product(items, ("http", "ftp"))):
+            at = 1_800_000_000.0 + number / 10 + place / 100
+            varied = {"client": f"c{number}", "peer": f"::{number}", "path": f"/{number}"}
+            ended += bytewise(grant, item, 1, at, protocol=protocol, **varied)
+    bridge.record("g", Batch(transfers=(*ended, record(grant, items[0].public_id, 1_800_000_030.0, outcome="cut", path="/x"))))
+    assert Transfer.objects.count() == ROWS_A_MINUTE + 4
+    assert sum(number for number, _ in joined()) == sum(size for _, size in joined()) - 3 == 801 - ROWS_A_MINUTE
+    assert list(Transfer.objects.filter(number__gt=1, outcome="cut").values_list("protocol", "path", "client")) == [
+        ("http", "", "")
+    ]
+
+
+@pytest.mark.django_db
+def test_one_grant_s_many_transfers_leave_others_theirs(bridge: Bridge) -> None:
+    item = make_item(10_000)
+    (many, _), (few, _) = make_grant(make_user(), item), make_grant(make_user("b"), item)
+    bridge.record("g", Batch(transfers=(*bytewise(many, item, 200), *bytewise(few, item, 50))))
+    bridge.record("h", Batch(transfers=bytewise(many, item, 60)))
+    assert Transfer.objects.filter(grant=few, number=1).count() == 50
+    assert Transfer.objects.filter(grant=many, gate="h", number=1).count() == 60
+
+
+@pytest.mark.django_db
+def test_old_transfers_are_pruned(bridge: Bridge) -> None:
+    item = make_item(10)
+    grant, _ = make_grant(make_user(), item)
+    now = time.time()
+    bridge.record("g", Batch(transfers=tuple(record(grant, item.public_id, now - days * 86_400) for days in (1, 399, 401, 500))))
+    output = StringIO()
+    call_command("prune", stdout=output)
+    assert output.getvalue() == "2 rows of transfers deleted\n"
+    call_command("prune", "--keep", "2d", stdout=output)
+    assert Transfer.objects.count() == 1
+    with pytest.raises(CommandError, match="'soon' is not a duration"):
+        call_command("prune", "--keep", "soon")
 
 
 # ------------------------------------------------------------------------------------------ all or nothing

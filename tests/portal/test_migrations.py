@@ -67,6 +67,7 @@ def test_completions_rest_on_delivery_and_zones_of_doubt_go() -> None:
     assert "grants_doubt" not in connection.introspection.table_names()
     assert not Segment.objects.exists()
     assert [found.proof for found in details(Grant.objects.get())] == ["delivered", None]
+    migrate(*MigrationExecutor(connection).loader.graph.leaf_nodes())
     leave_unconfirmed(grant, other, {1: (0, 20)})
     assert complete_by_word(grant, other, user).proof == Proof.CUSTOMER
 

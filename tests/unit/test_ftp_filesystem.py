@@ -83,7 +83,8 @@ def test_walking(fs: GrantFS) -> None:
 def test_options_of_list_are_left_out_unless_they_are_a_name(fs: GrantFS, arguments: str, at: str) -> None:
     fs.change("Album")
     found = fs.find(at)
-    assert fs.listed(arguments) == Listing(found.entries if isinstance(found, Folder) else (found,))
+    above = "CD1/" if at == "CD1" else ""
+    assert fs.listed(arguments) == Listing(found.entries if isinstance(found, Folder) else (found,), above)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,49 @@ def test_options_of_list_are_left_out_unless_they_are_a_name(fs: GrantFS, argume
 def test_a_pattern_lists_what_can_be_asked_for(fs: GrantFS, path: str, names: list[str]) -> None:
     fs.change("Album")
     assert sorted(line.decode().rstrip() for line in name_lines(fs.listed(path))) == names
+
+
+@pytest.fixture
+def percents() -> GrantFS:
+    names = ("1 100%25.ogg", "1 100%.ogg", "2%20x.ogg", "~", "CD%201/a b.ogg", "CD 1/100%25.ogg", "CD 1/Ёлка.ogg")
+    files = tuple(File(number, name, name, number, 0, bytes(32), 0) for number, name in enumerate(names, 1))
+    return GrantFS(SimpleNamespace(tree=GrantTree([Item("7", "A b", "", None, "A b", files)])))
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/A b/1 100%25.ogg", "/A b/1 100%25.ogg"),
+        ("/A%20b/1%20100%25.ogg", "/A b/1 100%.ogg"),
+        ("/A%20b/1%20100%2525.ogg", "/A b/1 100%25.ogg"),
+        ("/A%20b/1 100%.ogg", "/A b/1 100%.ogg"),
+        ("%2FA b%2f1 100%25.ogg", "/A b/1 100%.ogg"),
+        ("/A b/2%20x.ogg", "/A b/2%20x.ogg"),
+        ("/A%20b/2%20x.ogg", "/A b/2%20x.ogg"),
+        ("/A b/CD%201", "/A b/CD%201"),
+        ("/A b/CD%201/100%25.ogg", "/A b/CD 1/100%25.ogg"),
+        ("/A%20b/CD 1/%d0%81%D0%BB%D0%BA%D0%B0.ogg", "/A b/CD 1/Ёлка.ogg"),
+        ("~", "/"),
+        ("~/A%20b", "/A b"),
+        ("%7E/A b", "/A b"),
+        ("/A b/~", "/A b/~"),
+    ],
+)
+def test_the_exact_name_comes_before_the_decoded_one(percents: GrantFS, path: str, found: str) -> None:
+    assert percents.find(path).path == found
+
+
+@pytest.mark.parametrize("path", ["/A%20", "/A%2", "/A%", "/A%ff", "/A%20b/%00", "~x", "/~", "%", "./" * 4_000 + "%"])
+def test_what_decodes_to_nothing_is_not_found(percents: GrantFS, path: str) -> None:
+    with pytest.raises(NotFound):
+        percents.find(path)
+
+
+@pytest.mark.parametrize("path", ["/A%20b", "/A b", "A%20b/", "~/A b", "/A%20b/1*", "/A b/CD%201", "/A%20b/CD%25201", "."])
+def test_every_name_listed_leads_where_it_says(percents: GrantFS, path: str) -> None:
+    listing = percents.listed(path)
+    for line, entry in zip(name_lines(listing), listing.entries, strict=True):
+        assert percents.find(line.decode().removesuffix("\r\n")) is entry
 
 
 def test_what_is_not_there_is_not_listed(fs: GrantFS) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftpgate.access.failed_tokens import ADDRESSES, TRIES, WINDOW, Strangers
+from ftpgate.access.failed_tokens import ADDRESSES, LINES, MINUTE, TRIES, WINDOW, Strangers, Told
 from ftpgate.net.addresses import network
 
 
@@ -62,3 +62,22 @@ def test_who_is_locked_out_is_doubtful() -> None:
     for _ in range(TRIES):
         strangers.wrong("192.0.2.1", 0.0)
     assert strangers.doubtful("192.0.2.1", 1.0)
+
+
+def test_the_log_names_a_few_tries_of_a_minute_and_the_number_of_the_others() -> None:
+    told = Told()
+    assert [told.tells("2001:db8::1", n / 10) for n in range(LINES)] == [True] * LINES
+    assert [told.tells(f"2001:db8::{n:x}", 1.0) for n in range(2, 30)] == [False] * 28, "of the same network"
+    assert told.tells("192.0.2.1", 2.0)
+    assert list(told.over(MINUTE - 0.1)) == []
+    assert list(told.over(MINUTE)) == [("2001:db8::1d", 28)]
+    assert told.tells("2001:db8::1", MINUTE)
+    assert list(told.over(3 * MINUTE)) == [], "who was named each time has no number"
+    assert not told._minutes
+
+
+def test_the_log_s_memory_is_bounded() -> None:
+    told = Told()
+    for n in range(ADDRESSES + 100):
+        told.tells(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 0.0)
+    assert len(told._minutes) == ADDRESSES

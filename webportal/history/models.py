@@ -34,7 +34,11 @@ class Completion(models.Model):
 
 
 class Transfer(models.Model):
-    """One ended transfer. `start` and `end` are bytes of `path`; `delivered` its credited bytes."""
+    """One ended transfer. `start` and `end` are bytes of `path`; `delivered` its credited bytes.
+
+    Of a grant with very many that end within a minute (`gateway.recording`), several in one row: `number` says how many, `start`
+    is that of the first, `end` the largest, `delivered` the sum, and `outcome` another than `done` if that of any is.
+    """
 
     class Outcome(models.TextChoices):
         DONE = "done", _("done")
@@ -56,6 +60,7 @@ class Transfer(models.Model):
     started_at = models.DateTimeField(_("started"))
     ended_at = models.DateTimeField(_("ended"))
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome)
+    number = models.PositiveIntegerField(_("number of transfers"), default=1, db_default=1)
 
     class Meta:
         verbose_name = _("transfer")

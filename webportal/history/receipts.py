@@ -7,6 +7,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
+from django.db.models import Sum
 
 from ftpgate import receipts
 from webportal.accounts.models import User
@@ -15,7 +16,7 @@ from webportal.grants.models import Coverage
 from webportal.history.models import Completion, Transfer
 
 MOST_TRANSFERS = 1_000
-"""Transfers that are told one by one; of more, the first."""
+"""Rows of transfers that are told one by one; of more, the first."""
 
 
 def receipt_key() -> Ed25519PrivateKey:
@@ -63,7 +64,7 @@ def receipt_of(completion: Completion) -> receipts.Receipt:
         "addresses": _different(transfers, "peer"),
         "clients": _different(transfers, "client"),
         "transfers": [_transfer(row) for row in transfers.order_by("started_at", "pk")[:MOST_TRANSFERS]],
-        "transfers_in_all": transfers.count(),
+        "transfers_in_all": transfers.aggregate(number=Sum("number"))["number"] or 0,
     }
 
 

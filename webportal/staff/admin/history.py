@@ -39,7 +39,7 @@ class CompletionAdmin(Watched):
 
 @admin.register(Transfer)
 class TransferAdmin(Watched):
-    list_display = ("path", "grant", "protocol", "peer", "client", "delivered_size", "outcome", "ended_at")
+    list_display = ("path", "grant", "protocol", "peer", "client", "number", "delivered_size", "outcome", "ended_at")
     list_filter = ("outcome", "protocol", "ended_at")
     list_select_related = ("grant",)
     search_fields = (

@@ -166,7 +166,11 @@ def _software(transfers: QuerySet[Transfer]) -> tuple[Software, ...]:
     rows = (
         transfers.filter(grant__grant_items__item=F("item"))
         .values_list("client", "protocol", became)
-        .annotate(Count("grant__grant_items", distinct=True), times=Count("pk"), cut=Count("pk", filter=Q(outcome="cut")))
+        .annotate(
+            Count("grant__grant_items", distinct=True),
+            times=Sum("number"),
+            cut=Sum("number", filter=Q(outcome="cut"), default=0),
+        )
         .order_by("-times")
     )
     found: defaultdict[str, Counter[str]] = defaultdict(lambda: Counter(complete=0, by_word=0, waiting=0, abandoned=0))
