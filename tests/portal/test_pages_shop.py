@@ -93,9 +93,73 @@ def test_signing_in_leads_where_one_wanted_to_go(alice: User) -> None:
     answer = browser.post("/sign-in/", {"username": "alice", "password": PASSWORD, "next": "/history/"})
     assert (answer.status_code, answer["Location"]) == (302, "/history/")
     assert browser.get("/").status_code == 200
-    assert browser.get("/sign-out/").status_code == 405
+    assert browser.get("/sign-out/")["Location"] == "/"
+    assert browser.get("/").status_code == 200, "only the button signs out"
     browser.post("/sign-out/")
     assert browser.get("/").status_code == 302
+
+
+def test_signing_in_leads_to_a_page_whatever_was_clicked_before(alice: User) -> None:
+    alice.set_password(PASSWORD)
+    alice.save()
+    item = named("Harbour")
+    grant, _ = make_grant(alice, item)
+    for pattern in _patterns():
+        known = {"item_id": item.public_id, "grant_id": grant.public_id, "position": 1, "key": 1}
+        address = reverse(pattern.name, kwargs={name: known[name] for name in pattern.pattern.converters})
+        browser = visitor()
+        form = {"username": "alice", "password": PASSWORD, "next": address}
+        answer = browser.post("/sign-in/", form, follow=True)
+        assert answer.status_code in (200, 403, 404), address
+        assert (answer.status_code == 200) or address.startswith(("/staff/", "/history/", "/items/")), address
+        assert text(answer)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *("/nothing/here", "/sign-in/", "/sign-in/?next=/sign-in/", "/sign%2Din/", "/sign-out/", "/language/", "/api/v1/items"),
+        *("/admin/x", "https://elsewhere.example/", "//elsewhere.example/", "\0", "http://[", "x" * 5_000),
+    ],
+)
+def test_what_is_no_page_is_not_where_signing_in_leads(alice: User, wanted: str) -> None:
+    alice.set_password(PASSWORD)
+    alice.save()
+    browser = visitor()
+    answer = browser.post("/sign-in/", {"username": "alice", "password": PASSWORD, "next": wanted})
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert browser.get("/sign-in/", {"next": wanted})["Location"] == "/"
+
+
+def test_what_only_a_button_does_leads_to_its_page(browser: Client, alice: User) -> None:
+    item = named("Harbour")
+    grant, _ = make_grant(alice, named("Lights"))
+    downloads = f"/downloads/{grant.public_id}/"
+    places = {
+        f"/cart/add/{item.public_id}": f"/items/{item.public_id}/",
+        f"/cart/remove/{item.public_id}": "/cart/",
+        "/cart/check-out": "/cart/",
+        "/account/sign-ins/1/end": "/account/",
+        "/account/downloads/end": "/account/",
+        "/language/": "/",
+        "/admin/logout/": "/admin/",
+        **{downloads + button: downloads for button in ("links", "replace", "device", "again")},
+    }
+    for address, place in places.items():
+        for method in (browser.get, browser.head):
+            answer = method(address)
+            assert (answer.status_code, answer["Location"]) == (302, place), address
+    assert not CartItem.objects.exists()
+    assert not Grant.objects.exclude(pk=grant.pk).exists()
+
+
+def test_a_method_that_is_refused_is_answered_by_a_page(browser: Client) -> None:
+    for address in ("/", "/cart/check-out", "/account/", "/staff/", "/sign-out/"):
+        answer = browser.delete(address)
+        assert answer.status_code == 405, address
+        assert answer["Allow"]
+        assert "<h1>This cannot be done at this address</h1>" in text(answer)
+    assert "GET, POST" in text(browser.delete("/account/"))
 
 
 def test_ten_wrong_passwords_lock_the_name_from_that_address_only(alice: User) -> None:
@@ -233,7 +297,7 @@ def test_what_changes_something_is_no_get_and_wants_the_forms_own_secret(alice: 
     paths = [f"/cart/add/{item.public_id}", f"/cart/remove/{item.public_id}", "/cart/check-out", "/language/", "/sign-out/"]
     paths += [f"/downloads/{grant.public_id}/{what}" for what in ("links", "replace", "device", "again")]
     for path in paths:
-        assert visitor(alice).get(path).status_code == 405, path
+        assert visitor(alice).get(path).status_code == 302, path
         refused = visitor(alice, csrf=True).post(path)
         assert refused.status_code == 403, path
     assert "Nothing was changed" in text(refused)

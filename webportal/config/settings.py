@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "webportal.pages.requests.refused_methods",
 ]
 ROOT_URLCONF = "webportal.config.urls"
 WSGI_APPLICATION = "webportal.config.wsgi.application"

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
 from csp.decorators import csp_update
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import resolve_url
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import Resolver404, resolve
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from webportal.accounts.models import User
@@ -14,11 +21,71 @@ class CustomerRequest(HttpRequest):
     user: User
 
 
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+_NO_PAGES = frozenset({"login", "logout", "set_language", "grant-state"})
+"""Views that lead on to somewhere else, back to themselves, or answer scripts."""
+
+
 def came_from(request: HttpRequest, default: str) -> str:
-    """Where a form wants to return to (its field `next`): an address of this site, else `default` (a view's name)."""
+    """Where a form wants to return to (its field `next`): a page of this site, else `default` (a view's name)."""
     wanted = request.POST.get("next", "")
-    here = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure())
-    return wanted if here else resolve_url(default)
+    return wanted if is_page(request, wanted) else resolve_url(default)
+
+
+def is_page(request: HttpRequest, address: str) -> bool:
+    """Is this the address of a page of this site, to which a browser may be sent?
+
+    One that takes POST only is, since it leads a GET to where it belongs (`post_only`). The API answers programs, with keys.
+    """
+    if not url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
+        return False
+    try:
+        found = resolve(unquote(urlsplit(request.build_absolute_uri(address)).path))
+    except (Resolver404, ValueError):
+        return False
+    if found.namespace == "shops":
+        return found.url_name == "docs"
+    return found.url_name is not None and found.url_name not in _NO_PAGES
+
+
+def post_only(place: str, *arguments: str) -> Callable[[View], View]:
+    """A view of a form's button. Opened as a page, since a sign-in came between, it leads to the view named `place`.
+
+    Args:
+        arguments: those of the view that `place` needs too, in its order.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method == "POST":
+                return view(request, *args, **kwargs)
+            if request.method in ("GET", "HEAD"):
+                return redirect(place, *(kwargs[name] for name in arguments))
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+
+        return answer  # type: ignore[return-value]
+
+    return decorate
+
+
+def refused_methods(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: a 405 without words becomes a page; a GET of what takes POST only leads to where one can go on."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.status_code != 405 or response.streaming or response.content:
+            return response
+        allowed = response.get("Allow", "")
+        if request.method in ("GET", "HEAD") and "POST" in allowed:
+            return HttpResponseRedirect(
+                resolve_url("admin:index" if request.path.startswith(resolve_url("admin:index")) else "/")
+            )
+        page = render(request, "405.html", {"allowed": allowed}, status=405)
+        page["Allow"] = allowed
+        return page
+
+    return answer
 
 
 def allow(response: HttpResponse, directive: str, *sources: str) -> None:
