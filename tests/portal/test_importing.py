@@ -466,8 +466,19 @@ def test_the_cover_is_made_small(media: Path) -> None:
 
 
 def test_a_broken_cover_is_only_a_file(media: Path) -> None:
-    item = import_item(write_album(media / "A", {"1.ogg": 1, "cover.jpg": 3000}), media).item
-    assert not item.cover
+    imported = import_item(write_album(media / "A", {"1.ogg": 1, "cover.jpg": 3000}), media)
+    assert not imported.item.cover
+    assert imported.warnings[-1].startswith("'cover.jpg' is not shown (")
+
+
+def test_the_next_best_picture_is_the_cover(media: Path) -> None:
+    folder = write_album(media / "A", {"1.txt": 1})
+    Image.new("RGB", (9, 9)).save(folder / "cover.gif")
+    Image.new("RGB", (50, 40)).save(folder / "folder.webp")
+    imported = import_item(folder, media)
+    assert imported.warnings == ["'cover.gif' is not shown (GIF is not taken; use JPEG, PNG or WebP)"]
+    with Image.open(imported.item.cover) as cover:
+        assert (cover.format, cover.size) == ("JPEG", (50, 40))
 
 
 # ------------------------------------------------------------------------------------------ verifying

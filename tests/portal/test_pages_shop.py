@@ -29,6 +29,7 @@ from webportal.bridge import make_bridge
 from webportal.cart.models import CartItem
 from webportal.cart.services import add_to_cart
 from webportal.catalogue.models import Item
+from webportal.catalogue.thumbnails import cover_name
 from webportal.config import environment
 from webportal.grants.models import Grant
 
@@ -211,6 +212,31 @@ def test_an_item_shows_its_tracks(browser: Client) -> None:
     assert browser.get("/items/nothing2/").status_code == 404
 
 
+def picture(kind: str, width: int = 40, height: int = 30) -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(made, kind)
+    return made.getvalue()
+
+
+def test_no_cover_is_served_as_an_older_version_kept_it(browser: Client, settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    item = named("Kites")
+    for name, data, shown in (
+        ("a.png", picture("PNG") + b"<script>", "image/jpeg"),
+        ("b.jpg", picture("JPEG") + b"<script>", "image/jpeg"),
+        ("c.html", picture("WEBP") + b"<script>", "image/jpeg"),
+        ("d.png", picture("GIF") + b"<script>", "image/svg+xml"),
+        ("e.jpg", b"<svg onload=alert(1)><script>", "image/svg+xml"),
+        ("f.pdf", b"%PDF-1.7 <script>", "image/svg+xml"),
+    ):
+        item.cover.save(name, ContentFile(data))
+        for address in ("cover", "cover/large"):
+            sent = browser.get(f"/items/{item.public_id}/{address}")
+            content = sent.getvalue()
+            assert (sent["Content-Type"], sent["X-Content-Type-Options"]) == (shown, "nosniff"), name
+            assert b"<script>" not in content, name
+
+
 def test_a_cover_is_sent_and_kept_by_the_browser_and_drawn_where_there_is_none(
     browser: Client, settings: Any, tmp_path: Path
 ) -> None:
@@ -219,9 +245,9 @@ def test_a_cover_is_sent_and_kept_by_the_browser_and_drawn_where_there_is_none(
     drawn = browser.get(f"/items/{item.public_id}/cover")
     assert drawn["Content-Type"] == "image/svg+xml"
     assert "<B>" not in text(drawn)
-    item.cover.save("x.jpg", ContentFile(b"\xff\xd8jpeg"))
+    item.cover.save("x.jpg", ContentFile(picture("JPEG")))
     sent = browser.get(f"/items/{item.public_id}/cover")
-    assert (sent["Content-Type"], b"".join(sent)) == ("image/jpeg", b"\xff\xd8jpeg")
+    assert (sent["Content-Type"], b"".join(sent)[:3]) == ("image/jpeg", b"\xff\xd8\xff")
     again = browser.get(f"/items/{item.public_id}/cover", headers={"If-Modified-Since": sent["Last-Modified"]})
     assert again.status_code == 304
     (tmp_path / item.cover.name).unlink()
@@ -231,13 +257,12 @@ def test_a_cover_is_sent_and_kept_by_the_browser_and_drawn_where_there_is_none(
 def test_lists_get_small_covers_and_the_items_page_the_large_one(browser: Client, settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
     item = named("Kites")
-    picture = io.BytesIO()
-    Image.new("RGB", (1_000, 700), "teal").save(picture, "JPEG")
-    item.cover.save("x.jpg", ContentFile(picture.getvalue()))
+    made = picture("JPEG", 1_000, 700)
+    item.cover.save(cover_name(made, item.public_id), ContentFile(made))
     for _ in range(2):
         small = b"".join(browser.get(f"/items/{item.public_id}/cover"))
         assert Image.open(io.BytesIO(small)).size == (400, 400)
-    assert b"".join(browser.get(f"/items/{item.public_id}/cover/large")) == picture.getvalue()
+    assert b"".join(browser.get(f"/items/{item.public_id}/cover/large")) == made
     Image.new("RGB", (500, 500), "red").save(item.cover.path, "JPEG")
     os.utime(item.cover.path, (time.time() + 5, time.time() + 5))
     red = Image.open(io.BytesIO(b"".join(browser.get(f"/items/{item.public_id}/cover")))).getpixel((9, 9))

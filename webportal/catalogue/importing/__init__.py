@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_aud
 from webportal.catalogue.importing.verifying import refresh_stamps
 from webportal.catalogue.importing.walking import LONGEST_PATH, Found, LeftOut, find_files, natural, too_long
 from webportal.catalogue.models import File, Item
+from webportal.catalogue.thumbnails import cover_name
 
 
 class Wishes(NamedTuple):
@@ -36,6 +36,7 @@ _NONE = Wishes()
 LONGEST_FOR_WINDOWS = 240
 """Characters of a path; with those of the folder that it is saved in, Windows takes 260 (learn.microsoft.com, MAX_PATH)."""
 _LONGEST_SAMPLE = 60
+_MOST_REFUSED = 3
 _LAST = 100_000
 """After every disc and track."""
 
@@ -169,9 +170,9 @@ def _store(
     stored = None
     try:
         with transaction.atomic():
-            if cover:
-                stored = f"{item.public_id}-{sha256(cover).hexdigest()[:12]}.jpg"
-                item.cover.save(stored, ContentFile(cover), save=False)
+            if cover.picture:
+                stored = cover_name(cover.picture, item.public_id)
+                item.cover.save(stored, ContentFile(cover.picture), save=False)
             item.save(force_insert=True)
             File.objects.bulk_create(rows, batch_size=500)
             item.save(update_fields=["search"])  # with the tracks' titles
@@ -189,7 +190,8 @@ def _store(
             cause = Sentence("%(folder)r cannot be imported (%(reason)s)", folder=str(folder), reason=os_reason(error))
             raise UserError(cause, Sentence("mend permissions or space")) from None
         raise
-    return Imported(item, new=True, warnings=[*_tag_warnings(files, tags), *_path_warnings(item, rows)])
+    warnings = [*_tag_warnings(files, tags), *cover.refused[:_MOST_REFUSED], *_path_warnings(item, rows)]
+    return Imported(item, new=True, warnings=warnings)
 
 
 def _tag_warnings(files: Sequence[Found], tags: Mapping[str, Tags]) -> Iterator[Sentence]:
