@@ -163,20 +163,6 @@ def test_a_method_that_is_refused_is_answered_by_a_page(browser: Client) -> None
     assert "GET, POST" in text(browser.delete("/account/"))
 
 
-def test_ten_wrong_passwords_lock_the_name_from_that_address_only(alice: User) -> None:
-    alice.set_password(PASSWORD)
-    alice.save()
-    guesser = visitor()
-    answers = [guesser.post("/sign-in/", {"username": "alice", "password": f"wrong{n}"}) for n in range(10)]
-    assert {answer.status_code for answer in answers[:9]} == {200}
-    locked = guesser.post("/sign-in/", {"username": "alice", "password": PASSWORD})
-    assert locked.status_code == 429
-    assert "15 minutes" in text(locked)
-    assert "go on working" in text(locked)
-    elsewhere = visitor().post("/sign-in/", {"username": "alice", "password": PASSWORD}, REMOTE_ADDR="192.0.2.7")
-    assert elsewhere.status_code == 302
-
-
 # ------------------------------------------------------------------------------------------------ catalogue
 def test_search_finds_words_of_title_artist_year_and_tracks_in_any_order(browser: Client) -> None:
     named("Northern Lights", "Aurora", year=2019, tracks="Harbour bells")

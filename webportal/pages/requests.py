@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from csp.decorators import csp_update
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
@@ -22,6 +24,8 @@ class CustomerRequest(HttpRequest):
 
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MOST_HOPS = 20
 _NO_PAGES = frozenset({"login", "logout", "set_language", "grant-state"})
 """Views that lead on to somewhere else, back to themselves, or answer scripts."""
 
@@ -46,6 +50,57 @@ def is_page(request: HttpRequest, address: str) -> bool:
     if found.namespace == "shops":
         return found.url_name == "docs"
     return found.url_name is not None and found.url_name not in _NO_PAGES
+
+
+def client_addresses(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: behind trusted proxies `REMOTE_ADDR` is the client's own address."""
+    trusted = settings.FTPGATE.trusted_proxies
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if trusted:
+            forwarded = request.headers.get("X-Forwarded-For", "")
+            request.META["REMOTE_ADDR"] = client_address(request.META.get("REMOTE_ADDR", ""), forwarded, trusted)
+        return get_response(request)
+
+    return answer
+
+
+def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
+    """Whose request it is that came from `peer`: the last address that no trusted proxy has.
+
+    Args:
+        forwarded: `X-Forwarded-For`. It is read from its end, where the nearest proxy has written; what stands before the
+            first address that is not trusted may be made up.
+    """
+    hops = forwarded.split(",")[-_MOST_HOPS:]
+    while hops and _is_within(peer, trusted):
+        named = _bare_address(hops.pop())
+        if named is None:
+            break
+        peer = named
+    return peer
+
+
+def _is_within(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        parsed: Any = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(parsed in network for network in networks)
+
+
+def _bare_address(text: str) -> str | None:
+    """`192.0.2.1`, `192.0.2.1:5000`, `2001:db8::1` or `[2001:db8::1]:5000` without the port; None for anything else."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
 
 
 def post_only(place: str, *arguments: str) -> Callable[[View], View]:
