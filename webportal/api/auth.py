@@ -40,7 +40,8 @@ class Key(HttpBearer):
         """
         key = live_key(token)
         if key is None:
-            return self._unknown(request)
+            self._count_unknown(request)
+            return None
         wait = limit.take(key.pk)
         if wait:
             raise Problem(429, f"More than {RATE:.0f} requests a second with this key.", name="rate", retry_after=math.ceil(wait))
@@ -49,7 +50,7 @@ class Key(HttpBearer):
         use_key(key)
         return key
 
-    def _unknown(self, request: HttpRequest) -> None:
+    def _count_unknown(self, request: HttpRequest) -> None:
         """Valid keys are looked at all the same, because several shops may share an address."""
         address = request.META.get("REMOTE_ADDR", "")
         wait = throttling.throttle.wrong_key(address)
