@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
@@ -78,8 +77,8 @@ def forget_sessions() -> None:
     SignIn.objects.filter(~Exists(Session.objects.filter(session_key=OuterRef("session_key")))).delete()
 
 
-class LimitedSignIn(BaseBackend):
-    """The first of the backends: refuses passwords that are tried too often, before another one hashes them."""
+class LimitedSignIn:
+    """The first of the backends: refuses passwords that are tried too often, before another one hashes them. It knows no users."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_others: Any
