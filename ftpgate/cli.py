@@ -94,11 +94,11 @@ def _tier_set(options: argparse.Namespace) -> int:
 
 def _item_add(options: argparse.Namespace) -> int:
     shop = _shop(settings_module.load())
-    from ftpgate.commands.text import listed
-
-    document, broken = shop.item_add(options.folder, options.title, options.artist, options.year, options.copy)
-    if broken:
-        print(f"ftpgate: the tags of {listed(broken)} cannot be read; imported without", file=sys.stderr)
+    document, warnings = shop.item_add(
+        options.folder, options.title, options.artist, options.year, options.tag_encoding, options.copy
+    )
+    for warning in warnings:
+        print(f"ftpgate: {warning}", file=sys.stderr)
     return _show(options, document)
 
 
@@ -213,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--title", help="instead of the tags'")
     add.add_argument("--artist", help="instead of the tags'")
     add.add_argument("--year", type=int, help="instead of the tags'")
+    add.add_argument("--tag-encoding", metavar="NAME", help="of tags that do not tell theirs, such as cp1251 (Latin-1)")
     add.add_argument("--copy", action="store_true", help="copy the folder into the media folder first")
     verify = _add(item, "verify", _item_verify, "read files again, name those that changed or are missing", of="item")
     verify.add_argument("item", metavar="ID", nargs="?", help="one item (all)")

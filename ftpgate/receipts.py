@@ -2,7 +2,7 @@
 
 A receipt is `{"receipt": {…}, "signature": {"algorithm", "key", "value"}}` in one fixed spelling (sorted keys, two spaces
 of indentation, UTF-8, a line end behind it). The signature, Ed25519 (RFC 8032), is over the same spelling of what
-`receipt` holds. A file in any other spelling is refused, so that no byte of one can be changed.
+`receipt` holds. A file in any other spelling, or with anything beside these fields, is refused: no byte of one can be changed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ftpgate.errors import UserError
 LARGEST = 64 * 1024 * 1024
 """Bytes of the largest file that is looked at."""
 _ALGORITHM = "Ed25519"
+_FIELDS = frozenset({"receipt", "signature"})
+_SIGNATURE_FIELDS = frozenset({"algorithm", "key", "value"})
 _CONTEXT = b"ftpgate receipt 1\n"
 _MEND = "ask the shop for the receipt again"
 
@@ -65,13 +67,16 @@ def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
         UserError: it is not, or not a receipt at all.
     """
     try:
-        document = json.loads(file)
+        document = json.loads(file, object_pairs_hook=_object)
         receipt, signature = document["receipt"], document["signature"]
+        unsigned = (document.keys() - _FIELDS) | (signature.keys() - _SIGNATURE_FIELDS)
         value = _exact_base64(signature["value"])
         given = str(signature["key"])
         spelled = _spelled(document) == file
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError("the file is no receipt", _MEND) from None
+    if unsigned:
+        raise UserError(f"the receipt has a field that is not signed ({sorted(unsigned)[0][:80]!r})", _MEND)
     if value is None or not spelled or signature.get("algorithm") != _ALGORITHM or not isinstance(receipt, dict):
         raise UserError("the receipt is not spelled as it was signed", _MEND)
     if given != public_text(key):
@@ -82,6 +87,13 @@ def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
     except InvalidSignature:
         raise UserError("the signature does not fit: the receipt was changed", _MEND) from None
     return receipt
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is given twice")
+    return found
 
 
 def _signed(receipt: Receipt) -> bytes:

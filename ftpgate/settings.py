@@ -35,6 +35,9 @@ _EXAMPLES = re.compile(
 _NEW_KEY = """make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"""
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 class Address(NamedTuple):
     """Where to listen. Port 0 is any free port."""
 
@@ -127,6 +130,14 @@ def _hosts(text: str) -> tuple[str, ...]:
     return found
 
 
+def _networks(text: str) -> tuple[Network, ...]:
+    """Addresses and networks, with commas between."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("not a list of addresses and networks such as 127.0.0.1, 10.0.0.0/8, fd00::/8") from None
+
+
 def _dotted(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", text.strip()):
         raise ValueError("not a dotted module name such as webportal.bridge")
@@ -181,6 +192,7 @@ class Settings:
     total_rate: int
     secret_key: str
     allowed_hosts: tuple[str, ...]
+    trusted_proxies: tuple[Network, ...]
     email_url: str
     bridge: str
     log: Literal["text", "json"]
@@ -195,8 +207,8 @@ _PARSERS = {
     "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "ADMIN": parse_address, "PUBLIC_HOST": _host,
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "EXPIRES": parse_lasting, "GRACE": parse_duration, "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
-    "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "EMAIL_URL": str.strip, "BRIDGE": _dotted,
-    "LOG": _choice("text", "json"),
+    "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "TRUSTED_PROXIES": _networks, "EMAIL_URL": str.strip,
+    "BRIDGE": _dotted, "LOG": _choice("text", "json"),
 }  # fmt: skip
 NAMES = frozenset(f"FTPGATE_{name}" for name in _PARSERS)
 
@@ -269,6 +281,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         total_rate=get("TOTAL_RATE", 0),  # type: ignore[arg-type]
         secret_key=str(get("SECRET_KEY", "")),
         allowed_hosts=get("ALLOWED_HOSTS", ()),  # type: ignore[arg-type]
+        trusted_proxies=get("TRUSTED_PROXIES", ()),  # type: ignore[arg-type]
         email_url=str(get("EMAIL_URL", "console:")),
         bridge=str(get("BRIDGE", "webportal.bridge")),
         log=get("LOG", "text"),  # type: ignore[arg-type]

@@ -85,17 +85,19 @@ class _Commands:
 
     @_with_django(_LEAN)
     def item_add(
-        self, folder: Path, title: str | None, artist: str | None, year: int | None, copy: bool
+        self, folder: Path, title: str | None, artist: str | None, year: int | None, tag_encoding: str | None, copy: bool
     ) -> tuple[Document, Sequence[str]]:
         from webportal.catalogue.importing import Overrides, import_item
 
-        imported = import_item(folder, self._settings.media_root, overrides=Overrides(title, artist, year), copy=copy)
+        overrides = Overrides(title, artist, year, tag_encoding)
+        imported = import_item(folder, self._settings.media_root, overrides=overrides, copy=copy)
         item = imported.item
         files = [
             {"path": path, "bytes": size, "sha256": bytes(sha256).hex()}
             for path, size, sha256 in item.files.order_by("position").values_list("path", "size", "sha256")
         ]
-        return {"id": item.public_id, "title": item.title, "files": files}, imported.broken
+        left_out = [left._asdict() for left in imported.left_out]
+        return {"id": item.public_id, "title": item.title, "files": files, "left_out": left_out}, imported.warnings
 
     @_with_django(_LEAN)
     def item_verify(self, item: str | None) -> Document:

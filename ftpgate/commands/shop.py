@@ -26,9 +26,9 @@ class Shop(Protocol):
     def tier_set(self, name: str, rate: int, connections: int | None) -> Document: ...
 
     def item_add(
-        self, folder: Path, title: str | None, artist: str | None, year: int | None, copy: bool
+        self, folder: Path, title: str | None, artist: str | None, year: int | None, tag_encoding: str | None, copy: bool
     ) -> tuple[Document, Sequence[str]]:
-        """The item, and the names of audio files whose tags could not be read."""
+        """The item, and warnings for whoever adds it, each a sentence."""
         ...
 
     def item_verify(self, item: str | None) -> Document: ...

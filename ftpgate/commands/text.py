@@ -31,6 +31,9 @@ def _item_add(document: Document) -> Iterator[str]:
     yield f"item {document['id']}: {document['title']}"
     for file in document["files"]:
         yield f"  {size(file['bytes']):>9}  {file['path']}"
+    for left in document["left_out"]:
+        path = left["path"] if left["path"].isprintable() else repr(left["path"])
+        yield f"   left out  {path}: {left['reason']}"
 
 
 def _item_verify(document: Document) -> Iterator[str]:

@@ -50,7 +50,8 @@ def test_the_documents_of_the_contract(site: Site, database_kind: str) -> None:
 
     folder = write_album(site.media_root / "Ёлка", {"CD1/1 песня.ogg": 1000, "empty.txt": 0})
     item = site.json("item", "add", str(folder), "--title", "T", "--artist", "A", "--year", "2001")
-    assert set(item) == {"id", "title", "files"}
+    assert set(item) == {"id", "title", "files", "left_out"}
+    assert item["left_out"] == []
     assert item["title"] == "T"
     assert item["files"] == [
         {"path": path, "bytes": (folder / path).stat().st_size, "sha256": sha256(folder / path)}
@@ -294,6 +295,22 @@ def test_a_broken_import_names_the_file_and_leaves_nothing(site: Site, tmp_path:
     assert "'2.ogg' leads out" in refused(site, "item", "add", str(folder), "--copy")
     assert [path.name for path in site.media_root.iterdir() if not path.name.startswith(".")] == []
     assert site.json("item", "verify") == {"items": []}
+
+
+@pytest.mark.databases("sqlite")
+def test_what_is_left_out_is_named(site: Site) -> None:
+    folder = write_album(site.media_root / "A", {"...So.mp3": 10, ".45.flac": 10, "@eaDir/x": 1, "Icon\r": 1, ".x": 1})
+    item = site.json("item", "add", str(folder))
+    assert [file["path"] for file in item["files"]] == [".45.flac", "...So.mp3"]
+    assert item["left_out"] == [
+        {"path": ".x", "reason": "hidden, and no audio"},
+        {"path": "@eaDir", "reason": "left by a NAS"},
+        {"path": "Icon\r", "reason": "left by a desktop system"},
+    ]
+    shown = site.run("item", "add", str(folder)).stdout
+    assert "left out  @eaDir: left by a NAS" in shown
+    assert "left out  'Icon\\r': left by a desktop system" in shown
+    assert "no encoding of tags" in refused(site, "item", "add", str(folder), "--tag-encoding", "morse")
 
 
 @pytest.mark.databases("sqlite")

@@ -38,6 +38,18 @@ def test_a_real_album(site: Site, real_album: Path, tmp_path: Path) -> None:
         assert "< 530" in login.output
 
 
+@pytest.mark.databases("sqlite")
+def test_tracks_whose_names_begin_with_dots_are_delivered(site: Site, tmp_path: Path) -> None:
+    site.start()
+    item = site.album({"...Ready.mp3": 3_000, ".5 A Minute.flac": 4_000, "..wav": 500}, "Dots")
+    user = site.add_user()
+    for number, fetch in enumerate((_by_lftp, _by_aria2, _by_wget)):
+        grant = site.issue(user, item["id"])
+        fetch(grant.links, "Dots", tmp_path / str(number))
+        assert hashes(tmp_path / str(number) / "Dots") == {file["path"]: file["sha256"] for file in item["files"]}
+        site.wait_for_grant(grant)
+
+
 def _by_lftp(links: dict[str, str], folder: str, to: Path) -> None:
     clients.lftp_mirror(links["ftp"], to)
 

@@ -17,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from ftpgate import settings
 from tests.support.databases import Databases
+from webportal.accounts import throttling
 from webportal.config import database, environment
 
 _state = tempfile.mkdtemp(prefix="ftpgate-tests-")
@@ -75,6 +76,12 @@ def _use(url: str) -> None:
 def _passwords_that_are_quickly_checked(settings: Settings) -> None:
     """What makes a password slow to guess makes it slow to set and check, and is Django's."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_tried_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong passwords and keys are counted in this process; tests come from one address."""
+    monkeypatch.setattr(throttling, "throttle", throttling.Throttle())
 
 
 @pytest.fixture(autouse=True)

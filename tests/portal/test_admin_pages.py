@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import timedelta
 from html import unescape
+from pathlib import Path
 
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from PIL import Image
+from pytest_django.fixtures import Settings
 
 from ftpgate.grants import Batch
 from ftpgate.sentences import Sentence
@@ -325,3 +330,30 @@ def test_only_what_staff_have_touched_is_offered_as_a_filter(browser: Client, st
     act(browser, "renew", grant)
     page = text(browser.get(reverse("admin:admin_logentry_changelist")))
     assert re.findall(r"content_type__id__exact=(\d+)", page) == [str(ContentType.objects.get_for_model(Grant).pk)]
+
+
+def test_an_uploaded_cover_is_made_anew_or_refused_by_name(browser: Client, settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    item = make_item(10, title="Kites")
+    page = f"/admin/catalogue/item/{item.pk}/change/"
+    form = {"title": "Kites", "artist": "", "year": "", "files-TOTAL_FORMS": "0", "files-INITIAL_FORMS": "0"}
+    picture = io.BytesIO()
+    Image.new("RGB", (2_000, 1_000), "teal").save(picture, "PNG")
+    for name, data, said in (
+        ("x.png", b"GIF89a\1\0\1\0<script>", "GIF is not taken; use JPEG, PNG or WebP."),
+        ("x.jpg", b"<svg onload='alert(1)'/>", "SVG is not taken"),
+        ("x.webp", picture.getvalue()[:60], "The picture is broken."),
+    ):
+        refused = browser.post(page, {**form, "cover": SimpleUploadedFile(name, data, "image/png")})
+        assert said in unescape(text(refused)), name
+    assert not list(tmp_path.rglob("*.*"))
+    upload = SimpleUploadedFile("../x.html", picture.getvalue() + b"<script>", "text/html")
+    assert browser.post(page, {**form, "cover": upload}).status_code == 302
+    item.refresh_from_db()
+    assert re.fullmatch(r"items/cover-[0-9a-f]{12}\.jpg", item.cover.name)
+    with Image.open(item.cover.path) as kept:
+        assert (kept.format, kept.size) == ("JPEG", (1_000, 500))
+    assert browser.get(f"/items/{item.public_id}/cover/large").getvalue() == Path(item.cover.path).read_bytes()
+    assert browser.post(page, {**form, "cover-clear": "on"}).status_code == 302
+    item.refresh_from_db()
+    assert not item.cover

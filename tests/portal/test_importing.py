@@ -18,6 +18,7 @@ from django.utils import timezone
 from PIL import Image
 
 from ftpgate.errors import UserError
+from ftpgate.naming import shown_paths
 from tests.support.fuse import mounted
 from tests.support.media import write_album, write_file
 from tests.support.waiting import wait_until
@@ -118,8 +119,103 @@ def test_broken_audio_is_imported_and_named(media: Path) -> None:
     write_album(media / "A", {"1.ogg": 1000, "2.mp3": 1000, "3.flac": 10, "4.m4a": 500, "5.wav": 1, "6.txt": 4})
     imported = import_item(media / "A", media)
     assert len(paths(imported.item)) == 6
-    assert "1.ogg" in imported.broken
-    assert "6.txt" not in imported.broken
+    (warning,) = imported.warnings
+    assert "'1.ogg'" in warning
+    assert "6.txt" not in warning
+
+
+def old_tag(path: Path, title: str, *, album: str, encoding: str) -> None:
+    """An MP3 file with an ID3v1 tag, whose encoding nothing tells."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = ((title, 30), ("", 30), (album, 30), ("1999", 4), ("", 30))
+    tag = b"TAG" + b"".join(text.encode(encoding)[:size].ljust(size, b"\0") for text, size in fields) + b"\xff"
+    path.write_bytes((b"\xff\xfb\x90\x00" + bytes(413)) * 8 + tag)
+
+
+def test_tags_of_an_old_encoding_are_read_by_its_name(media: Path) -> None:
+    old_tag(media / "A" / "1.mp3", "Осень", album="Вечерние песни", encoding="cp1251")
+    first = import_item(media / "A", media)
+    (warning,) = first.warnings
+    assert "'1.mp3' look wrongly decoded ('Îñåíü')" in warning
+    assert "--tag-encoding" in warning
+    again = import_item(media / "A", media, overrides=Overrides(tag_encoding="cp1251"))
+    assert (again.item.pk, again.warnings) == (first.item.pk, [])
+    item = Item.objects.get()
+    assert (item.title, item.files.get().title, item.folder) == ("Вечерние песни", "Осень", first.item.folder)
+    assert "вечерние" in item.search
+
+    old_tag(media / "B" / "1.mp3", "Тишина", album="Дорога", encoding="koi8-r")
+    new = import_item(media / "B", media, overrides=Overrides(tag_encoding="koi8-r"))
+    assert (new.item.title, new.item.folder, new.warnings) == ("Дорога", "Дорога (1999)", [])
+
+
+def test_an_encoding_leaves_tags_alone_that_tell_theirs(media: Path) -> None:
+    write_wave(media / "A" / "1.wav", TIT2="Café Größe", TALB="Песни")
+    write_wave(media / "A" / "2.wav", TIT2="Ïåñíÿ î ñíåãå")
+    item = import_item(media / "A", media, overrides=Overrides(tag_encoding="cp1251")).item
+    assert list(item.files.values_list("title", flat=True)) == ["Café Größe", "Песня о снеге"]
+
+
+@pytest.mark.parametrize("name", ["cp99999", "utf-16", "rot13", "base64", "", "\0", "x" * 5_000])
+def test_an_encoding_of_tags_has_to_be_one(media: Path, name: str) -> None:
+    with pytest.raises(UserError, match="encoding"):
+        import_item(write_album(media / "A", {"1.ogg": 1}), media, overrides=Overrides(tag_encoding=name))
+
+
+def test_paths_that_windows_cannot_keep_are_named(media: Path) -> None:
+    folder = write_album(media / "A", {"CD1/" + "long " * 50 + ".ogg": 1, "short.ogg": 1})
+    warning = import_item(folder, media).warnings[-1]
+    assert warning.startswith("1 paths have more than 240 characters, such as 'A/CD1/long long")
+
+
+SOLD = (
+    *("...Ready.mp3", ".5 A Minute.flac", "..wav", ".Sotto Voce.APE", "...Intermezzo/1.ogg", "Icon", "Icon.png", "recycle.txt"),
+    *("Lost+Found/1.ogg", "Recycled/1.ogg", "Snapshots/1.jpg", "Suite: Air.mp3", "Vol.1: Notes.pdf", "part", "@home.txt", "tmp"),
+    *("Thumbs.dbx", "song.part.mp3", "eaDir/1.ogg", "$9.mp3", "A #1.ogg", "~.mp3", "Program.tmp/1.ogg"),
+)
+LEFT_OUT = (
+    *("THUMBS.DB", "Ehthumbs_vista.db", "DESKTOP.INI", ".Ds_Store", "._1.mp3", "ICON\r", "Icon\uf00d", ".hidden", ".cover.jpg"),
+    *("@EADIR/", "#Recycle/", "@recycle/", "@Recently-Snapshot/", "@tmp/", ".@__thumb/", "#snapshot/", ".Recycle/"),
+    *("SYSTEM VOLUME INFORMATION/", "$Recycle.Bin/", "RECYCLER/", "lost+found/", "FOUND.000/", "__MacOSX/", ".AppleDouble/"),
+    *(".Spotlight-V100/", ".Trashes/", ".fseventsd/", ".TemporaryItems/", ".git/", ".Trash-1000/", "a.Download/"),
+    *(".trashed-17-song.mp3", ".nfs000000000abc12345", "1.ogg@SynoEAStream", "a.PART", "a.ogg.Aria2", "a.crdownload", "a.!uT"),
+    *("a.!qB", "a.opdownload", "a.filepart", "a.xltd", "a.ogg.st", "~$Notes.docx", "~WRL0001.tmp", "a.TMP", "notes.txt~"),
+    *("#notes.txt#", ".~lock.notes.odt#", "1.ogg:Zone.Identifier", "gone.mp3:zone.identifier:$DATA", "1.ogg:anything"),
+    *("1.ogg\uf03aSmartScreen", "1.ogg\uf022AFP_AfpInfo"),
+)
+
+
+def test_what_begins_with_dots_is_sold_and_names_of_music_are_no_litter(media: Path) -> None:
+    folder = write_album(media / "A", dict.fromkeys(SOLD, 1))
+    imported = import_item(folder, media)
+    kept = {file.media.removeprefix("A/") for file in imported.item.files.all()}
+    assert kept == set(SOLD)
+    assert not imported.left_out
+    assert shown_paths(paths(imported.item)) == paths(imported.item), "legal, and for every part of the tree"
+
+
+def test_litter_is_left_out_by_name(media: Path) -> None:
+    folder = write_album(media / "A", {"1.ogg": 1, "CD2/2.ogg": 1})
+    for name in LEFT_OUT:
+        write_file(folder / "CD2" / (f"{name}1.ogg" if name.endswith("/") else name), 1)
+    write_file(folder / "CD2" / "1.ogg", 1)
+    Path(os.fsdecode(os.fsencode(folder) + b"/.\xff")).write_bytes(b"x")
+    os.mkfifo(folder / "pipe")
+    imported = import_item(folder, media)
+    assert paths(imported.item) == ["1.ogg", "CD2/1.ogg", "CD2/2.ogg"]
+    reasons = {left.path: left.reason for left in imported.left_out}
+    assert set(reasons) == {f"CD2/{name}".rstrip("/") for name in LEFT_OUT} | {".\N{REPLACEMENT CHARACTER}", "pipe"}
+    assert reasons["CD2/@EADIR"] == "left by a NAS"
+    assert reasons["CD2/1.ogg:Zone.Identifier"] == "a stream of another file"
+    assert reasons["pipe"] == "no regular file"
+
+
+def test_a_copy_names_what_it_leaves_out(media: Path, tmp_path: Path) -> None:
+    folder = write_album(tmp_path / "A", {"...1.ogg": 1, "@eaDir/1.ogg": 1, ".nomedia": 1})
+    for _ in range(2):
+        imported = import_item(folder, media, copy=True)
+        assert [left.path for left in imported.left_out] == [".nomedia", "@eaDir"]
+        assert paths(imported.item) == ["...1.ogg"]
 
 
 def test_the_same_folder_again_changes_nothing(media: Path) -> None:
@@ -370,8 +466,19 @@ def test_the_cover_is_made_small(media: Path) -> None:
 
 
 def test_a_broken_cover_is_only_a_file(media: Path) -> None:
-    item = import_item(write_album(media / "A", {"1.ogg": 1, "cover.jpg": 3000}), media).item
-    assert not item.cover
+    imported = import_item(write_album(media / "A", {"1.ogg": 1, "cover.jpg": 3000}), media)
+    assert not imported.item.cover
+    assert imported.warnings[-1].startswith("'cover.jpg' is not shown (")
+
+
+def test_the_next_best_picture_is_the_cover(media: Path) -> None:
+    folder = write_album(media / "A", {"1.txt": 1})
+    Image.new("RGB", (9, 9)).save(folder / "cover.gif")
+    Image.new("RGB", (50, 40)).save(folder / "folder.webp")
+    imported = import_item(folder, media)
+    assert imported.warnings == ["'cover.gif' is not shown (GIF is not taken; use JPEG, PNG or WebP)"]
+    with Image.open(imported.item.cover) as cover:
+        assert (cover.format, cover.size) == ("JPEG", (50, 40))
 
 
 # ------------------------------------------------------------------------------------------ verifying
@@ -501,7 +608,8 @@ def test_a_real_album_comes_in_the_order_of_its_tags(real_album: Path, media: Pa
     imported = import_item(real_album, media, copy=True)
     files = list(imported.item.files.order_by("position"))
     assert len(files) == 41
-    assert not imported.broken
+    assert not imported.warnings
+    assert not imported.left_out
     assert [file.path for file in files if not file.title] == ["silence.ogg"]
     numbers = [(file.disc or 1, file.track) for file in files if file.track is not None]
     assert numbers == sorted(numbers)

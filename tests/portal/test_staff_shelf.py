@@ -65,6 +65,27 @@ def test_folders_are_offered_until_they_are_items(media: Path) -> None:
     assert "Salt" not in folders_to_import()
 
 
+def test_litter_is_not_offered_and_titles_that_begin_with_dots_are(media: Path) -> None:
+    write_album(media, {"...Live/1.ogg": 10, ".cache/1.txt": 10, ".ftpgate-import/1.ogg": 10, "Only litter/Thumbs.db": 1})
+    write_album(media, {"@eaDir/1.ogg": 1, "#recycle/1.ogg": 1, "lost+found/1.ogg": 1, "$RECYCLE.BIN/A/1.ogg": 1})
+    assert folders_to_import() == ["...Live", "Only litter"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_staff_see_what_was_left_out_and_why(media: Path) -> None:
+    staff = make_staff()
+    write_album(
+        media / "Salt", {"1.ogg": 3, "@eaDir/1.ogg": 10, "2.ogg.part": 10, **{f".x{number:02}": 1 for number in range(30)}}
+    )
+    start_import("Salt", staff)
+    assert ended().state == "done"
+    page = unescape(text(visitor(staff).get("/staff/import/")))
+    assert "left out: .x00 (hidden, and no audio), .x01" in page
+    assert "and 12 more" in page
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    assert "не добавлено: .x00 (скрыто и не звук)" in unescape(text(visitor(staff).get("/staff/import/")))
+
+
 def test_discs_are_offered_as_the_one_album_that_they_are(media: Path) -> None:
     write_album(media / "Long one", {"CD1/1.ogg": 10, "CD2/1.ogg": 10, "scans/1.jpg": 1})
     write_album(media / "Jazz", {"Trio/Live/Disc 1/1.ogg": 10, "Trio/Studio/1.ogg": 10})

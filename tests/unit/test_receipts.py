@@ -50,6 +50,54 @@ def test_a_name_given_twice_does_not_smuggle_anything() -> None:
         verify(forged, PUBLIC)
 
 
+def spelled(document: object) -> bytes:
+    return (json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
+
+
+FIELDS = {"x": 1, "a": None, "~": {"receipt": 1}, "ё": [], "": "", "Receipt": {}, "note": "paid twice", "\ud800": 1}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_that_is_not_signed_is_refused_wherever_it_stands(name: str) -> None:
+    assert spelled(json.loads(FILE)) == FILE
+    for place in ((), ("signature",), ("receipt",), ("receipt", "item"), ("receipt", "files", 0)):
+        document = json.loads(FILE)
+        found = document
+        for step in place:
+            found = found[step]
+        found[name] = FIELDS[name]
+        with pytest.raises(UserError):
+            verify((json.dumps(document, ensure_ascii=name == "\ud800", indent=2, sort_keys=True) + "\n").encode(), PUBLIC)
+
+
+def test_a_missing_field_of_the_signature_is_no_receipt() -> None:
+    for name in ("algorithm", "key", "value"):
+        document = json.loads(FILE)
+        del document["signature"][name]
+        with pytest.raises(UserError):
+            verify(spelled(document), PUBLIC)
+
+
+@pytest.mark.parametrize("place", ['"algorithm"', '"key"', '"value"', '"receipt"', '"signature"', '"item"'])
+def test_a_name_given_twice_is_refused_even_with_equal_values(place: str) -> None:
+    lines = FILE.decode().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if line.strip().startswith(place))
+    end = (
+        at
+        if not lines[at].rstrip().endswith("{")
+        else at
+        + next(
+            number
+            for number, line in enumerate(lines[at:])
+            if line.startswith(" " * (len(lines[at]) - len(lines[at].lstrip())) + "}")
+        )
+    )
+    again = [*lines[: end + 1]]
+    again[end] = again[end].rstrip(",\n") + ",\n"
+    with pytest.raises(UserError):
+        verify("".join([*again, *lines[at : end + 1], *lines[end + 1 :]]).encode(), PUBLIC)
+
+
 def test_another_shops_receipt_is_told_from_a_changed_one() -> None:
     other = signing_key("another secret")
     with pytest.raises(UserError, match="another key"):

@@ -11,6 +11,7 @@ import string
 import threading
 import uuid
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,7 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "total_rate": 0,
         "secret_key": "",
         "allowed_hosts": (),
+        "trusted_proxies": (),
         "email_url": "console:",
         "bridge": "webportal.bridge",
         "log": "text",
@@ -170,6 +172,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_TOTAL_RATE": "100M",
         "FTPGATE_SECRET_KEY": KEY,
         "FTPGATE_ALLOWED_HOSTS": "shop.example.org, www.example.org,",
+        "FTPGATE_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, ::1,",
         "FTPGATE_EMAIL_URL": "smtp://mail",
         "FTPGATE_BRIDGE": "other.shop",
         "FTPGATE_LOG": "json",
@@ -196,6 +199,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         total_rate=100_000_000,
         secret_key=KEY,
         allowed_hosts=("shop.example.org", "www.example.org"),
+        trusted_proxies=tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "::1"))),
         email_url="smtp://mail",
         bridge="other.shop",
         log="json",
@@ -247,6 +251,9 @@ def test_nothing_can_be_changed(tmp_path: Path) -> None:
         ("FTPGATE_PUBLIC_HOST", "shop example"),
         ("FTPGATE_ALLOWED_HOSTS", "shop.example.org,http://www.example.org"),
         ("FTPGATE_ALLOWED_HOSTS", "shop.example.org:8000"),
+        ("FTPGATE_TRUSTED_PROXIES", "proxy.example.org"),
+        ("FTPGATE_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("FTPGATE_TRUSTED_PROXIES", "*"),
         ("FTPGATE_TOTAL_RATE", "fast"),
         ("FTPGATE_BRIDGE", "webportal/bridge.py"),
         ("FTPGATE_LOG", "xml"),

@@ -1,24 +1,36 @@
-"""The browsers in which a user is signed in. Sessions themselves do not tell whose they are."""
+"""The browsers in which a user is signed in, and how they get there. Sessions themselves do not tell whose they are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.contrib.sessions.models import Session
+from django.core.exceptions import PermissionDenied
+from django.core.signing import Signer
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import HttpRequest
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, get_random_string
 
+from webportal.accounts import throttling
 from webportal.accounts.models import SignIn, User
 from webportal.core.browsers import browser_name
 
 _SEEN_EVERY = timedelta(minutes=5)
 _KEY = "seen"
+_COOKIE = "known"
+_COOKIE_AGE = 365 * 86_400
+_MOST_KNOWN = 5
+"""Users whom one browser is remembered for."""
 
 
 def see(request: HttpRequest) -> None:
@@ -29,7 +41,7 @@ def see(request: HttpRequest) -> None:
     if key is None or (seen and seen[0] == key and now.timestamp() - seen[1] < _SEEN_EVERY.total_seconds()):
         return
     assert isinstance(request.user, User)
-    address = request.META.get("REMOTE_ADDR", "").partition("%")[0] or None
+    address = _address(request) or None
     noted = {"browser": browser_name(request.headers.get("User-Agent", "")), "address": address, "seen_at": now}
     if seen and seen[0] != key:  # the same browser: its session got another key when the password was changed
         SignIn.objects.filter(session_key=seen[0], user=request.user).update(session_key=key)
@@ -63,6 +75,92 @@ def forget_sessions() -> None:
     """Delete sessions that are over, and what was known of them."""
     _store().SessionStore.clear_expired()
     SignIn.objects.filter(~Exists(Session.objects.filter(session_key=OuterRef("session_key")))).delete()
+
+
+class LimitedSignIn:
+    """The first of the backends: refuses passwords that are tried too often, before another one hashes them; knows no users."""
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_others: Any
+    ) -> None:
+        if request is None or username is None or password is None:
+            return
+        begun = throttling.throttle.begin(username, _address(request), _device(request, username))
+        if isinstance(begun, int):
+            request.sign_in_wait = begun  # type: ignore[attr-defined]
+            raise PermissionDenied
+        request.sign_in_attempt = begun  # type: ignore[attr-defined]
+
+
+@receiver(user_login_failed)
+def _failed(request: HttpRequest | None = None, **_unused: Any) -> None:
+    attempt: throttling.Attempt | None = getattr(request, "sign_in_attempt", None)
+    if request is not None and attempt is not None:
+        attempt.failed()
+        throttling.log.warning("failed sign-in from %s by password", _address(request))
+
+
+@receiver(user_logged_in)
+def _succeeded(request: HttpRequest, user: User, **_unused: Any) -> None:
+    attempt: throttling.Attempt | None = getattr(request, "sign_in_attempt", None)
+    if attempt is not None:
+        attempt.succeeded()
+        request.sign_in_name = user.get_username()  # type: ignore[attr-defined]
+
+
+def limited_sign_ins(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: says that a sign-in was refused, and has the browser of one that succeeded remembered."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        try:
+            response = get_response(request)
+        finally:
+            attempt: throttling.Attempt | None = getattr(request, "sign_in_attempt", None)
+            if attempt is not None:
+                attempt.abandoned()
+        wait: int = getattr(request, "sign_in_wait", 0)
+        if wait:
+            response = render(request, "site/accounts/locked_out.html", {"wait": timedelta(seconds=wait)}, status=429)
+            response["Retry-After"] = str(wait)
+        name: str = getattr(request, "sign_in_name", "")
+        if name:
+            _remember(request, response, name)
+        return response
+
+    return answer
+
+
+def _device(request: HttpRequest, name: str) -> str | None:
+    """The id of this browser, if somebody has signed in under this name here before."""
+    for known in request.COOKIES.get(_COOKIE, "").split(".")[:_MOST_KNOWN]:
+        device, _, signature = known.partition("-")
+        if signature and constant_time_compare(signature, _signature(device, name)):
+            return device
+    return None
+
+
+def _remember(request: HttpRequest, response: HttpResponse, name: str) -> None:
+    if _device(request, name):
+        return
+    device = get_random_string(16)
+    known = [f"{device}-{_signature(device, name)}", *filter(None, request.COOKIES.get(_COOKIE, "").split("."))]
+    response.set_cookie(
+        _COOKIE,
+        ".".join(known[:_MOST_KNOWN]),
+        max_age=_COOKIE_AGE,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def _signature(device: str, name: str) -> str:
+    return Signer(salt="ftpgate known browser").signature(f"{device} {name}")
+
+
+def _address(request: HttpRequest) -> str:
+    address: str = request.META.get("REMOTE_ADDR", "")
+    return address.partition("%")[0]
 
 
 def _store() -> Any:

@@ -7,6 +7,7 @@ import math
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
+from webportal.accounts import throttling
 from webportal.api.limits import RateLimit
 from webportal.api.problems import Problem
 from webportal.shops.models import ApiKey, Scope
@@ -39,6 +40,7 @@ class Key(HttpBearer):
         """
         key = live_key(token)
         if key is None:
+            self._count_unknown(request)
             return None
         wait = limit.take(key.pk)
         if wait:
@@ -47,3 +49,11 @@ class Key(HttpBearer):
             raise Problem(403, f"This key lacks the scope {self.scope.value}.", name="scope")
         use_key(key)
         return key
+
+    def _count_unknown(self, request: HttpRequest) -> None:
+        """Valid keys are looked at all the same, because several shops may share an address."""
+        address = request.META.get("REMOTE_ADDR", "")
+        wait = throttling.throttle.wrong_key(address)
+        if wait:
+            raise Problem(429, "Too many wrong keys came from this address.", name="rate", retry_after=wait)
+        throttling.log.warning("failed sign-in from %s by API key", address)

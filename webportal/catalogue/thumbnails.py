@@ -1,50 +1,60 @@
-"""Small covers for lists, made from the large ones when they are first asked for."""
+"""Covers in the sizes that pages show, made from what is kept when they are first asked for."""
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from django.conf import settings
-from PIL import Image, ImageOps
 
 from ftpgate import private
-
-_log = logging.getLogger(__name__)
+from webportal.catalogue.pictures import MOST_BYTES, jpeg_of
 
 SIDE = 400
-_QUALITY = 80
+LARGE = 1_000
+_MADE_HERE = re.compile(r"(?:cover|[a-z0-9]{8})-[0-9a-f]{12}(?:_\w+)?\.jpg")
+"""Names of covers that `cover_name` gave; others are uploads of versions that kept them as they came."""
 
 
-def thumbnail(cover: Path) -> Path:
-    """The small one of a cover; the cover itself when none can be made of it."""
-    small = Path(settings.MEDIA_ROOT) / "thumbnails" / f"{cover.stem}.jpg"
+def cover_name(made: bytes, owner: str = "cover") -> str:
+    """The file name of a cover that `jpeg_of` made, of an item's public id or of one that is just being uploaded."""
+    return f"{owner}-{sha256(made).hexdigest()[:12]}.jpg"
+
+
+def thumbnail(cover: Path, *, large: bool = False) -> Path:
+    """A cover as a JPEG that was made here: square and small, or large.
+
+    Raises:
+        FileNotFoundError: there is no cover.
+        pictures.Refused: it is no picture that is shown.
+    """
+    if large and _MADE_HERE.fullmatch(cover.name):
+        return cover
+    small = Path(settings.MEDIA_ROOT) / "thumbnails" / f"{cover.stem}{'-large' if large else ''}.jpg"
+    changed = cover.stat().st_mtime
     try:
-        if small.stat().st_mtime >= cover.stat().st_mtime:
+        if small.stat().st_mtime >= changed:
             return small
     except OSError:
         pass  # there is none yet
-    try:
-        return _made(cover, small)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        _log.warning("no small cover can be made of %s: %s", cover.name, error)
-        return cover
+    with cover.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    made = jpeg_of(data, LARGE) if large else jpeg_of(data, SIDE, square=True)
+    _write(small, made)
+    return small
 
 
-def _made(cover: Path, small: Path) -> Path:
+def _write(small: Path, made: bytes) -> None:
+    """Written aside: another thread must not send half of it."""
     private.make_folder(small.parent)
-    with Image.open(cover) as image:
-        image.draft("RGB", (SIDE, SIDE))
-        fitted = ImageOps.fit(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
-    # Written aside: another thread must not send half of it.
     descriptor, name = tempfile.mkstemp(dir=small.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            fitted.save(file, "JPEG", quality=_QUALITY, optimize=True, progressive=True)
+            file.write(made)
         Path(name).replace(small)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return small

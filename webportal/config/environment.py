@@ -1,7 +1,7 @@
 """The `ftpgate.settings.Settings` that this process's Django is built from.
 
 Commands that have read (and perhaps changed) the settings hand them over with `use` before `django.setup()`; a process
-that Django starts by itself, such as a gunicorn worker, reads the environment.
+that Django starts by itself, such as one of another server, reads the environment.
 """
 
 from __future__ import annotations

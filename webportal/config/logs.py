@@ -18,6 +18,7 @@ def configuration(form: Literal["text", "json"]) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "waitress.queue": {"level": "ERROR"},  # who waits for a thread is no news, however many they are
             "django.security.DisallowedHost": {"level": "CRITICAL"},  # anyone can send a wrong Host; it is answered 400
         },
     }

@@ -39,7 +39,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "axes",
     "csp",
     "ninja",  # or its documentation would be loaded from elsewhere
     "webportal.site",
@@ -54,6 +53,7 @@ INSTALLED_APPS = [
     "webportal.staff",
 ]
 MIDDLEWARE = [
+    "webportal.site.requests.client_addresses",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -66,7 +66,8 @@ MIDDLEWARE = [
     "webportal.site.middleware.PreferencesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
+    "webportal.accounts.sign_ins.limited_sign_ins",
+    "webportal.site.requests.refused_methods",
 ]
 ROOT_URLCONF = "webportal.config.urls"
 WSGI_APPLICATION = "webportal.config.wsgi.application"
@@ -92,7 +93,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ------------------------------------------------------------------------------------------------ people
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["webportal.accounts.sign_ins.LimitedSignIn", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
     for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
@@ -100,15 +101,6 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
-# Name and address together: a stranger cannot lock a customer out from elsewhere, nor a whole office by one bad guess.
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_FAILURE_LIMIT = 10
-AXES_COOLOFF_TIME = 0.25  # hours
-AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_TEMPLATE = "site/accounts/locked_out.html"
-AXES_ENABLE_ADMIN = False
-AXES_IPWARE_META_PRECEDENCE_ORDER = ["REMOTE_ADDR"]
-AXES_VERBOSE = False
 
 # ------------------------------------------------------------------------------------------------ browser's safety
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,8 @@ from ftpgate.errors import UserError
 from ftpgate.sentences import Sentence
 from ftpgate.settings import Settings
 from webportal.accounts.models import User
-from webportal.catalogue.importing import import_item
+from webportal.catalogue.importing import Imported, import_item
+from webportal.catalogue.importing.litter import why_left_out
 from webportal.catalogue.importing.tags import disc_folder
 from webportal.catalogue.importing.walking import find_files
 from webportal.catalogue.models import ImportJob, Item
@@ -30,6 +31,7 @@ MOST_FOLDERS = 500
 """Folders that are offered; others can be named."""
 DEAD_AFTER = timedelta(seconds=60)
 """A running job that gave no sign of life for so long went down with its process."""
+_MOST_LEFT_OUT = 20
 _DEEPEST = 2
 _TELL_EVERY = 0.5
 
@@ -94,16 +96,37 @@ def _import(folder: Path, count: _Count) -> dict[str, Any]:
     """What is to be written down of the job in the end."""
     failed = ImportJob.State.FAILED
     try:
-        count.total = sum(found.real.stat().st_size for found in find_files(folder))
+        count.total = sum(found.real.stat().st_size for found in find_files(folder).files)
         imported = import_item(folder, _media_root(), read=count.add)
     except UserError as error:
         return {"state": failed, "message": error.sentence}
     except Exception:
         _log.exception("the import of %s met an error", folder)
         return {"state": failed, "message": Sentence("an error of our own; it has been logged")}
-    broken = ", ".join(imported.broken[:20])
-    message = Sentence("tags could not be read: %(files)s", files=broken) if broken else ""
-    return {"state": ImportJob.State.DONE, "item": imported.item, "message": message}
+    return {"state": ImportJob.State.DONE, "item": imported.item, "message": _message(imported)}
+
+
+def _message(imported: Imported) -> str:
+    """What whoever imported it should know: warnings, and what was left out."""
+    said = list(imported.warnings)
+    if imported.left_out:
+        shown = imported.left_out[:_MOST_LEFT_OUT]
+        names = _joined([Sentence("%(path)s (%(reason)s)", path=left.path, reason=left.reason) for left in shown], ", ")
+        more = len(imported.left_out) - len(shown)
+        said.append(
+            Sentence("left out: %(names)s and %(more)d more", names=names, more=more)
+            if more
+            else Sentence("left out: %(names)s", names=names)
+        )
+    return _joined(said, "; ")
+
+
+def _joined(sentences: Sequence[Sentence], between: str) -> str:
+    """Sentences as one, which is still said in the language of whoever reads it."""
+    if not sentences:
+        return ""
+    values = {f"s{number}": sentence for number, sentence in enumerate(sentences)}
+    return Sentence(between.join(f"%({name})s" for name in values), **values)
 
 
 class _Count:
@@ -153,13 +176,20 @@ def _folders(folder: Path) -> Iterator[Path]:
     except OSError:
         return
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+        if entry.is_dir(follow_symlinks=False) and _may_be_an_album(entry):
             yield Path(entry.path)
 
 
-def _holds_files(folder: Path) -> bool:
+def _may_be_an_album(folder: os.DirEntry[str]) -> bool:
+    """A hidden folder may be one, of a title that begins with dots: if there is sound in it."""
+    if why_left_out(folder.name, folder=True) is not None or folder.name.startswith(".ftpgate-"):
+        return False
+    return not folder.name.startswith(".") or _holds_files(Path(folder.path), hidden=True)
+
+
+def _holds_files(folder: Path, *, hidden: bool = False) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(entry.is_file() and not entry.name.startswith(".") for entry in entries)
+            return any(entry.is_file() and why_left_out(entry.name, folder=False, hidden=hidden) is None for entry in entries)
     except OSError:
         return False

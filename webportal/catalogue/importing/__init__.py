@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,31 +16,38 @@ from ftpgate.sentences import Sentence, os_reason
 from webportal.catalogue.importing.copying import copied, umask_of
 from webportal.catalogue.importing.covers import find_cover
 from webportal.catalogue.importing.hashing import Digest, hash_files, stamp
-from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_audio, read_tags
+from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_audio, parse_encoding, read_tags
 from webportal.catalogue.importing.verifying import refresh_stamps
-from webportal.catalogue.importing.walking import LONGEST_PATH, Found, find_files, natural, too_long
+from webportal.catalogue.importing.walking import LONGEST_PATH, Found, LeftOut, find_files, natural, too_long
 from webportal.catalogue.models import File, Item
+from webportal.catalogue.thumbnails import cover_name
 
 
 class Overrides(NamedTuple):
-    """What is to be said of an item instead of what its tags say."""
+    """What is to be said of an item instead of what its tags say, and the encoding of tags that do not tell theirs."""
 
     title: str | None = None
     artist: str | None = None
     year: int | None = None
+    tag_encoding: str | None = None
 
 
 _NONE = Overrides()
+LONGEST_FOR_WINDOWS = 240
+"""Characters of a path; with those of the folder that it is saved in, Windows takes 260 (learn.microsoft.com, MAX_PATH)."""
+_LONGEST_SAMPLE = 60
+_MOST_REFUSED = 3
 _LAST = 100_000
 """After every disc and track."""
 
 
 class Imported(NamedTuple):
-    """`new` is False for an item that was there before. `broken` names audio files whose tags could not be read."""
+    """`new` is False for an item that was there before. `warnings` are for whoever imports it."""
 
     item: Item
     new: bool
-    broken: Sequence[str] = ()
+    warnings: Sequence[Sentence] = ()
+    left_out: Sequence[LeftOut] = ()
 
 
 def import_item(
@@ -54,8 +60,9 @@ def import_item(
 ) -> Imported:
     """Import a folder under the media root as an item; with `copy` one from elsewhere, which is copied there first.
 
-    The same folder again, with the same files, changes nothing, but that a withdrawn item is on offer again; a copy of it
-    with other overrides is another item. Nothing half-imported stays after an error.
+    The same folder again, with the same files, changes nothing, but that a withdrawn item is on offer again, and that a
+    `tag_encoding` has its tags read again; a copy of it with other overrides is another item. Nothing half-imported stays
+    after an error.
 
     Args:
         read: told of every number of bytes that was read.
@@ -81,20 +88,22 @@ def import_item(
 
 
 def _import_in_place(folder: Path, media_root: Path, overrides: Overrides, read: Callable[[int], None] | None) -> Imported:
-    files = find_files(folder)
+    files, left_out = find_files(folder)
     source = _source(folder, media_root)
     before = Item.objects.filter(source=source).first()
     if before is not None:
         _check_same(before, [file.real.relative_to(media_root).as_posix() for file in files], media_root)
         Item.objects.filter(pk=before.pk).update(withdrawn_at=None)
-        return Imported(before, new=False)
+        again = overrides.tag_encoding is not None
+        warnings = _read_tags_again(before, files, media_root, overrides, folder.name) if again else ()
+        return Imported(before, new=False, warnings=warnings, left_out=left_out)
     paths = [(file.path, file.real.relative_to(media_root).as_posix()) for file in files]
     digests = dict(zip((file.path for file in files), hash_files(media_root, paths, read), strict=True))
-    return _store(files, digests, folder, media_root, overrides, folder.name)
+    return _store(files, digests, folder, media_root, overrides, folder.name)._replace(left_out=left_out)
 
 
 def _import_copy(folder: Path, media_root: Path, overrides: Overrides, read: Callable[[int], None] | None) -> Imported:
-    files = find_files(folder)
+    files, left_out = find_files(folder)
     with umask_of(media_root), copied(files, media_root) as unfinished:
         # Hashed from the copy: what was written is what will be served.
         inside = [Found(file.path, unfinished / file.path) for file in files]
@@ -103,10 +112,11 @@ def _import_copy(folder: Path, media_root: Path, overrides: Overrides, read: Cal
         target, before = _place(folder.name, media_root, digests, overrides)
         if before is not None:
             _put_back(inside, unfinished, target)
-            return _import_in_place(target, media_root, overrides, read)
+            return _import_in_place(target, media_root, overrides, read)._replace(left_out=left_out)
         unfinished.rename(target)
         try:
-            return _store(find_files(target), digests, target, media_root, overrides, folder.name)
+            stored = _store(find_files(target).files, digests, target, media_root, overrides, folder.name)
+            return stored._replace(left_out=left_out)
         except BaseException:
             target.rename(unfinished)  # whence it is removed
             raise
@@ -124,7 +134,7 @@ def _put_back(files: Sequence[Found], copy: Path, folder: Path) -> None:
 def _place(name: str, media_root: Path, digests: Mapping[str, Digest], overrides: Overrides) -> tuple[Path, Item | None]:
     """Where a copy of a folder goes: to the item that is made of exactly these files, or to a place that nobody has.
 
-    The item has to be as it is wished for, too.
+    The item has to be as it is wanted for, too.
 
     A purged item keeps the place that it had on the disk.
     """
@@ -143,7 +153,7 @@ def _place(name: str, media_root: Path, digests: Mapping[str, Digest], overrides
 def _store(
     files: Sequence[Found], digests: Mapping[str, Digest], folder: Path, media_root: Path, overrides: Overrides, name: str
 ) -> Imported:
-    tags = {file.path: read_tags(file.real) for file in files}
+    tags = {file.path: read_tags(file.real, overrides.tag_encoding) for file in files}
     files = _ordered(files, tags)
     album = album_tags([tags[file.path] for file in files], name)
     title = overrides.title or album.title
@@ -160,9 +170,9 @@ def _store(
     stored = None
     try:
         with transaction.atomic():
-            if cover:
-                stored = f"{item.public_id}-{sha256(cover).hexdigest()[:12]}.jpg"
-                item.cover.save(stored, ContentFile(cover), save=False)
+            if cover.picture:
+                stored = cover_name(cover.picture, item.public_id)
+                item.cover.save(stored, ContentFile(cover.picture), save=False)
             item.save(force_insert=True)
             File.objects.bulk_create(rows, batch_size=500)
             item.save(update_fields=["search"])  # with the tracks' titles
@@ -180,7 +190,55 @@ def _store(
             cause = Sentence("%(folder)r cannot be imported (%(reason)s)", folder=str(folder), reason=os_reason(error))
             raise UserError(cause, Sentence("mend permissions or space")) from None
         raise
-    return Imported(item, new=True, broken=[file.path for file in files if tags[file.path].unreadable])
+    warnings = [*_tag_warnings(files, tags), *cover.refused[:_MOST_REFUSED], *_path_warnings(item, rows)]
+    return Imported(item, new=True, warnings=warnings)
+
+
+def _tag_warnings(files: Sequence[Found], tags: Mapping[str, Tags]) -> Iterator[Sentence]:
+    broken = [file.path for file in files if tags[file.path].unreadable]
+    if broken:
+        yield Sentence("the tags of %(files)s cannot be read; imported without", files=_listed(broken))
+    doubtful = [file.path for file in files if tags[file.path].doubtful]
+    if doubtful:
+        yield Sentence(
+            "the tags of %(files)s look wrongly decoded (%(sample)r): add the folder again with --tag-encoding, such as cp1251",
+            files=_listed(doubtful),
+            sample=tags[doubtful[0]].doubtful[:_LONGEST_SAMPLE],
+        )
+
+
+def _path_warnings(item: Item, rows: Sequence[File]) -> Iterator[Sentence]:
+    """As Windows counts: UTF-16 units of the path as customers get it."""
+    paths = [f"{item.folder}/{row.path}" for row in rows]
+    long = [path for path in paths if len(path.encode("utf-16-le")) // 2 > LONGEST_FOR_WINDOWS]
+    if long:
+        yield Sentence(
+            "%(count)d paths have more than %(most)d characters, such as %(path)r: many programs on Windows cannot save them",
+            count=len(long),
+            most=LONGEST_FOR_WINDOWS,
+            path=long[0],
+        )
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(map(repr, names[:most])) + (" …" if len(names) > most else "")
+
+
+def _read_tags_again(item: Item, files: Sequence[Found], media_root: Path, overrides: Overrides, name: str) -> Sequence[Sentence]:
+    """Take an item's words from its tags by another encoding. Customers may have its folder, whose name stays."""
+    found = {file.real.relative_to(media_root).as_posix(): file for file in files}
+    rows = [row for row in item.files.order_by("position") if row.media in found]
+    tags = {found[row.media].path: read_tags(found[row.media].real, overrides.tag_encoding) for row in rows}
+    for row in rows:
+        row.title, row.artist = tags[found[row.media].path].title, tags[found[row.media].path].artist
+    album = album_tags([*tags.values()], name)
+    item.title = overrides.title or album.title
+    item.artist = album.artist if overrides.artist is None else overrides.artist
+    item.year = album.year if overrides.year is None else overrides.year
+    with transaction.atomic():
+        File.objects.bulk_update(rows, ["title", "artist"], batch_size=500)
+        item.save(update_fields=["title", "artist", "year"])
+    return [*_tag_warnings([found[row.media] for row in rows], tags)]
 
 
 def _row(item: Item, position: int, media: str, shown: str, digest: Digest, tags: Tags) -> File:
@@ -225,6 +283,11 @@ def _checked(overrides: Overrides) -> Overrides:
         raise UserError("the title is empty or has more than 500 characters", "correct --title")
     if overrides.artist is not None and len(overrides.artist) > 500:
         raise UserError("the artist has more than 500 characters", "correct --artist")
+    if overrides.tag_encoding is not None:
+        try:
+            parse_encoding(overrides.tag_encoding)
+        except ValueError as error:
+            raise UserError(f"{overrides.tag_encoding[:80]!r} is {error}", "correct --tag-encoding") from None
     if overrides.year is not None and not 1 <= overrides.year <= 9999:
         raise UserError(f"the year {overrides.year} is out of range", "correct --year")
     return overrides
@@ -249,8 +312,10 @@ def _holds(item: Item, digests: Mapping[str, Digest]) -> bool:
 
 
 def _matches(item: Item, overrides: Overrides) -> bool:
-    found = Overrides(item.title, item.artist, item.year)
-    return all(wanted is None or wanted == value for wanted, value in zip(overrides, found, strict=True))
+    wanted = (overrides.title, overrides.artist, overrides.year)
+    return all(
+        wanted is None or wanted == value for wanted, value in zip(wanted, (item.title, item.artist, item.year), strict=True)
+    )
 
 
 def _check_same(item: Item, media: Sequence[str], media_root: Path) -> None:

@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-
+from ftpgate.sentences import Sentence
 from webportal.catalogue.importing.tags import embedded_cover
 from webportal.catalogue.importing.walking import Found
+from webportal.catalogue.pictures import MOST_BYTES, Refused, jpeg_of
+from webportal.catalogue.thumbnails import LARGE
 
-LONGEST_SIDE = 1_000
-_MOST_BYTES = 50 << 20
-_MOST_PIXELS = 64_000_000  # 256 MB decoded; what claims more is no cover
 _NAMES = ("cover", "folder", "front", "albumart", "album")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".avif", ".heic", ".jxl", ".jp2"}
+)
+"""Of pictures; which of them are taken their content says."""
 
 
-def find_cover(files: Sequence[Found]) -> bytes | None:
-    """The cover as a JPEG of at most `LONGEST_SIDE` a side, or None when there is none that can be read.
+class Cover(NamedTuple):
+    """A JPEG of at most `LARGE` pixels a side, None where there is none that can be shown; and why others were not taken."""
 
-    An image called like a cover comes before one within a track.
-    """
+    picture: bytes | None
+    refused: Sequence[Sentence] = ()
+
+
+def find_cover(files: Sequence[Found]) -> Cover:
+    """An image called like a cover comes before one within a track."""
+    refused: list[Sentence] = []
     named = [file for file in files if _rank(file.path) is not None]
     for file in sorted(named, key=lambda file: (file.path.count("/"), _rank(file.path), file.path)):
-        if file.real.stat().st_size <= _MOST_BYTES and (cover := _jpeg(file.real.read_bytes())):
-            return cover
+        with file.real.open("rb") as opened:
+            data = opened.read(MOST_BYTES + 1)
+        try:
+            return Cover(jpeg_of(data, LARGE), refused)
+        except Refused as error:
+            cause = Sentence("%(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
+            refused.append(cause)
     for file in files[:5]:
         embedded = embedded_cover(file.real)
-        if embedded and len(embedded) <= _MOST_BYTES and (cover := _jpeg(embedded)):
-            return cover
-    return None
+        if not embedded:
+            continue
+        try:
+            return Cover(jpeg_of(embedded, LARGE), refused)
+        except Refused as error:
+            cause = Sentence("the picture in %(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
+            refused.append(cause)
+    return Cover(None, refused)
 
 
 def _rank(path: str) -> int | None:
     name = Path(path.lower())
     return _NAMES.index(name.stem) if name.stem in _NAMES and name.suffix in _SUFFIXES else None
-
-
-def _jpeg(data: bytes) -> bytes | None:
-    """The picture anew, without its metadata; None when it is broken or too large."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF")) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                return None
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
-            picture = ImageOps.exif_transpose(image).convert("RGBA")
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            opaque = Image.new("RGB", picture.size, "white")
-            opaque.paste(picture, mask=picture.getchannel("A"))
-            made = io.BytesIO()
-            opaque.save(made, "JPEG", quality=88, optimize=True, progressive=True)
-            return made.getvalue()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError):
-        return None

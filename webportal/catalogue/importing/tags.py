@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,12 +15,17 @@ from tinytag import TinyTag, TinyTagException
 T = TypeVar("T")
 
 _LONGEST = 500
+_ASCII = "".join(map(chr, range(0x20, 0x7F)))
+_FEW_MARKS, _MARKED_SHARE = 3, 0.6
 _DISC_FOLDER = re.compile(r"(?:cd|dis[ck]|диск)[ ._-]*([0-9]{1,3})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """Of one file; empty or None where it says nothing. `duration` is seconds. `unreadable`: it looks like audio, but broken."""
+    """Of one file; empty or None where it says nothing. `duration` is seconds. `unreadable`: it looks like audio, but broken.
+
+    `doubtful`: the first of its texts that looks like one decoded by the wrong encoding.
+    """
 
     title: str = ""
     artist: str = ""
@@ -30,6 +36,7 @@ class Tags:
     track: int | None = None
     duration: float | None = None
     unreadable: bool = False
+    doubtful: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +51,28 @@ def is_audio(path: str | Path) -> bool:
     return TinyTag.is_supported(str(path))
 
 
-def read_tags(path: Path) -> Tags:
-    """The tags of a file; of one without tags, or that is no audio at all, an empty set. Never raises for its content."""
+def read_tags(path: Path, encoding: str | None = None) -> Tags:
+    """The tags of a file; of one without tags, or that is no audio at all, an empty set. Never raises for its content.
+
+    Args:
+        encoding: of tags that do not tell theirs or say Latin-1 (ID3), and of others that look wrongly decoded.
+    """
     if not is_audio(path):
         return Tags()
     try:
-        tag = TinyTag.get(path)
+        tag = TinyTag.get(path, encoding=encoding)
     except (TinyTagException, OSError, ValueError, LookupError, ArithmeticError):
         # LookupError and the like: a parser of a binary format that met a file made to break it.
         return Tags(unreadable=True)
+    title, artist, album, album_artist = (
+        _decoded(text or "", encoding) for text in (tag.title, tag.artist, tag.album, tag.albumartist)
+    )
     return Tags(
-        title=_text(tag.title),
-        artist=_text(tag.artist),
-        album=_text(tag.album),
-        album_artist=_text(tag.albumartist),
+        title=_text(title),
+        artist=_text(artist),
+        album=_text(album),
+        album_artist=_text(album_artist),
+        doubtful=next((_text(text) for text in (title, artist, album, album_artist) if looks_wrong(text)), ""),
         year=_year(tag.year),
         disc=_number(tag.disc),
         track=_number(tag.track),
@@ -86,6 +101,54 @@ def disc_folder(name: str) -> int | None:
     """Which disc of an album a folder of this name holds; None when it is none of the kind."""
     disc = _DISC_FOLDER.match(name)
     return int(disc[1]) if disc else None
+
+
+def parse_encoding(text: str) -> str:
+    """An encoding of tags, by a name that Python knows (`cp1251`, `koi8-r`, `shift_jis`). Raises ValueError."""
+    try:
+        kept = _ASCII.encode().decode(text) == _ASCII
+    except (LookupError, UnicodeError, ValueError):
+        kept = False
+    if not kept:
+        raise ValueError("no encoding of tags such as cp1251, koi8-r or shift_jis")
+    return text
+
+
+def looks_wrong(text: str) -> bool:
+    """Does text look as if it had been decoded as Latin-1 and is of another encoding (`Ïåñíÿ` for `Песня`)?
+
+    Words of Western languages have few letters with marks in a row and no control characters, and are hardly ever valid UTF-8.
+    """
+    raw = _as_latin(text)
+    if raw is None or raw.isascii():
+        return False
+    if any(0x80 <= ord(letter) < 0xA0 for letter in text):
+        return True
+    with suppress(UnicodeDecodeError):
+        raw.decode()
+        return True
+    return any(
+        len(set(run[0])) >= _FEW_MARKS and _MARKED_SHARE * len(word) <= sum(letter >= "\xa0" for letter in word)
+        for word in text.split(" ")
+        for run in re.finditer(r"[^\x00-\x9f]{3,}", word)
+    )
+
+
+def _decoded(text: str, encoding: str | None) -> str:
+    """Text as it was meant, if it looks wrong and the encoding fits."""
+    raw = _as_latin(text) if encoding is not None and looks_wrong(text) else None
+    if raw is not None and encoding is not None:
+        with suppress(UnicodeDecodeError):
+            return raw.decode(encoding)
+    return text
+
+
+def _as_latin(text: str) -> bytes | None:
+    """The bytes that were taken for Latin-1, or for what Windows takes for it; None for text that never was either."""
+    for encoding in ("latin-1", "cp1252"):
+        with suppress(UnicodeEncodeError):
+            return text.encode(encoding)
+    return None
 
 
 def embedded_cover(path: Path) -> bytes | None:

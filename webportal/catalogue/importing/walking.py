@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 from ftpgate.errors import UserError
 from ftpgate.sentences import Sentence, os_reason
+from webportal.catalogue.importing.litter import why_left_out
 
 MOST_FILES = 20_000
 LONGEST_PATH = 1_000
 """Bytes of a path; both databases index paths, and an index row has its limit (PostgreSQL: 2,704 bytes)."""
-
-_LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
 
 
 class Found(NamedTuple):
@@ -26,8 +25,20 @@ class Found(NamedTuple):
     real: Path
 
 
-def find_files(folder: Path) -> list[Found]:
-    """Every regular file of a folder and of those in it, in natural order; hidden ones and the litter of desktops left out.
+class LeftOut(NamedTuple):
+    """A file of a folder, or a folder with all that is in it, that is not imported. `path` can be printed."""
+
+    path: str
+    reason: Sentence
+
+
+class Contents(NamedTuple):
+    files: list[Found]
+    left_out: list[LeftOut]
+
+
+def find_files(folder: Path) -> Contents:
+    """Every regular file of a folder and of those in it, in natural order; apart from them what is no part of an item.
 
     Args:
         folder: resolved, so that a link that leads out of it can be told.
@@ -35,13 +46,14 @@ def find_files(folder: Path) -> list[Found]:
     Raises:
         UserError: nothing or too much is in it, something cannot be read, a name is no text, or a link leads out.
     """
-    found = sorted(_walk(folder, "", folder), key=lambda file: natural(file.path))
+    walk = _Walk(folder)
+    found = sorted(walk.files(folder), key=lambda file: natural(file.path))
     if not found:
         raise UserError(
             Sentence("there is no file to import in %(folder)r", folder=str(folder)),
             Sentence("name the folder that holds the album"),
         )
-    return found
+    return Contents(found, sorted(walk.left_out))
 
 
 def natural(path: str) -> tuple[tuple[tuple[int, int | str, str], ...], ...]:
@@ -59,30 +71,60 @@ def _natural_part(part: str) -> Iterator[tuple[int, int | str, str]]:
             yield (0, int(text), text) if text.isdecimal() and text.isascii() else (1, text, text)
 
 
-def _walk(folder: Path, above: str, top: Path, count: list[int] | None = None) -> Iterator[Found]:
-    count = [0] if count is None else count
+class _Walk:
+    """One look through a folder, which is resolved."""
+
+    def __init__(self, top: Path) -> None:
+        self._top = top
+        self._count = 0
+        self.left_out: list[LeftOut] = []
+
+    def files(self, folder: Path, above: str = "", *, hidden: bool = False) -> Iterator[Found]:
+        """The files below a folder. What is left out is noted meanwhile."""
+        names = _entries(folder)
+        for name, entry in names.items():
+            path = above + name
+            self._count_one()
+            reason = why_left_out(name, folder=_is_folder(entry), hidden=hidden, beside=names)
+            if reason is not None:
+                self._leave_out(path, reason)
+                continue
+            _check_name(path)
+            real = _resolved(entry, path, self._top)
+            mode = real.stat().st_mode
+            if stat.S_ISDIR(mode):
+                if entry.is_symlink() and folder.is_relative_to(real):
+                    cause = Sentence("the link %(path)r leads back to a folder it lies in", path=path)
+                    raise UserError(cause, Sentence("remove it"))
+                yield from self.files(real, path + "/", hidden=hidden or name.startswith("."))
+            elif stat.S_ISREG(mode):
+                yield Found(path, real)
+            else:
+                self._leave_out(path, Sentence("no regular file"))
+
+    def _count_one(self) -> None:
+        self._count += 1
+        if self._count > MOST_FILES:
+            cause = Sentence("%(folder)r holds more than %(most)d files", folder=str(self._top), most=MOST_FILES)
+            raise UserError(cause, Sentence("import its folders one by one"))
+
+    def _leave_out(self, path: str, reason: Sentence) -> None:
+        self.left_out.append(LeftOut(os.fsencode(path).decode(errors="replace"), reason))
+
+
+def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        return {entry.name: entry for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)}
     except OSError as error:
         cause = Sentence("%(folder)r cannot be read (%(reason)s)", folder=str(folder), reason=os_reason(error))
         raise UserError(cause, Sentence("mend its permissions")) from None
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in _LITTER:
-            continue
-        path = above + entry.name
-        _check_name(path)
-        real = _resolved(entry, path, top)
-        mode = real.stat().st_mode
-        if stat.S_ISDIR(mode):
-            if entry.is_symlink() and folder.is_relative_to(real):
-                raise UserError(Sentence("the link %(path)r leads back to a folder it lies in", path=path), Sentence("remove it"))
-            yield from _walk(real, path + "/", top, count)
-        elif stat.S_ISREG(mode):
-            count[0] += 1
-            if count[0] > MOST_FILES:
-                cause = Sentence("%(folder)r holds more than %(most)d files", folder=str(top), most=MOST_FILES)
-                raise UserError(cause, Sentence("import its folders one by one"))
-            yield Found(path, real)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, which is refused by name
+        return False
 
 
 def _resolved(entry: os.DirEntry[str], path: str, top: Path) -> Path:

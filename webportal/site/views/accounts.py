@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash, views
@@ -11,20 +13,20 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import check_for_language
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 from django.views.i18n import set_language
 
 from webportal.accounts.models import User
 from webportal.accounts.sign_ins import end, end_others, sign_ins_of
 from webportal.gateway.live import connections_of, end_connection
 from webportal.site.forms import PreferencesForm
-from webportal.site.requests import CustomerRequest
+from webportal.site.requests import CustomerRequest, is_page, post_only
 
 MOST_SHOWN = 20
 
 
 @login_not_required
-@require_POST
+@post_only("catalogue")
 def change_language(request: HttpRequest) -> HttpResponse:
     """The language of this browser and, when somebody is signed in, theirs: mails will be in it too."""
     response = set_language(request)
@@ -38,6 +40,11 @@ def change_language(request: HttpRequest) -> HttpResponse:
 class SignIn(views.LoginView):
     template_name = "site/accounts/sign_in.html"
     redirect_authenticated_user = True
+
+    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
+        """Where one wanted to go, if that is a page."""
+        wanted = super().get_redirect_url(*args, **kwargs)
+        return wanted if is_page(self.request, wanted) else ""
 
 
 @require_http_methods(["GET", "POST"])
@@ -60,14 +67,14 @@ def account(request: CustomerRequest) -> HttpResponse:
     return render(request, "site/accounts/account.html", context, status=422 if form.errors else 200)
 
 
-@require_POST
+@post_only("account")
 def end_sign_in(request: CustomerRequest, key: int) -> HttpResponse:
     """Sign a browser of one's own out from here."""
     end(request.user, key)
     return redirect("account")
 
 
-@require_POST
+@post_only("account")
 def end_download(request: CustomerRequest) -> HttpResponse:
     """Cut a download of one's own, wherever it runs."""
     if end_connection(request.user, request.POST.get("connection", "")):

@@ -4,7 +4,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from ftpgate.errors import UserError
 from webportal.cart.selectors import cart_of
@@ -15,7 +15,7 @@ from webportal.fulfilment import checkout
 from webportal.fulfilment.services import MOST_ITEMS, add_token
 from webportal.grants.models import Grant, GrantItem, State
 from webportal.site.remembered import remember_token, remembered_token
-from webportal.site.requests import CustomerRequest, came_from
+from webportal.site.requests import CustomerRequest, came_from, post_only
 
 
 @require_GET
@@ -39,7 +39,7 @@ def cart(request: CustomerRequest) -> HttpResponse:
     )
 
 
-@require_POST
+@post_only("item", "item_id")
 def add(request: CustomerRequest, item_id: str) -> HttpResponse:
     if cart_of(request.user).count() >= MOST_ITEMS:
         messages.error(request, _("Your cart is full. Check out first, then go on choosing."))
@@ -51,13 +51,13 @@ def add(request: CustomerRequest, item_id: str) -> HttpResponse:
     return redirect(came_from(request, "catalogue"))
 
 
-@require_POST
+@post_only("cart")
 def remove(request: CustomerRequest, item_id: str) -> HttpResponse:
     checkout.remove_from_cart(request.user, _item(item_id))
     return redirect(came_from(request, "cart"))
 
 
-@require_POST
+@post_only("cart")
 def check_out(request: CustomerRequest) -> HttpResponse:
     """Issue the grant and show its links. A second click shows the same grant."""
     browser = browser_name(request.headers.get("User-Agent", ""))

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 from webportal.cart.selectors import cart_of
 from webportal.catalogue import selectors
 from webportal.catalogue.models import File, Item
+from webportal.catalogue.pictures import Refused
 from webportal.catalogue.placeholder import placeholder
 from webportal.catalogue.previews import has_preview, preview
 from webportal.catalogue.search import LONGEST_QUERY, Sort, search
@@ -75,9 +76,9 @@ def cover(request: HttpRequest, item_id: str, *, large: bool = False) -> HttpRes
         if seen is not None and seen >= modified:
             response = HttpResponse(status=304)
         else:
-            response = FileResponse((path if large else thumbnail(path)).open("rb"))
+            response = FileResponse(thumbnail(path, large=large).open("rb"), content_type="image/jpeg")
         response["Last-Modified"] = http_date(modified)
-    except FileNotFoundError:
+    except (FileNotFoundError, Refused):
         response = HttpResponse(placeholder(item.title, item.artist), content_type="image/svg+xml")
     response["Cache-Control"] = "private, max-age=3600"
     return response

@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from ftpgate.errors import UserError
 from ftpgate.sentences import Sentence
@@ -29,7 +29,7 @@ from webportal.grants.selectors import ItemDetail
 from webportal.history.models import Proof
 from webportal.site.presenters import MOST_FILES, Ways, condition, document, offered, shown_item
 from webportal.site.remembered import remember_token, remembered_token
-from webportal.site.requests import CustomerRequest, allow, not_stored
+from webportal.site.requests import CustomerRequest, allow, not_stored, post_only
 
 GRANTS_A_PAGE = 20
 STREAMS_A_PAGE = 3
@@ -98,7 +98,7 @@ def grant_state(request: CustomerRequest, grant_id: str) -> JsonResponse:
     return response
 
 
-@require_POST
+@post_only("grant", "grant_id")
 def make_links(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Give this browser session links of its own."""
     grant = _grant(request.user, grant_id)
@@ -107,7 +107,7 @@ def make_links(request: CustomerRequest, grant_id: str) -> HttpResponse:
     return redirect("grant", grant.public_id)
 
 
-@require_POST
+@post_only("grant", "grant_id")
 def replace_links(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Kill all links of a grant; this browser session gets new ones."""
     grant = _grant(request.user, grant_id)
@@ -116,7 +116,7 @@ def replace_links(request: CustomerRequest, grant_id: str) -> HttpResponse:
     return redirect("grant", grant.public_id)
 
 
-@require_POST
+@post_only("grant", "grant_id")
 def another_device(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Links for a device that cannot sign in here. Shown in this answer only."""
     grant = _grant(request.user, grant_id)
@@ -165,7 +165,7 @@ def _cannot_be_closed(request: CustomerRequest, detail: ItemDetail) -> None:
         messages.error(request, text % {"title": detail.title})
 
 
-@require_POST
+@post_only("grant", "grant_id")
 def cart_again(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Put what never arrived back in the cart."""
     grant = _grant(request.user, grant_id)

@@ -143,6 +143,7 @@ class RightsAdmin(admin.ModelAdmin):
     ) -> forms.ModelMultipleChoiceField | None:
         """Permissions by `RightsField`, and none of tables that have no page here."""
         if db_field.name in ("permissions", "user_permissions"):
+            # Tables of "axes", which limited sign-ins in versions before 2026-12, may still be there.
             offered = Permission.objects.exclude(content_type__app_label__in=("axes", "contenttypes", "sessions"))
             kwargs |= {"form_class": RightsField, "queryset": offered}
         return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[arg-type]  # Django passes None itself

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from webportal.catalogue.models import File, FileReport, Item, searchable
+from webportal.catalogue.pictures import MOST_BYTES, Refused, jpeg_of
 from webportal.catalogue.selectors import items
+from webportal.catalogue.thumbnails import LARGE, cover_name
 from webportal.core.formats import length, size
 from webportal.core.sentences import translated
 from webportal.staff.admin.base import Changed, Watched, WatchedInline
@@ -30,6 +37,24 @@ class FileInline(WatchedInline):
         return format_html("<code>{}</code>", bytes(file.sha256).hex())
 
 
+class CoverField(forms.ImageField):
+    """A picture that is looked at by its head first, and kept as the JPEG that is made of it."""
+
+    def to_python(self, data: Any) -> Any:
+        file = forms.FileField.to_python(self, data)
+        if file is None:
+            return None
+        try:
+            made = jpeg_of(file.read(MOST_BYTES + 1), LARGE)
+        except Refused as error:
+            raise forms.ValidationError(_capitalized(translated(error.sentence))) from None
+        return SimpleUploadedFile(cover_name(made), made, "image/jpeg")
+
+
+def _capitalized(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 @admin.register(Item)
 class ItemAdmin(Changed):
     """Items come from importing folders; here their words can be corrected. What customers download keeps its names."""
@@ -39,6 +64,7 @@ class ItemAdmin(Changed):
     fields = ("public_id", "title", "artist", "year", "cover", "folder", "source", "added_at")
     readonly_fields = ("public_id", "folder", "source", "added_at")
     inlines = (FileInline,)
+    formfield_overrides = {models.ImageField: {"form_class": CoverField}}
     search_fields = ("search",)
     list_per_page = 50
     show_full_result_count = False
