@@ -52,8 +52,10 @@ class GateFTPHandler(Moving):
     _attempts = 0
     _user: str | None = None
 
-    def __init__(self, sock: socket.socket, server: Listener, guest: Guest, sink: TlsSink | None = None) -> None:
+    def __init__(self, sock: socket.socket, server: Listener, peer: str, guest: Guest, sink: TlsSink | None = None) -> None:
         super().__init__(sock, server)
+        if self.addr is None:
+            self.addr = (peer, 0)  # the client has gone already, and the kernel does not know any more who it was
         self._guest = guest
         guest.give_way = self.close
         if sink is not None:
