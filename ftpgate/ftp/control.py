@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 IDLE = 300.0
 """Seconds without a command or a transfer after which a session is ended."""
-LOGIN_WITHIN = 120.0
+LOGIN_WITHIN = 60.0
 """Seconds that a stranger may stay without having logged in, whatever he sends."""
 GOODBYE = 5.0
 """Seconds that the last reply has to reach the client before the connection is closed."""

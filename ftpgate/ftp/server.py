@@ -51,7 +51,7 @@ class Listener:
         self._tls = tls
         self.loop: IOLoop = gate.loop
         self.sessions: set[GateFTPHandler] = set()
-        self.lingering = Lingering()
+        self.lingering = Lingering(gate.most_connections)
         self.public_address: str | None = None
         self._acceptor = Acceptor(gate.loop, address, self._accepted, buffer=BUFFER)
         self.address = self._acceptor.address
