@@ -13,6 +13,10 @@ from ftpgate.grants import File
 from ftpgate.net.sockets import Sink
 from ftpgate.sources import Piece, Slice
 
+PIECES = 6
+"""Pieces of a body that are begun in one turn: of a zip of a thousand small files hundreds would fit into its bytes, and take ten
+milliseconds."""
+
 
 class BodyReader:
     """What a transfer sends next.
@@ -29,8 +33,8 @@ class BodyReader:
     """
 
     __slots__ = (
-        "_at", "_end", "_failed", "_file", "_files", "_length", "_literal", "_pieces", "_ready", "_sent", "_warmed", "loading",
-        "written",
+        "_at", "_begun", "_end", "_failed", "_file", "_files", "_length", "_literal", "_pieces", "_ready", "_sent", "_warmed",
+        "loading", "written",
     )  # fmt: skip
 
     def __init__(
@@ -49,11 +53,17 @@ class BodyReader:
         """What is left of the current slice, in bytes of `_file`."""
         self._warmed = 0
         """From which byte of `_file` on the disk has to be asked for more."""
+        self._begun = 0
         self.loading = False
         self.written = 0
 
+    def begin_turn(self) -> None:
+        """What `send` may begin in one turn is counted from here."""
+        self._begun = 0
+
     def send(self, sink: Sink, budget: int) -> int:
-        """Hand at most `budget` bytes to `sink` in one call; returns how many it took. 0 at the end, and while `loading`.
+        """Hand at most `budget` bytes to `sink` in one call; returns how many it took. 0 at the end, while `loading`, and when it
+        has begun `PIECES` pieces in this turn.
 
         Raises:
             BlockingIOError: the sink takes nothing just now.
@@ -61,8 +71,9 @@ class BodyReader:
             ChangedFile: the file ends before its imported size. What is missing is never padded.
         """
         while self._literal is None and self._file is None:
-            if not self._next_piece():
+            if self._begun >= PIECES or not self._next_piece():
                 return 0
+            self._begun += 1
         if self._literal is not None:
             count = sink.send(self._literal[:budget], self.written + len(self._literal) < self._length)
             self._literal = self._literal[count:] if count < len(self._literal) else None

@@ -22,6 +22,8 @@ from ftpgate.proof.segments import Evidence
 
 SETTLE_EVERY = 0.02
 """Seconds between two looks at what is written and not yet acknowledged."""
+LOOK_FOR = 0.004
+"""Seconds of one turn of the loop for these looks; the others have theirs in the next one."""
 SWEEP_EVERY = 5.0
 STALLED = 300.0
 """Seconds without a new acknowledgement after which a transfer is given up."""
@@ -81,7 +83,8 @@ class Engine:
         self.outcomes: dict[str, int] = {}
         self._ledger = ledger
         self._call_later = call_later
-        self._settling: set[Transfer] = set()
+        self._settling: dict[Transfer, None] = {}
+        """Who was looked at longest ago comes first."""
         self._clock = Alarm(call_later, self._tick)
         self._on_idle: Callable[[], None] | None = None
         call_later(SWEEP_EVERY, self._sweep)
@@ -125,13 +128,13 @@ class Engine:
 
     def settle(self, transfer: Transfer) -> None:
         """`transfer` stands at a line, or is written: watch for its acknowledgement."""
-        self._settling.add(transfer)
+        self._settling[transfer] = None
         self._tick_by(time.monotonic() + SETTLE_EVERY)
 
     def ended(self, transfer: Transfer) -> None:
         """`transfer` has its outcome."""
         self.transfers.discard(transfer)
-        self._settling.discard(transfer)
+        self._settling.pop(transfer, None)
         transfer.grant.transfers.discard(transfer)
         transfer.grant.customer.transfers.discard(transfer)
         self.delivered += transfer.credit.acknowledged
@@ -156,13 +159,18 @@ class Engine:
         self._clock.within(max(when - time.monotonic(), 0.001))
 
     def _tick(self) -> None:
-        now = time.monotonic()
+        began = now = time.monotonic()
         for transfer in tuple(self._settling):
+            if transfer not in self._settling:
+                continue  # it has ended with one before it
             transfer.look(now)
-            if transfer.credit.phase not in _UNSETTLED:
-                self._settling.discard(transfer)
+            if self._settling.pop(transfer, transfer) is None and transfer.credit.phase in _UNSETTLED:
+                self._settling[transfer] = None
+            now = time.monotonic()
+            if now - began > LOOK_FOR:
+                return self._tick_by(now)
         if self._settling:
-            self._tick_by(now + SETTLE_EVERY)
+            self._tick_by(began + SETTLE_EVERY)
 
     def _sweep(self) -> None:
         """Find the stalled ones; a client that takes nothing must not keep its place for ever."""

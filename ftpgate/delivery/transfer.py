@@ -173,6 +173,7 @@ class Transfer:
             budget = min(budget, line - body.written)
         self.stream.offer(body.written + max(budget, wire.ahead))
         sent = 0
+        body.begin_turn()
         try:
             while sent < budget and (count := body.send(self._carrier.sink, budget - sent)):
                 sent += count

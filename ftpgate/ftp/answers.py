@@ -15,6 +15,8 @@ from ftpgate.ftp.filesystem import GrantFS, fact_list, list_lines, stamp
 
 CLIENT_LIMIT = 200
 """Characters kept of what a client calls itself."""
+STAT_ENTRIES = 256
+"""Entries of a folder that STAT tells: they are made at once, and must not keep others waiting."""
 _LARGEST = 1 << 62
 
 
@@ -144,7 +146,10 @@ def site(session: Session, argument: str) -> str:
 def stat(session: Session, path: str) -> str:
     if not path:
         return "\r\n ".join(["211-Status:", *session.status()]) + "\r\n211 End."
-    lines = [line.decode().removesuffix("\r\n") for line in list_lines(session.fs.listed(path).entries)]
+    entries = session.fs.listed(path).entries
+    if len(entries) > STAT_ENTRIES:
+        raise NotForThisParameter("There is too much in this folder for STAT: use MLSD or LIST.")
+    lines = [line.decode().removesuffix("\r\n") for line in list_lines(entries)]
     return "\r\n ".join([f"213-{path}:", *lines]) + "\r\n213 End."
 
 

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 IDLE = 300.0
 """Seconds without a command or a transfer after which a session is ended."""
-LOGIN_WITHIN = 120.0
+LOGIN_WITHIN = 60.0
 """Seconds that a stranger may stay without having logged in, whatever he sends."""
 GOODBYE = 5.0
 """Seconds that the last reply has to reach the client before the connection is closed."""
@@ -49,8 +49,10 @@ class GateFTPHandler(Moving):
     _attempts = 0
     _user: str | None = None
 
-    def __init__(self, sock: socket.socket, server: Front, guest: Guest, sink: TlsSink | None = None) -> None:
+    def __init__(self, sock: socket.socket, server: Front, peer: str, guest: Guest, sink: TlsSink | None = None) -> None:
         super().__init__(sock, server)
+        if self.addr is None:
+            self.addr = (peer, 0)  # the client has gone already, and the kernel does not know any more who it was
         self._guest = guest
         guest.give_way = self.close
         if sink is not None:

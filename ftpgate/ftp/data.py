@@ -41,6 +41,8 @@ LINGER = 10.0
 """Seconds without any sign of the client reading on, after which an acknowledged connection is closed."""
 LINGERING = 4_096
 """Lingering connections of one listener, and of one session, at the most; the oldest of them gives way."""
+LINGERING_SHARE = 8
+"""What part of the gate's places those of one listener may take."""
 LINGERING_OF_ONE = 32
 APART = 0.25
 """Seconds after its beginning before which a transfer gets its last reply only when the client has ended the data connection.
@@ -422,9 +424,11 @@ class DataChannel:
 class Lingering:
     """The acknowledged connections of one listener that wait for their clients' last word."""
 
-    __slots__ = ("_channels",)
+    __slots__ = ("_channels", "_most")
 
-    def __init__(self) -> None:
+    def __init__(self, places: int) -> None:
+        """`places`: client sockets that the gate has room for."""
+        self._most = min(max(places // LINGERING_SHARE, LINGERING_OF_ONE), LINGERING)
         self._channels: OrderedDict[DataChannel, Owner] = OrderedDict()
 
     def __len__(self) -> int:
@@ -433,7 +437,7 @@ class Lingering:
     def add(self, channel: DataChannel, owner: Owner) -> None:
         if owner.lingering >= LINGERING_OF_ONE:
             next(other for other, its in self._channels.items() if its is owner).give_up()
-        elif len(self._channels) >= LINGERING:
+        elif len(self._channels) >= self._most:
             next(iter(self._channels)).give_up()
         self._channels[channel] = owner
         owner.lingering += 1

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
+from typing import Any
 
 from pyftpdlib.exceptions import _RetryError
 from pyftpdlib.handlers import FTPHandler
@@ -66,6 +67,8 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     """
 
     # Defaults of what most connections never change, so that they cost no memory in each.
+    addr: Any
+    """The client's address as `getpeername` has it."""
     _wanted_io_events: int
     _turn = Turn.READY
     _input = b""

@@ -22,6 +22,8 @@ _PATTERN = 255
 """Characters of a pattern at the most: no name is longer, and making a long one ready would take its time."""
 _DEPTH = 64
 """Folders in a path that is tried part by part, which takes time by the square of their number."""
+_ENCODED = 4_096
+"""Characters of a path that is decoded, at the most."""
 _CANDIDATES = 4
 """Ways to read the folders of such a path that are followed."""
 
@@ -83,7 +85,7 @@ class GrantFS:
 
     def _part_by_part(self, path: str) -> tuple[str, Entry]:
         """A name taken from a listing may have been put behind a folder's encoded one."""
-        if "%" not in path or path.count("/") > _DEPTH:
+        if "%" not in path or not 0 < path.count("/") <= _DEPTH:
             raise NotFound
         *above, last = path.split("/")
         candidates = [""]
@@ -150,7 +152,7 @@ def _spellings(path: str) -> Iterator[str]:
 
     Some clients send the path of an address as it is there (axel, BusyBox wget, PHP).
     """
-    for text in dict.fromkeys((path, unquote(path))):
+    for text in dict.fromkeys((path, unquote(path) if len(path) <= _ENCODED else path)):
         yield text
         if text == "~" or text.startswith("~/"):
             yield text[1:] or "/"

@@ -37,7 +37,7 @@ class Front:
         self.gate = gate
         self.loop: IOLoop = gate.loop
         self.sessions: set[Session] = set()
-        self.lingering = Lingering()
+        self.lingering = Lingering(gate.most_connections)
         self.public_address: str | None = None
         self._find_public_address()
 

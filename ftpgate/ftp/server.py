@@ -59,13 +59,17 @@ class Listener:
         if guest is None:
             refuse(sock, f"{CROWDED}\r\n".encode() if self._tls is None else b"")
         elif self._tls is None:
-            self._enter(sock, guest)
+            self._enter(sock, peer, guest)
         else:
-            done, failed = partial(self._enter, sock, guest), partial(self._insecure, sock, guest)
+            done, failed = partial(self._enter, sock, peer, guest), partial(self._insecure, sock, guest)
             guest.give_way = self._tls.begin(sock, peer, done, failed).close
 
-    def _enter(self, sock: socket.socket, guest: Guest, sink: TlsSink | None = None) -> None:
-        GateFTPHandler(sock, self.front, guest, sink).welcome()
+    def _enter(self, sock: socket.socket, peer: str, guest: Guest, sink: TlsSink | None = None) -> None:
+        try:
+            GateFTPHandler(sock, self.front, peer, guest, sink).welcome()
+        except BaseException:
+            guest.leave()
+            raise
 
     def _insecure(self, sock: socket.socket, guest: Guest, error: HandshakeError) -> None:
         _log.debug("a connection to %s: %s", self.address, error)

@@ -74,7 +74,12 @@ class HttpListener:
             guest.give_way = handshake.close
 
     def _enter(self, sock: socket.socket, peer: str, guest: Guest | None, sink: Sink) -> None:
-        connection = HttpConnection(self._front, sock, sink, peer, guest)
+        try:
+            connection = HttpConnection(self._front, sock, sink, peer, guest)
+        except BaseException:
+            if guest is not None:
+                guest.leave()
+            raise
         if guest is not None and guest.refused:
             connection.turn_away(Crowded())
 

@@ -16,6 +16,8 @@ from ftpgate.http.messages import Request, VersionNotSupported
 
 HEAD_LIMIT = 16 * 1024
 """Bytes of one request head, request line and all."""
+FIELDS = 100
+"""Header fields of one request: a head full of short ones would take ten milliseconds to read. Apache has the same limit."""
 
 _LAX = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|\0")
 # A bare LF or CR, a folded line, a NUL: h11 takes them, other servers read them otherwise, and between the two lives
@@ -47,6 +49,8 @@ def take_head(buffer: bytearray) -> Request | None:
     del buffer[: end + 4]
     if _LAX.search(raw):
         raise BadRequest("The request has line ends other than CRLF, or a header folded over several lines.")
+    if raw.count(b"\n") > FIELDS + 2:
+        raise HeaderTooLarge(f"The request has more than {FIELDS} header fields.")
     return _parsed(raw)
 
 

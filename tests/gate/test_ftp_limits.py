@@ -73,9 +73,29 @@ def test_a_stranger_is_not_kept_by_what_he_says(gate: InProcessGate, monkeypatch
         wait_until(ended, 10, "the end")
 
 
+def test_acknowledged_connections_take_an_eighth_of_the_places(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each session may have several that wait for their clients' end, and others need sockets for their data."""
+    monkeypatch.setattr(data_channel, "LINGERING_OF_ONE", 2)
+    monkeypatch.setattr(data_channel, "APART", 0.0)
+    lingering = gate.listeners["ftp"].front.lingering  # type: ignore[attr-defined]
+    monkeypatch.setattr(lingering, "_most", data_channel.Lingering(24)._most)
+    token = gate.shop.issue([gate.item("Album")]).reveal()
+    kept: list[socket.socket] = []
+    for _ in range(3):
+        with RawFtp(gate.address("ftp")) as session:
+            session.login(token)
+            for _ in range(2):
+                kept.append(session.data())
+                session.do("RETR Album/small.bin", "150")
+                session.expect("226")
+            assert gate.call(lambda: len(lingering)) <= 3
+    for data in kept:
+        data.close()
+
+
 def test_the_kernel_keeps_little_of_commands_and_replies(gate: InProcessGate, session: RawFtp) -> None:
     def buffers() -> list[int]:
-        (sock,) = [each.socket for each in gate.listeners["ftp"].sessions]  # type: ignore[attr-defined]
+        (sock,) = [each.socket for each in gate.listeners["ftp"].front.sessions]  # type: ignore[attr-defined]
         return [sock.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_SNDBUF, socket.SO_RCVBUF)]
 
     assert max(gate.call(buffers)) <= 2 * server.BUFFER

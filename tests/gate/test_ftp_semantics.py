@@ -17,6 +17,7 @@ import pytest
 
 from ftpgate import ftp
 from ftpgate.delivery.context import Gate
+from ftpgate.ftp import answers
 from ftpgate.grants import Item
 from ftpgate.settings import Address
 from ftpgate.tokens import Token
@@ -306,6 +307,16 @@ def test_hashes_are_the_stored_ones(session: RawFtp) -> None:
 def test_names_are_found_in_both_forms(session: RawFtp, media: Path, name: str, form: str) -> None:
     path = unicodedata.normalize(form, f"/Ёлка [live]/{name}")  # type: ignore[arg-type]
     assert session.retrieve(path) == (media / "Ёлка [live]" / name).read_bytes()
+
+
+def test_stat_of_a_long_folder_points_to_listings(gate: InProcessGate, item: Item) -> None:
+    """Its reply is made at once: hundreds of sessions that ask for it would hold up all others."""
+    items = [replace(item, id=str(number)) for number in range(answers.STAT_ENTRIES + 1)]
+    tokens = gate.shop.issue(items[:-1]), gate.shop.issue(items)
+    for token, code in zip(tokens, ("213", "504 There is too much in this folder for STAT"), strict=True):
+        with RawFtp(gate.address("ftp")) as session:
+            session.login(token.reveal()).do("STAT /", code)
+            session.do("STAT /Ёлка [live]", "213")
 
 
 def test_a_thousand_items(gate: InProcessGate, item: Item) -> None:

@@ -104,6 +104,11 @@ def test_hundreds_of_pipelined_requests_fit_through_a_bounded_buffer(shop: Shop)
         thread.join()
 
 
+def test_a_hundred_header_fields_are_read(shop: Shop) -> None:
+    with shop.connect() as client:
+        assert client.ask(shop.small, *(f"X{n}: y" for n in range(99))).reply().body == SMALL  # and Host
+
+
 def test_version_1_0(shop: Shop) -> None:
     with shop.connect() as client:
         reply = client.ask(shop.small, version="1.0").reply()
@@ -179,6 +184,7 @@ def test_a_token_with_line_ends_does_not_split_an_answer(shop: Shop) -> None:
         (request("/", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400),
         (request("/", "X: " + "y" * 20_000), 431),
         (request("/" + "y" * 20_000), 431),
+        (request("/", *(f"X{n}: y" for n in range(101))), 431),
         (request("/").replace(b"1.1", b"2.0"), 505),
         (request("/", "Content-Length: 3", method="POST") + b"abc", 405),
     ],

@@ -15,7 +15,7 @@ from ftpgate.delivery import handshake, places
 from ftpgate.net.handshake import Handshake
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
-from tests.support.rawftp import RawFtp, read_all
+from tests.support.rawftp import RawFtp, read_all, reset
 from tests.support.rawhttp import RawClient
 from tests.support.waiting import wait_until
 
@@ -101,6 +101,21 @@ def test_connections_with_a_token_leave_strangers_their_places(gate: InProcessGa
         strangers = [stack.enter_context(RawFtp(gate.address("ftp"))) for _ in range(8)]
         strangers[0].login(token)
         assert client.ask(f"/d/{token}/").reply().status == 200
+
+
+@pytest.mark.parametrize("protocol", ["ftp", "http", "ftps", "https"])
+def test_who_has_left_before_it_is_accepted_takes_no_place(
+    gate: InProcessGate, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def held_up() -> None:
+        for _ in range(20):
+            reset(connect(gate, protocol))
+
+    gate.call(held_up)  # on the loop, which accepts them when they are gone
+    with RawFtp(gate.address("ftp")) as session:
+        session.do("NOOP", "200")
+    wait_until(lambda: gate.call(lambda: (gate.gate.places.taken, gate.gate.connections)) == (0, 0), 10, "free places")
+    assert "error" not in caplog.text
 
 
 # -- handshakes
