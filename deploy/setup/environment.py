@@ -28,7 +28,7 @@ CACHE = ROOT / ".cache"
 STAMP = VENV / "setup.json"
 RUNTIME_LOCK = ROOT / "requirements.lock"
 EXTRA_LOCKS = {"test": ROOT / "requirements-test.lock", "docs": ROOT / "requirements-docs.lock"}
-"""What an extra needs, with all that the product needs. No pin differs between the locks: one environment holds them side by side."""
+"""What an extra needs, with all that the product needs. The pins agree, so that one environment can hold all of them."""
 PYTHON = VENV / "bin" / "python"
 # What builds the packages that come as source only; installed before them, since --no-build-isolation uses them.
 BUILD = ("pip", "setuptools")
