@@ -5,20 +5,21 @@ PYTHON ?= $(shell for python in .venv/bin/python python3.14 python3.13 python3.1
 	"$$python" -c 'import sys, venv, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
 	&& exec "$$python" -c 'import os, sys; print(os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2]))'; done)
 
-.PHONY: help setup setup-test tools demo test bench trials lint format lock clean
+.PHONY: help setup setup-test setup-docs tools demo test bench trials docs lint format lock clean
 
 help:
 	@echo "make demo    set up, then run portal and gate with a demo catalogue"
 	@echo "make test    set up, then lint, type check and run all tests"
 	@echo "make bench   the benchmarks"
 	@echo "make trials  storms of clients: is what is credited what they have read? LONG=1: an hour of them"
+	@echo "make docs    build the manual: .cache/docs/index.html"
 	@echo "make setup   only the environment: .venv/bin/ftpgate"
 	@echo "make lint    ruff, layers, mypy      make format   let ruff rewrite"
 	@echo "make lock    pin the newest versions of all packages"
 	@echo "make clean   remove what the above made, but not var/, the demo's data"
 
-setup setup-test: .python
-	@"$(PYTHON)" deploy/setup/environment.py $(if $(filter setup-test,$@),--test)
+setup setup-test setup-docs: .python
+	@"$(PYTHON)" deploy/setup/environment.py $(patsubst setup-%,--%,$(filter setup-%,$@))
 
 .PHONY: .python
 .python:
@@ -41,6 +42,11 @@ bench: setup-test
 trials: tools
 	@.venv/bin/python -m tests.trials $(if $(LONG),--long)
 
+# The variable silences a notice: the theme gets security fixes until May 2027, and Zensical succeeds it.
+docs: setup-docs
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --clean --config-file docs/mkdocs.yml
+	@echo "The manual is in .cache/docs/index.html"
+
 lint: setup-test
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet .
@@ -55,7 +61,8 @@ format: setup-test
 LOCK = uv --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 lock:
 	@$(LOCK) --extra build --output-file requirements.lock
-	@$(LOCK) --all-extras --constraint requirements.lock --output-file requirements-test.lock
+	@$(LOCK) --extra build --extra test --constraint requirements.lock --output-file requirements-test.lock
+	@$(LOCK) --extra build --extra docs --constraint requirements-test.lock --output-file requirements-docs.lock
 
 clean:
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

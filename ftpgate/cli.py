@@ -181,7 +181,7 @@ _rate, _duration, _address = _value(parse_rate), _value(parse_lasting), _value(p
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ftpgate", description="Albums by one-time tokens, over FTP and HTTP.", allow_abbrev=False,
-        epilog="Settings are FTPGATE_… in the environment or in .env; the README lists them.",
+        epilog="Settings are FTPGATE_… in the environment or in .env; docs/pages/settings.md lists them.",
     )  # fmt: skip
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

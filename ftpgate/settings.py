@@ -231,7 +231,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         if not name.startswith("FTPGATE_"):
             continue
         if name not in NAMES:
-            raise UserError(f"{name} is not a setting of ftpgate", "correct the name or remove it (README lists them all)")
+            raise UserError(f"{name} is not a setting of ftpgate", "correct the name or remove it (see docs/pages/settings.md)")
         if not text.strip():
             continue  # an empty value is the default, as in a shell's NAME= or a unit file
         try:

@@ -3,7 +3,7 @@
 Run by `make setup` with the Python that the environment shall have. Works where Python came without pip, venv's
 ensurepip or a compiler, as root or not. Does nothing, fast, when nothing changed.
 
-    python3 deploy/setup/environment.py [--test]
+    python3 deploy/setup/environment.py [--test | --docs]
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 STAMP = VENV / "setup.json"
 RUNTIME_LOCK = ROOT / "requirements.lock"
-TEST_LOCK = ROOT / "requirements-test.lock"
+EXTRA_LOCKS = {"test": ROOT / "requirements-test.lock", "docs": ROOT / "requirements-docs.lock"}
+"""What an extra needs, with all that the product needs. The pins agree, so that one environment can hold all of them."""
 PYTHON = VENV / "bin" / "python"
 # What builds the packages that come as source only; installed before them, since --no-build-isolation uses them.
 BUILD = ("pip", "setuptools")
@@ -39,21 +40,25 @@ class SetupError(Exception):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make or update the virtual environment in .venv.")
-    parser.add_argument("--test", action="store_true", help="also what the tests need")
+    for name, what in (("test", "the tests need"), ("docs", "`make docs` needs")):
+        parser.add_argument(f"--{name}", dest="extra", action="store_const", const=name, help=f"also what {what}")
     arguments = parser.parse_args()
     CACHE.mkdir(exist_ok=True)
     try:
         with (CACHE / "setup.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            bring_up_to_date(test=arguments.test)
+            bring_up_to_date(arguments.extra)
     except (SetupError, debian.PackageError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def bring_up_to_date(*, test: bool) -> None:
+def bring_up_to_date(extra: str | None) -> None:
     """Install what the stamp of the last run does not name.
+
+    Args:
+        extra: a name in `EXTRA_LOCKS`, or None for the product alone.
 
     Raises:
         SetupError: an installation failed.
@@ -65,8 +70,9 @@ def bring_up_to_date(*, test: bool) -> None:
         "runtime": _digest(RUNTIME_LOCK),
         "project": _digest(ROOT / "pyproject.toml", *(ROOT / name / "__init__.py" for name in ("ftpgate", "webportal"))),
     }
-    if test:
-        wanted["test"] = _digest(TEST_LOCK)
+    lock = RUNTIME_LOCK if extra is None else EXTRA_LOCKS[extra]
+    if extra is not None:
+        wanted[extra] = _digest(lock)
     if all(done.get(name) == value for name, value in wanted.items()) and PYTHON.exists():
         return
     with tempfile.TemporaryDirectory(prefix="ftpgate-setup-") as scratch:
@@ -74,11 +80,12 @@ def bring_up_to_date(*, test: bool) -> None:
             done = {}
             _make(Path(scratch))
         STAMP.unlink(missing_ok=True)
-        if any(done.get(name) != wanted.get(name) for name in ("runtime", "test") if name in wanted):
-            debian.say("Installing the packages " + ("that the tests need …" if test else "…"))
-            _pip("install", "--no-build-isolation", "--require-hashes", "-r", str(TEST_LOCK if test else RUNTIME_LOCK))
+        if any(done.get(name) != wanted[name] for name in ("runtime", *EXTRA_LOCKS) if name in wanted):
+            debian.say(f"Installing the packages of {lock.name} …")
+            _pip("install", "--no-build-isolation", "--require-hashes", "-r", str(lock))
         _pip("install", "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
-    kept = {} if test or done.get("runtime") != wanted["runtime"] else {"test": done["test"]} if "test" in done else {}
+    unchanged = done.get("runtime") == wanted["runtime"]
+    kept = {name: done[name] for name in EXTRA_LOCKS if unchanged and name in done}
     STAMP.write_text(json.dumps({**kept, **wanted}))
     debian.say(f"The environment is ready: {VENV}")
 

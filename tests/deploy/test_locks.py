@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.tools import ROOT
 
-LOCKS = ("requirements.lock", "requirements-test.lock")
+LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-docs.lock")
 _ENTRY = re.compile(r"([a-z0-9-]+)==([0-9][^ ]*)( ; [^\\]+)? \\")
 _HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 
@@ -34,6 +34,13 @@ def test_every_line_is_a_version_a_hash_or_a_comment(lock: str) -> None:
 
 
 def test_the_tests_run_on_what_is_shipped() -> None:
-    shipped, tested = map(entries, LOCKS)
+    shipped, tested = map(entries, LOCKS[:2])
     assert shipped
     assert {name: tested.get(name) for name in shipped} == shipped
+
+
+def test_one_environment_can_hold_what_the_tests_and_the_manual_need() -> None:
+    tested, documenting = map(entries, LOCKS[1:])
+    common = tested.keys() & documenting.keys()
+    assert common
+    assert {name: tested[name] for name in common} == {name: documenting[name] for name in common}

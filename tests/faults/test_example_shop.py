@@ -69,7 +69,7 @@ class Portal:
 
 
 class ExampleShop:
-    """The program that the README shows."""
+    """The program that the manual shows."""
 
     def __init__(self, root: Path, **environ: str) -> None:
         self.port = free_port()
