@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "webportal.accounts.sign_ins.limited_sign_ins",
+    "webportal.pages.requests.OddInput",
     "webportal.pages.requests.refused_methods",
 ]
 ROOT_URLCONF = "webportal.config.urls"
