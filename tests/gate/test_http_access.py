@@ -14,9 +14,10 @@ from urllib.parse import quote
 import pytest
 
 from ftpgate import http as front
-from ftpgate.delivery import sending, strangers
+from ftpgate.access import failed_tokens
 from ftpgate.grants import Grant, GrantState, Item, Tier
 from ftpgate.http import connection, listener, parser
+from ftpgate.net import sockets
 from ftpgate.tokens import Token, new_grant_id
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
@@ -213,14 +214,14 @@ def test_what_cannot_be_a_token_is_not_counted(tmp_path: Path, caplog: pytest.Lo
 def test_the_log_names_the_addresses_of_wrong_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "media").mkdir()
     with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate, RawClient(gate.address("http")) as client:
-        for number in range(strangers.LINES + 7):
-            assert client.ask(f"/d/{unknown()}/").reply().status == (404 if number < strangers.TRIES else 429)
-        gate.call(lambda: gate.keeper._told._minutes["127.0.0.1"].__setattr__("since", -strangers.MINUTE))
+        for number in range(failed_tokens.LINES + 7):
+            assert client.ask(f"/d/{unknown()}/").reply().status == (404 if number < failed_tokens.TRIES else 429)
+        gate.call(lambda: gate.keeper._told._minutes["127.0.0.1"].__setattr__("since", -failed_tokens.MINUTE))
         wait_until(lambda: "more" in caplog.text, 10, "the number")
     found = [record for record in caplog.records if record.name == "ftpgate.access"]
     assert {record.levelname for record in found} == {"WARNING"}
     *each, last = [record.getMessage() for record in found]
-    assert each == ["failed token from 127.0.0.1"] * strangers.LINES
+    assert each == ["failed token from 127.0.0.1"] * failed_tokens.LINES
     assert last == "failed token from 127.0.0.1 (7 more)"
 
 
@@ -303,13 +304,13 @@ def test_only_transfers_have_long_queues_in_the_kernel(gate: InProcessGate) -> N
             return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT))
 
         assert client.ask(f"/d/{token.reveal()}/").reply().status == 200
-        assert queue() == sending.NARROW
+        assert queue() == sockets.NARROW
         client.ask(path(token, "a.ogg"), "Range: bytes=0-99999")
         assert client.head()[0] == 206
-        wait_until(lambda: queue() == sending.UNSENT, 10, "a long queue")
+        wait_until(lambda: queue() == sockets.UNSENT, 10, "a long queue")
         client.read(100_000)
         assert client.ask("/none").reply().status == 404
-        assert queue() == sending.NARROW
+        assert queue() == sockets.NARROW
 
 
 def test_draining_ends_kept_connections(gate: InProcessGate) -> None:

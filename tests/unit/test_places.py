@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpgate.delivery import places
+from ftpgate.net import places
 from ftpgate.net.places import Crowd, Guest, Places
 
 

@@ -78,7 +78,7 @@ def forget_sessions() -> None:
 
 
 class LimitedSignIn:
-    """The first of the backends: refuses passwords that are tried too often, before another one hashes them; knows no users."""
+    """The first of the backends, without users: refuses passwords that are tried too often, before another hashes them."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_others: Any

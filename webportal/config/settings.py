@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "webportal.accounts.sign_ins.limited_sign_ins",
+    "webportal.site.requests.OddInput",
     "webportal.site.requests.refused_methods",
 ]
 ROOT_URLCONF = "webportal.config.urls"

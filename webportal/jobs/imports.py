@@ -22,7 +22,7 @@ from webportal.accounts.models import User
 from webportal.catalogue.importing import Imported, import_item
 from webportal.catalogue.importing.litter import why_left_out
 from webportal.catalogue.importing.tags import disc_folder
-from webportal.catalogue.importing.walking import find_files
+from webportal.catalogue.importing.walking import LONGEST_PATH, find_files
 from webportal.catalogue.models import ImportJob, Item
 
 _log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ MOST_FOLDERS = 500
 DEAD_AFTER = timedelta(seconds=60)
 """A running job that gave no sign of life for so long went down with its process."""
 _MOST_LEFT_OUT = 20
+_LONGEST_SHOWN = 100
 _DEEPEST = 2
 _TELL_EVERY = 0.5
 
@@ -55,9 +56,10 @@ def start_import(folder: str, user: User) -> ImportJob:
         UserError: it is no folder there, or is just being imported.
     """
     root = _media_root()
-    path = (root / folder).resolve()
-    if not folder or not path.is_dir() or not path.is_relative_to(root) or path == root:
-        raise UserError(Sentence("%(folder)r is no folder under the media folder", folder=folder), Sentence("name one that is"))
+    path = _folder_in(root, folder)
+    if path is None:
+        cause = Sentence("%(folder)r is no folder under the media folder", folder=folder[:_LONGEST_SHOWN])
+        raise UserError(cause, Sentence("name one that is"))
     now = timezone.now()
     end_dead_jobs()
     try:
@@ -67,6 +69,17 @@ def start_import(folder: str, user: User) -> ImportJob:
         raise UserError(Sentence("%(folder)r is just being imported", folder=folder), Sentence("wait for it")) from None
     transaction.on_commit(lambda: threading.Thread(target=_work, args=(job.pk, path), name="import", daemon=True).start())
     return job
+
+
+def _folder_in(root: Path, name: str) -> Path | None:
+    """The folder of this name, links resolved; None when there is none in `root` or its name cannot be one."""
+    try:
+        path = (root / name).resolve()
+        if name and path.is_dir() and path.is_relative_to(root) and path != root:
+            return path if len(path.relative_to(root).as_posix().encode()) <= LONGEST_PATH else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a lone surrogate, links that lead in a circle
+        pass
+    return None
 
 
 def end_dead_jobs() -> None:

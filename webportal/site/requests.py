@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from csp.decorators import csp_update
 from django.conf import settings
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
@@ -26,6 +28,8 @@ class CustomerRequest(HttpRequest):
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MOST_HOPS = 20
+_LONGEST_ADDRESS = 2_000
+_log = logging.getLogger(__name__)
 _NO_PAGES = frozenset({"login", "logout", "set_language", "grant-state"})
 """Views that lead on to somewhere else, back to themselves, or answer scripts."""
 
@@ -41,7 +45,11 @@ def is_page(request: HttpRequest, address: str) -> bool:
 
     One that takes POST only is, since it leads a GET to where it belongs (`post_only`). The API answers programs, with keys.
     """
-    if not url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
+    if (
+        not address.startswith("/")
+        or len(address) > _LONGEST_ADDRESS
+        or not url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    ):
         return False
     try:
         found = resolve(unquote(urlsplit(request.build_absolute_uri(address)).path))
@@ -101,6 +109,32 @@ def _bare_address(text: str) -> str | None:
         return str(ipaddress.ip_address(text.partition("%")[0]))
     except ValueError:
         return None
+
+
+class OddInput:
+    """Middleware: what no text can hold, and what the admin takes for a number although it is none, is answered 400."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_view(self, request: HttpRequest, _view: object, _arguments: object, named: dict[str, Any]) -> HttpResponse | None:
+        """PostgreSQL has no NUL in text, files have none in their names. The API looks at its input itself."""
+        if request.path.startswith("/api/"):
+            return None
+        values = [*map(str, named.values())]
+        for fields in (request.GET, request.POST):
+            values += [*fields, *(value for _, several in fields.lists() for value in several)]
+        return render(request, "400.html", status=400) if any("\0" in str(value) for value in values) else None
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Django's admin compares what actions and addresses name with keys as it is."""
+        if not isinstance(error, (ValueError, OverflowError, DataError)) or not request.path.startswith("/admin/"):
+            return None
+        _log.warning("%s cannot be answered", request.path, exc_info=error)
+        return render(request, "400.html", status=400)
 
 
 def post_only(place: str, *arguments: str) -> Callable[[View], View]:
