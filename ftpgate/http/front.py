@@ -26,8 +26,10 @@ class Visit(Protocol):
 class Responder(Protocol):
     """A connection, as whoever answers a request on it knows it."""
 
-    peer: str
-    """The client's address."""
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        ...
 
     @property
     def protocol(self) -> str:

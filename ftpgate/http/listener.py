@@ -81,14 +81,14 @@ class HttpListener:
                 guest.leave()
             raise
         if guest is not None and guest.refused:
-            connection.turn_away(Crowded())
+            connection.exchange.turn_away(Crowded())
 
     def _insecure(self, sock: socket.socket, peer: str, guest: Guest | None, error: HandshakeError) -> None:
         """Whoever speaks HTTP in the clear where TLS is spoken is told so; others have had an alert, where that helps."""
         _log.debug("%s: %s", peer, error)
         if error.plain_http:
             with contextlib.suppress(OSError):  # it has gone
-                return HttpConnection(self._front, sock, PlainSink(sock), peer, guest).turn_away(PlainHttp())
+                return HttpConnection(self._front, sock, PlainSink(sock), peer, guest).exchange.turn_away(PlainHttp())
         sock.close()
         if guest is not None:
             guest.leave()

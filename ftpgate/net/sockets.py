@@ -128,6 +128,10 @@ class SendQueue:
             self._count = UNSENT
             self._set()
 
+    def bound(self, count: int) -> None:
+        """Keep no more than about `count` bytes that the client has not acknowledged."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, count)
+
     def expect_rate(self, rate: float) -> None:
         """The connection takes about `rate` bytes a second: hold no more than that needs."""
         count = int(min(max(rate * AHEAD, LEAST_UNSENT), UNSENT))

@@ -285,7 +285,7 @@ def test_who_reads_no_answers_is_asked_for_nothing_more(gate: InProcessGate) -> 
         client.socket.settimeout(1.0)
         with pytest.raises(TimeoutError):
             client.send(request("/none") * 200_000)
-        (held,) = gate.call(lambda: [(len(c._buffer), c._reads(), c._socket) for c in gate.listeners["http"]._front.connections])  # type: ignore[attr-defined]
+        (held,) = gate.call(lambda: [(len(c._reader), c.reads(), c._socket) for c in gate.listeners["http"]._front.connections])  # type: ignore[attr-defined]
         assert held[0] <= parser.HEAD_LIMIT
         assert not held[1]
         assert held[2].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * connection.RECEIVE_BUFFER

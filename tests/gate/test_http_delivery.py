@@ -11,9 +11,9 @@ import pytest
 
 from ftpgate import http as front
 from ftpgate.grants import GrantState, Item, Tier
-from ftpgate.http import connection
-from ftpgate.http.carrier import State
+from ftpgate.http import body_sender, connection
 from ftpgate.http.parser import HEAD_LIMIT
+from ftpgate.http.states import State
 from ftpgate.proof.credit import Phase
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
@@ -235,7 +235,7 @@ def test_what_waited_behind_a_full_buffer_vouches_for_nothing(shop: Shop) -> Non
 
 
 def test_unsettled_bodies_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "UNSETTLED", 8)
+    monkeypatch.setattr(body_sender, "UNSETTLED", 8)
     count, most = 20, 0
     with shop.connect() as client:
         client.send(request(f"{shop.root}CD/4.ogg") * count)
@@ -246,7 +246,7 @@ def test_unsettled_bodies_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatc
 
 
 def test_unsettled_bodies_of_all_connections_of_a_customer_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "UNSETTLED", 8)
+    monkeypatch.setattr(body_sender, "UNSETTLED", 8)
     count, most = 20, 0
     with ExitStack() as stack:
         clients = [stack.enter_context(shop.connect()) for _ in range(4)]
@@ -260,7 +260,7 @@ def test_unsettled_bodies_of_all_connections_of_a_customer_are_bounded(shop: Sho
 
 
 def test_too_many_unsettled_bodies_end_the_connection_in_order(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "UNSETTLED", 4)
+    monkeypatch.setattr(body_sender, "UNSETTLED", 4)
     monkeypatch.setattr(connection, "UNSETTLED_TIMEOUT", 0.1)
     with shop.connect(receive_buffer=8192) as client:
         client.send(request(f"{shop.root}1.ogg", "Range: bytes=0-29999") * 6)  # four of them fit into the kernel's queue

@@ -18,6 +18,7 @@ from ftpgate.ftp.control import GateFTPHandler
 from ftpgate.ftp.data import DataChannel
 from ftpgate.grants import Grant, GrantState, Item, Tier
 from ftpgate.http.connection import HttpConnection
+from ftpgate.http.exchange import Exchange
 from ftpgate.http.messages import Request
 from ftpgate.http.parser import HEAD_LIMIT
 from ftpgate.http.routes import CustomerRoutes
@@ -80,7 +81,7 @@ def turns(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 
     monkeypatch.setattr(work_queue, "BUDGET", 0.0)
     counted(CustomerRoutes, "visit")
-    counted(HttpConnection, "_head")  # of each answer
+    counted(Exchange, "_head")  # of each answer
     counted(HttpConnection, "_send_piece")
     counted(GateFTPHandler, "run")
     counted(GateFTPHandler, "_log_in")
@@ -215,7 +216,7 @@ def while_the_loop_waits(gate: InProcessGate, send: Callable[[], object]) -> Non
 
 def test_a_full_buffer_is_not_filled_again_after_each_request(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 2 * HEAD_LIMIT // len(request("/"))
-    reads, read = [], HttpConnection.handle_read_event
+    reads, read = [], HttpConnection.on_readable
 
     def counted(connection: HttpConnection) -> None:
         reads.append(connection)
@@ -223,7 +224,7 @@ def test_a_full_buffer_is_not_filled_again_after_each_request(gate: InProcessGat
 
     with RawClient(gate.address("http")) as client:
         client.ask("/").reply()
-        monkeypatch.setattr(HttpConnection, "handle_read_event", counted)
+        monkeypatch.setattr(HttpConnection, "on_readable", counted)
         while_the_loop_waits(gate, lambda: client.send(request("/") * count))
         assert {client.reply().status for _ in range(count)} == {404}
     assert len(reads) <= 4
@@ -237,9 +238,9 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
     """Counted in steps from when his request is read: about one of each stranger's address, and not all that is there."""
     served: list[str] = []
     arrived: list[int] = []
-    visit, run, read = CustomerRoutes.visit, GateFTPHandler.run, HttpConnection.handle_read_event
+    visit, run, read = CustomerRoutes.visit, GateFTPHandler.run, HttpConnection.on_readable
 
-    def visited(routes: CustomerRoutes, connection: HttpConnection, asked: Request) -> Any:
+    def visited(routes: CustomerRoutes, connection: Exchange, asked: Request) -> Any:
         served.append(connection.peer)
         return visit(routes, connection, asked)
 
@@ -254,7 +255,7 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
 
     monkeypatch.setattr(CustomerRoutes, "visit", visited)
     monkeypatch.setattr(GateFTPHandler, "run", ran)
-    monkeypatch.setattr(HttpConnection, "handle_read_event", has_read)
+    monkeypatch.setattr(HttpConnection, "on_readable", has_read)
     ahead = request("/") * 200 if protocol == "http" else b"NOOP\r\n" * 200
     with ExitStack() as stack:
         customer = RawClient(gate.address("http"))
