@@ -15,7 +15,7 @@ from ftpgate.ftp.filesystem import GrantFS, fact_list, list_lines, stamp
 
 CLIENT_LIMIT = 200
 """Characters kept of what a client calls itself."""
-STAT_ENTRIES = 256
+STAT_ENTRIES = 500
 """Entries of a folder that STAT tells: they are made at once, and must not keep others waiting."""
 _LARGEST = 1 << 62
 
