@@ -14,10 +14,9 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ftpgate.errors import UserError
+from ftpgate.settings import derived_key
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of the largest file that is looked at."""
@@ -32,8 +31,7 @@ Receipt = dict[str, Any]
 
 def signing_key(secret_key: str) -> Ed25519PrivateKey:
     """The key of an installation, from its secret key: every host of a shop signs alike."""
-    seed = HKDF(SHA256(), 32, salt=None, info=b"ftpgate receipts").derive(secret_key.encode())
-    return Ed25519PrivateKey.from_private_bytes(seed)
+    return Ed25519PrivateKey.from_private_bytes(derived_key(secret_key, "receipts"))
 
 
 def public_text(key: Ed25519PublicKey) -> str:

@@ -6,6 +6,7 @@ The environment beats `.env`. An unknown `FTPGATE_*` name or a bad value raises 
 from __future__ import annotations
 
 import contextlib
+import hmac
 import ipaddress
 import os
 import re
@@ -30,7 +31,8 @@ _FEWEST_SURPRISES = 16
 """Characters of it that do not follow from those before them. Of 32 random hexadecimal digits some 25 do not."""
 _FOLLOWING = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
 _EXAMPLES = re.compile(
-    r"changeme|replaceme|placeholder|example|insecure|your(?:own)?(?:secret|key)|secretkey|password|correcthorse"
+    r"tokenurlsafe|opensslrand|(?:super|top|very|my|our|not)secret|dontuse|donotuse|notforproduction|loremipsum"
+    r"|changeme|replaceme|placeholder|example|insecure|your(?:own)?(?:secret|key)|secretkey|password|correcthorse"
 )
 _NEW_KEY = """make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"""
 
@@ -349,6 +351,12 @@ def secret_key(settings: Settings) -> str:
     except OSError as error:
         cause = f"the secret key cannot be kept in {path} ({os_reason(error)})"
         raise UserError(cause, "mend the folder or set FTPGATE_SECRET_KEY") from None
+
+
+def derived_key(secret: str, purpose: str) -> bytes:
+    """32 bytes for one purpose (HKDF with SHA-256, RFC 5869, without a salt): who learns one key knows no other."""
+    pseudorandom = hmac.digest(bytes(32), secret.encode(), "sha256")
+    return hmac.digest(pseudorandom, f"ftpgate {purpose}".encode() + b"\1", "sha256")
 
 
 def _shown(name: str, text: str) -> str:

@@ -320,7 +320,7 @@ def test_what_failed_may_be_asked_again(shop: Caller) -> None:
 def test_an_answer_that_cannot_be_read_any_more(shop: Caller, settings: Any) -> None:
     order = {"user": "a", "items": [make_item(1).public_id]}
     shop.post("grants", order, once="k")
-    settings.SECRET_KEY = "another"
+    settings.FTPGATE_SECRET = "another"
     problem(shop.post("grants", order, once="k"), 409, "answer-lost")
 
 

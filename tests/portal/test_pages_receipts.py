@@ -123,6 +123,6 @@ def test_what_has_not_arrived_has_no_receipt(alice: User, item: Item) -> None:
 
 def test_a_receipt_of_another_installation_does_not_verify(alice: User, grant: Grant, item: Item, settings: object) -> None:
     file = visitor(alice).get(address(grant, item) + "receipt.json").content
-    settings.SECRET_KEY = "another"  # type: ignore[attr-defined]
+    settings.FTPGATE_SECRET = "another"  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="another key"):
         verify(file, receipt_key().public_key())

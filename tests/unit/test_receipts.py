@@ -22,6 +22,11 @@ def test_it_says_what_was_signed() -> None:
     assert "Ёлка".encode() in FILE
 
 
+def test_receipts_of_earlier_versions_go_on_verifying() -> None:
+    """Signed by version 0.1.0 with the secret key "a secret"."""
+    assert public_text(PUBLIC) == "U88KSHmnR8GRMqwcKD9o0MYQi2G3aYmjnSXAuD4UG30="
+
+
 def test_no_byte_of_it_can_be_changed() -> None:
     for at in range(len(FILE)):
         for other in {FILE[at] ^ 1, FILE[at] ^ 0x20, ord(" "), ord("0")} - {FILE[at]}:

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import os
 import random
+import re
 import stat
 import string
 import threading
@@ -15,6 +16,8 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +26,7 @@ from ftpgate.errors import UserError
 from ftpgate.settings import (
     Address,
     Settings,
+    derived_key,
     load,
     parse_address,
     parse_duration,
@@ -31,6 +35,7 @@ from ftpgate.settings import (
     read_env_file,
     secret_key,
 )
+from tests.support.tools import ROOT
 
 KEY = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v"
 
@@ -396,6 +401,10 @@ def test_a_given_key_is_used_and_nothing_is_written(tmp_path: Path) -> None:
         ("your-own-secret-key-goes-here-0001", "an example's"),
         ("my very secret key for the shop in 2026", "an example's"),
         ("Password1Password2Password3Password4", "an example's"),
+        ("python3 -c 'import secrets; print(secrets.token_urlsafe(48))'", "an example's"),
+        ("$(openssl rand -base64 48) and some more", "an example's"),
+        ("TopSecret: 8fK2 and 20 other characters", "an example's"),
+        ("do-not-use-this-in-any-shop-of-yours-9", "an example's"),
         ("a" * 64, "easy to guess"),
         ("0123456789" * 5, "easy to guess"),
         ("abcdefghijklmnopqrstuvwxyz0123456789", "easy to guess"),
@@ -415,6 +424,19 @@ def test_a_key_that_can_be_guessed_is_refused(tmp_path: Path, key: str, why: str
     (found.state_dir / "secret_key").write_text(key)
     with pytest.raises(UserError, match=rf"the secret key in .*/secret_key is {why}"):
         secret_key(found)
+
+
+def test_keys_for_purposes_are_as_rfc_5869_derives_them() -> None:
+    for secret in (KEY, "ключ", "x" * 500):
+        for purpose in ("receipts", "portal"):
+            made = HKDF(SHA256(), 32, salt=None, info=f"ftpgate {purpose}".encode()).derive(secret.encode())
+            assert derived_key(secret, purpose) == made
+
+
+def test_samples_in_documents_are_no_keys(tmp_path: Path) -> None:
+    for document in [*(ROOT / "deploy").rglob("*"), ROOT / "README.md"]:
+        for sample in re.findall(r"SECRET_KEY=(\S+)", document.read_text()) if document.is_file() else ():
+            assert "SECRET_KEY" in refusal({"FTPGATE_SECRET_KEY": sample.strip("`")}, tmp_path)
 
 
 def test_a_kept_key_that_is_empty_is_refused(tmp_path: Path) -> None:

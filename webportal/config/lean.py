@@ -1,10 +1,12 @@
 """Django's settings without a web site, for gates and commands: the ORM and the shop's tables, half the memory and start."""
 
-from ftpgate.settings import secret_key
+from ftpgate.settings import derived_key, secret_key
 from webportal.config import database, email, environment
 
 FTPGATE = environment.current()
-SECRET_KEY = secret_key(FTPGATE)
+FTPGATE_SECRET = secret_key(FTPGATE)
+SECRET_KEY = derived_key(FTPGATE_SECRET, "portal").hex()
+SECRET_KEY_FALLBACKS = [FTPGATE_SECRET]  # who was signed in before 2026-12 still is
 email.configuration(FTPGATE.email_url)  # nothing is sent from here, but a bad value stops every start, not the portal's alone
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -8,13 +8,15 @@ from typing import Any
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.settings import bracketed, secret_key
+from ftpgate.settings import bracketed, derived_key, secret_key
 from webportal.config import database, email, environment, logs
 
 FTPGATE = environment.current()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-SECRET_KEY = secret_key(FTPGATE)
+FTPGATE_SECRET = secret_key(FTPGATE)
+SECRET_KEY = derived_key(FTPGATE_SECRET, "portal").hex()
+SECRET_KEY_FALLBACKS = [FTPGATE_SECRET]  # who was signed in before 2026-12 still is
 DEBUG = False
 _https = FTPGATE.tls == "require"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 from hashlib import sha256
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+
+from ftpgate.settings import derived_key
 
 
 class Unreadable(Exception):
@@ -30,5 +32,8 @@ def unseal(purpose: str, sealed: str) -> str:
         raise Unreadable from None
 
 
-def _cipher(purpose: str) -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(sha256(f"{purpose}\0{settings.SECRET_KEY}".encode()).digest()))
+def _cipher(purpose: str) -> MultiFernet:
+    """Seals with the first key. With the second one, versions before 2026-12 have sealed."""
+    before = sha256(f"{purpose}\0{settings.FTPGATE_SECRET}".encode()).digest()
+    keys = (derived_key(settings.FTPGATE_SECRET, f"sealed {purpose}"), before)
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])

@@ -21,7 +21,7 @@ MOST_TRANSFERS = 1_000
 
 def receipt_key() -> Ed25519PrivateKey:
     """What this installation signs with."""
-    return receipts.signing_key(settings.SECRET_KEY)
+    return receipts.signing_key(settings.FTPGATE_SECRET)
 
 
 def completion_of(grant: str, item: str, *, user: User | None = None) -> Completion:

@@ -40,4 +40,4 @@ def remembered_token(session: SessionBase, grant: Grant) -> Token | None:
 
 
 def _cipher() -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(sha256(b"remembered tokens\0" + settings.SECRET_KEY.encode()).digest()))
+    return Fernet(base64.urlsafe_b64encode(sha256(b"remembered tokens\0" + settings.FTPGATE_SECRET.encode()).digest()))
