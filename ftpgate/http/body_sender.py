@@ -10,16 +10,15 @@ import socket
 import time
 from typing import NamedTuple, Protocol
 
-from ftpgate.access.open_grant import OpenGrant
-from ftpgate.delivery.engine import Engine
+from ftpgate.delivery.fetch import Fetch
 from ftpgate.delivery.sections import BodyPart
 from ftpgate.delivery.transfer import Transfer
+from ftpgate.errors import DeadToken
 from ftpgate.net import sockets
 from ftpgate.net.socket_watch import SocketWatch
 from ftpgate.net.sockets import Sink
 from ftpgate.proof.credit import Phase
 from ftpgate.shaping.customer import Customer
-from ftpgate.tree import Leaf
 
 CORK_FROM = 65_536
 """Bytes of a body from which it is worth two system calls to send none but full segments."""
@@ -33,8 +32,7 @@ _UNDER_WAY = (Phase.SENDING, Phase.AT_LINE, Phase.AWAITING_ACK)
 class Body(NamedTuple):
     """A body that waits for its header to be sent."""
 
-    grant: OpenGrant
-    leaf: Leaf
+    fetch: Fetch
     parts: tuple[BodyPart, ...]
     length: int
     client: str
@@ -72,10 +70,9 @@ class BodySender:
         pending: the body whose header is not with the kernel yet.
     """
 
-    __slots__ = ("_corked", "_engine", "_owner", "_sending", "_slot", "_socket", "_transfers", "_watch", "pending", "sink")
+    __slots__ = ("_corked", "_owner", "_sending", "_slot", "_socket", "_transfers", "_watch", "pending", "sink")
 
-    def __init__(self, engine: Engine, sock: socket.socket, sink: Sink, watch: SocketWatch, owner: BodyOwner) -> None:
-        self._engine = engine
+    def __init__(self, sock: socket.socket, sink: Sink, watch: SocketWatch, owner: BodyOwner) -> None:
         self._socket = sock
         self.sink = sink
         self._watch = watch
@@ -157,12 +154,12 @@ class BodySender:
             self._corked = True
             sockets.cork(self._socket, True)
         holding, self._watch.holding = self._watch.holding, True
-        transfer = self._sending = self._engine.start(
-            self, body.grant, body.parts, item=body.leaf.item.id, path=body.leaf.path,
-            protocol=protocol, peer=peer, client=body.client,
-        )  # fmt: skip
+        try:
+            transfer = self._sending = body.fetch.start(self, body.parts, protocol=protocol, peer=peer, client=body.client)
+        except DeadToken:
+            return self._owner.reset()
         self._transfers.append(transfer)
-        if not body.grant.customer.paced:
+        if not body.fetch.grant.customer.paced:
             transfer.writable()  # most of a small body fits at once: the poll need not be asked first
         self._watch.holding = holding
         self._watch.update()

@@ -70,7 +70,7 @@ class HttpConnection:
         """Does a step that takes the next request wait for its turn?"""
         self._discarded = 0
         self._watch = SocketWatch(front.gate.loop, sock, self)
-        self._bodies = BodySender(front.gate.engine, sock, sink, self._watch, self)
+        self._bodies = BodySender(sock, sink, self._watch, self)
         self.exchange = Exchange(front, self, self._reader, self._writer, self._bodies, guest)
         front.enter(self)
         front.gate.engine.newcomers.add(peer, self, self._since)

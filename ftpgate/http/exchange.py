@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
-from ftpgate.access.open_grant import OpenGrant
+from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError
 from ftpgate.http.body_sender import Body, BodySender
 from ftpgate.http.front import Front, Visit
@@ -18,7 +18,6 @@ from ftpgate.http.states import State
 from ftpgate.net.places import Guest
 from ftpgate.net.sockets import Sink
 from ftpgate.shaping.customer import Customer
-from ftpgate.tree import Leaf
 
 CLOSES_FROM = 256 * 1024
 """Bytes of a body from which it ends the connection, so that the client's own end follows, which proves that it has read all. So
@@ -139,17 +138,17 @@ class Exchange:
         data = b"".join([data, *(part for part in answer.parts if isinstance(part, bytes))])
         self._connection.send(data, answer.pieces)
 
-    def deliver(self, grant: OpenGrant, leaf: Leaf, answer: Answer) -> None:
+    def deliver(self, fetch: Fetch, answer: Answer) -> None:
         """Send an answer whose body is a transfer."""
         assert self.request is not None
         assert answer.length
         self.visit = None
         self._writer.chunked = False
         if not self.request.is_head:
-            if not self._reader and (answer.length >= CLOSES_FROM or grant.may_finish(leaf.item, answer.length)):
+            if not self._reader and (answer.length >= CLOSES_FROM or fetch.grant.may_finish(fetch.leaf.item, answer.length)):
                 self.keep_alive = False  # unless the next request is here already
             client = self.request.header("user-agent") or ""
-            self._bodies.pending = Body(grant, leaf, answer.parts, answer.length, client)
+            self._bodies.pending = Body(fetch, answer.parts, answer.length, client)
         self._connection.send(self._head(answer))
 
     def stream(self, answer: Answer, visit: Visit) -> None:

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.context import Gate
+from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError
 from ftpgate.http.dates import http_date
 from ftpgate.http.messages import Answer, Request
 from ftpgate.shaping.customer import Customer
-from ftpgate.tree import Leaf
 
 
 class Visit(Protocol):
@@ -60,7 +59,7 @@ class Responder(Protocol):
         """Send an answer whose body, if any, is bytes only."""
         ...
 
-    def deliver(self, grant: OpenGrant, leaf: Leaf, answer: Answer) -> None:
+    def deliver(self, fetch: Fetch, answer: Answer) -> None:
         """Send an answer whose body is a transfer."""
         ...
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.context import Gate
+from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
 from ftpgate.http.answers import content_disposition, resource_answer
 from ftpgate.http.front import Responder
@@ -130,7 +131,7 @@ def _basic(request: Request) -> tuple[str, str]:
 class CustomerVisit:
     """One request from its token to its answer; what it waits for calls it back."""
 
-    __slots__ = ("_answer", "_basic", "_connection", "_grant", "_leaf", "_presented", "_request", "_rest", "_routes")
+    __slots__ = ("_answer", "_basic", "_connection", "_fetch", "_presented", "_request", "_rest", "_routes")
 
     def __init__(
         self, routes: CustomerRoutes, connection: Responder, request: Request, rest: Sequence[str], *, basic: bool
@@ -140,8 +141,7 @@ class CustomerVisit:
         self._request = request
         self._rest = list(rest)
         self._basic = basic
-        self._grant: OpenGrant | None = None
-        self._leaf: Leaf | None = None
+        self._fetch: Fetch | None = None
         self._answer: Answer | None = None
         self._presented = ""
 
@@ -170,21 +170,20 @@ class CustomerVisit:
     def _prepared(self, error: GateError | None) -> None:
         if not self._connection.serves(self):
             return
-        grant, leaf, answer = self._grant, self._leaf, self._answer
-        assert grant is not None
-        assert leaf is not None
+        fetch, answer = self._fetch, self._answer
+        assert fetch is not None
         assert answer is not None
         try:
             if error is not None:
                 raise error
-            self._routes.gate.gatekeeper.check_open(grant)  # it may have been revoked meanwhile
+            fetch.check()
             if "via" in self._request.headers:
                 _log.warning(
                     "a proxy (Via: %s) stands before the gate and acknowledges in the client's place: not supported",
                     self._request.headers["via"][:200],
                 )
             if answer.carries:
-                self._connection.deliver(grant, leaf, answer)
+                self._connection.deliver(fetch, answer)
             else:
                 self._connection.respond(answer)
         except GateError as refused:
@@ -215,17 +214,17 @@ class CustomerVisit:
             raise NotFound()  # a slash that was written as %2F: no name holds one
         found = _find(grant, "/".join(path))
         if isinstance(found, Leaf):
-            self._fetch(grant, found)
+            self._prepare(grant, found)
         elif path[-1]:
             connection.respond(_moved(href(base, found.path, folder=True)))
         else:
             shown = hints(self._links()) if found.item is None else ()
             connection.respond(folder_answer(grant, found, base, request.header("accept"), shown))
 
-    def _fetch(self, grant: OpenGrant, leaf: Leaf) -> None:
-        self._grant, self._leaf = grant, leaf
+    def _prepare(self, grant: OpenGrant, leaf: Leaf) -> None:
         self._answer = resource_answer(self._request, leaf.resource, time.time())
-        self._routes.gate.engine.files.prepare(leaf.resource.files, self.prepared)
+        self._fetch = Fetch(self._routes.gate, grant, self._token().digest(), leaf)
+        self._fetch.prepare(self.prepared)
 
     def _metalink(self, grant: OpenGrant) -> Answer:
         headers = [CACHING, ("Content-Disposition", content_disposition(METALINK_NAME))]
