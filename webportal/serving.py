@@ -84,10 +84,8 @@ class _Channel(HTTPChannel):
     def is_late(self, now: float) -> bool:
         """Has the client taken too long?"""
         request = self.request
-        if self.total_outbufs_len:
+        if request is None or self.total_outbufs_len:
             return bool(time.time() - self.last_activity > IDLE_SECONDS)
-        if request is None:
-            return now - self.waits_since > IDLE_SECONDS
         return now - self.waits_since > (BODY_SECONDS if request.headers_finished else HEAD_SECONDS)
 
 

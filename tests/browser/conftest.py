@@ -57,7 +57,9 @@ def shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     root = tmp_path_factory.mktemp("shop") / "site"
-    site = Site(root, databases.migrated("sqlite"), {"FTPGATE_PORTAL": address})
+    # As behind a proxy: a browser that guesses passwords says that it comes from elsewhere, and shuts nobody else out.
+    settings = {"FTPGATE_PORTAL": address, "FTPGATE_TRUSTED_PROXIES": "127.0.0.1"}
+    site = Site(root, databases.migrated("sqlite"), settings)
     try:
         site.start()
         with _portal(site, f"http://{address}"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, count
 
 import pytest
 from playwright.sync_api import Page
@@ -14,6 +14,7 @@ from tests.browser.person import Person
 
 NewPerson = Callable[..., Person]
 LARGEST = 150_000
+NUMBERS = count(1)
 COMPLETE = 300
 APPS = tuple(f"/admin/{app}/" for app in ("accounts", "api", "catalogue", "grants", "history", "webhooks"))
 COUNT_JUMPS = """
@@ -117,6 +118,7 @@ def every_state(shop: Shop, someone: Person) -> Iterator[str]:
     assert page.goto(folder).status == 410  # type: ignore[union-attr]
     yield "dead-link"
     page.context.clear_cookies()
+    page.set_extra_http_headers({"X-Forwarded-For": f"192.0.2.{next(NUMBERS)}"})
     page.goto("/sign-in/")
     for _ in range(11):
         page.locator("#id_username").fill(f"nobody{name}")
@@ -124,6 +126,7 @@ def every_state(shop: Shop, someone: Person) -> Iterator[str]:
         page.locator("main form button.primary").click()
     page.locator(".problem").wait_for()
     yield "locked-out"
+    page.set_extra_http_headers({})
     page.goto("/sign-in/")
     page.context.clear_cookies()
     page.locator("#id_username").fill("somebody")
