@@ -24,7 +24,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 from waitress.utilities import RequestEntityTooLarge
 
-from webportal.accounts.throttling import network
+from ftpgate.net.addresses import network
 
 _log = logging.getLogger(__name__)
 

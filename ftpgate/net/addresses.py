@@ -5,6 +5,9 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 
+_LONGEST = 150
+"""Characters kept of what is no address, as a proxy may write it."""
+
 
 @lru_cache(4_096)
 def network(address: str) -> str:
@@ -12,7 +15,7 @@ def network(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return address
+        return address[:_LONGEST]
     if parsed.version == 6:
         if parsed.ipv4_mapped is not None:
             return str(parsed.ipv4_mapped)

@@ -7,7 +7,6 @@ which somebody has signed in before is remembered by a cookie, and counted by it
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import time
@@ -15,6 +14,8 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
+
+from ftpgate.net.addresses import network
 
 WINDOW = 900.0
 """Seconds that a wrong try counts."""
@@ -31,17 +32,6 @@ _LONGEST_NAME = 150
 
 log = logging.getLogger("ftpgate.auth")
 """Wrong tries, for programs that shut addresses out: `failed sign-in from ADDRESS by password` or `by API key`."""
-
-
-def network(address: str) -> str:
-    """What counts as one stranger: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:_LONGEST_NAME]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
-    return str(parsed)
 
 
 class Tally:
