@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.certificates import Certificate
 from tests.support.databases import Databases
+from tests.support.inprocess import InProcessGate
 from tests.support.media import NASTY_NAMES, hashes
 from tests.support.site import Grant, Site
 
@@ -92,3 +94,12 @@ def shop_database(request: pytest.FixtureRequest) -> str:
 def shop(shop_database: str, databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with opened(tmp_path_factory.mktemp("shop") / shop_database, databases.migrated(shop_database)) as running:
         yield running
+
+
+@pytest.fixture
+def stuck_disk(gate: InProcessGate) -> Iterator[Callable[[], None]]:
+    """The disk's thread does nothing until this is called."""
+    event = threading.Event()
+    gate.call(lambda: gate.engine.files._offloop.submit(lambda: event.wait(20), lambda _result, _error: None))
+    yield event.set
+    event.set()

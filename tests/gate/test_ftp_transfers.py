@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,15 +62,6 @@ def file(item: Item, name: str) -> File:
 def outcomes(gate: InProcessGate) -> list[str]:
     gate.settled()
     return [record.outcome for record in gate.shop.records]
-
-
-@pytest.fixture
-def stuck_disk(gate: InProcessGate) -> Iterator[Callable[[], None]]:
-    """The disk's thread does nothing until this is called."""
-    event = threading.Event()
-    gate.call(lambda: gate.engine.files._offloop.submit(lambda: event.wait(20), lambda _result, _error: None))
-    yield event.set
-    event.set()
 
 
 # -- good ends

@@ -7,8 +7,9 @@ import logging
 import socket
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -363,6 +364,21 @@ def test_a_revoked_grant_ends_within_two_seconds(gate: InProcessGate) -> None:
             client.rest()
         assert time.monotonic() - began < WITHIN
     assert status(gate, token) == 410
+
+
+@pytest.mark.parametrize("changes", [{"state": GrantState.REVOKED}, {"live_tokens": frozenset()}], ids=["revoked", "replaced"])
+def test_what_ends_while_a_file_is_being_prepared_is_not_answered(
+    gate: InProcessGate, stuck_disk: Callable[[], None], changes: dict[str, Any]
+) -> None:
+    token = issue(gate)
+    with connect(gate) as client:
+        client.ask(path(token))
+        wait_until(lambda: slots(gate) == 1, 5, "the client to be admitted")
+        gate.shop.change(token.grant, **changes)
+        news = gate.shop.status(token.grant)
+        wait_until(lambda: any(held.status == news for held in gate.keeper.grants()), WITHIN, "the news")
+        stuck_disk()
+        assert client.reply().status == 410
 
 
 # -- who only waits
