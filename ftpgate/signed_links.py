@@ -1,7 +1,8 @@
-"""Passes: what the portal allows for a few minutes, signed, so that a gate need not ask anybody whether it holds.
+"""Signed links: what the portal allows for a few minutes, signed, so that a gate need not ask anybody whether it holds.
 
-A pass is `SUBJECT.EXPIRES.SIGNATURE`: what it is about, Unix seconds, and 144 bits of an HMAC-SHA-256 (RFC 2104) in base64url.
-Its key comes from the secret key that portal and gates share. A pass opens no file; whoever finds one in a log an hour later
+A signed link holds `SUBJECT.EXPIRES.SIGNATURE`: what it is about, Unix seconds, and 144 bits of an HMAC-SHA-256 (RFC 2104) in
+base64url.
+Its key comes from the secret key that portal and gates share. It opens no file; whoever finds one in a log an hour later
 has nothing.
 """
 
@@ -24,7 +25,7 @@ _SIGNATURE = 18  # bytes: enough for ever, and 24 letters without padding
 
 
 class Purpose(StrEnum):
-    """What a pass is for; one for another purpose is none."""
+    """What a signed link is for. It is valid for this one purpose only."""
 
     WATCH = "watch"
     """The progress of a grant; the subject is the grant's id."""
@@ -38,18 +39,18 @@ def connection_key(transfer: Mapping[str, Any]) -> str:
 
 
 class Passes:
-    """Makes and reads the passes of an installation."""
+    """Makes and reads the signed links of an installation."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def make(self, purpose: Purpose, subject: str) -> str:
-        """A pass that holds for `LIFE` seconds; to be percent-encoded in addresses unless `subject` is safe there."""
+        """A text that is valid for `LIFE` seconds; to be percent-encoded in addresses unless `subject` is safe there."""
         signed = f"{subject}.{int(time.time()) + LIFE}"
         return f"{signed}.{self._signature(purpose, signed)}"
 
     def read(self, purpose: Purpose, text: str) -> str:
-        """The subject of a pass.
+        """The subject of a signed link.
 
         Raises:
             UnknownToken: it is none of ours for this purpose.

@@ -194,7 +194,7 @@ class Gatekeeper:
             partial(self._found, key, client.since),
             lambda: not all(client.gone() for client in waiting),
         )
-        # A pass comes from the shop's own pages: it is no guess, wherever its bearer is.
+        # A signed link comes from the shop's own pages: it is no guess, wherever it is used.
         doubtful = isinstance(key, bytes) and self._strangers.doubtful(client.peer, client.since)
         try:
             self._line.add(client.peer, look_up, doubtful=doubtful)

@@ -234,7 +234,7 @@ class OpenGrant:
         return sum(spans.size for file in item.files if (spans := self.coverage.get(file.id)) is not None)
 
     def delivered_by_item(self) -> Mapping[str, int]:
-        """The same of every item that anything of is covered, by id; no dearer than the files that are."""
+        """Delivered bytes by item id, of items of which anything is covered. O(files with coverage)."""
         found: dict[str, int] = {}
         for file, spans in self.coverage.items():
             item = self._files[file].id

@@ -32,7 +32,7 @@ def status(gates: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def end(gates: Sequence[dict[str, Any]], permit: str) -> int:
-    """End the connections that a pass for it names, at all gates; returns how many transfers that were."""
+    """End the connections that a signed link for it names, at all gates; returns how many transfers that were."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         answers = threads.map(lambda gate: _ask(gate, "POST", f"/end/{quote(permit, safe='')}"), gates)
         return sum(answer["ended"] for answer in answers if answer is not None)

@@ -1,4 +1,4 @@
-"""What the fronts share: one loop, one engine, one gatekeeper."""
+"""What the fronts share: one loop, one engine, one cache of grants."""
 
 from __future__ import annotations
 

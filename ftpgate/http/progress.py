@@ -46,7 +46,7 @@ class ProgressBoard:
         """Send the state, or begin to stream it, as the client prefers.
 
         Args:
-            token: the digest of the one that was shown; the stream ends when it is dead. None for a pass of the portal.
+            token: the digest of the one that was shown; the stream ends when it is dead. None for a signed link of the portal.
 
         Raises:
             Unavailable: enough look on already.
@@ -139,7 +139,7 @@ class Viewer:
 
 
 class _Channel:
-    """The state of one grant, shared by its viewers. While there are any, the grant stays in the gatekeeper's cache."""
+    """The state of one grant, shared by its viewers. While there are any, the grant stays in the cache."""
 
     __slots__ = ("_bytes", "_fragments", "_made_at", "_state", "asked_at", "grant", "shown", "shown_at", "viewers")
 

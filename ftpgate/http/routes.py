@@ -2,7 +2,7 @@
 
 /d/TOKEN/PATH       /files/PATH with HTTP Basic       /d/TOKEN/downloads.meta4       /d/TOKEN/progress
 
-The progress opens for a pass of the portal too (`ftpgate.signed_links`), in the token's place.
+The progress opens for a signed link of the portal too (`ftpgate.signed_links`), in the place of the token.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class CustomerRoutes:
         return visit
 
     def _watched(self, presented: str, path: Sequence[str]) -> str | None:
-        """The id of the grant that a pass lets look at; None when this is no pass, or a forged one: a wrong token as any other.
+        """The id of the grant that a signed link shows; None when this is no such link, or a forged one: a wrong token like others.
 
         Raises:
             DeadToken: it was one.
@@ -146,7 +146,7 @@ class CustomerVisit:
         self._presented = ""
 
     def admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
-        """The gatekeeper has decided; by what was presented to it."""
+        """The token was looked up; `presented` is what the client gave."""
         self._connection.go_on(self, partial(self._admitted, presented, grant, error))
 
     def _admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
@@ -202,7 +202,7 @@ class CustomerVisit:
         connection, request = self._connection, self._request
         path = self._rest
         if path == [PROGRESS]:
-            token = Token.parse(self._presented)  # or a pass
+            token = Token.parse(self._presented)  # or a signed link
             return self._routes.progress.answer(connection, request, grant, None if token is None else token.digest())
         connection.occupy(grant.customer)
         base = f"/{BASIC}/" if self._basic else f"/{TOKEN}/{self._token().reveal()}/"

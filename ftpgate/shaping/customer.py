@@ -43,7 +43,7 @@ class Customer:
     """One user, over all connections, grants and both protocols.
 
     Unlimited, a connection sends whenever its socket takes more. With a rate, or under the gate's total, it sends when
-    its turn comes: the customer's alarm wakes the ring by itself, or lets it stand in the ring of the gate.
+    its turn comes: the customer's timer serves its run queue, or enters the customer in the run queue of the gate.
     """
 
     __slots__ = ("_alarm", "_pacer", "_queued", "_throttle", "connections", "name", "tier", "transfers")
@@ -57,7 +57,7 @@ class Customer:
         self._throttle = throttle
         self._pacer = Pacer(tier.rate, time.monotonic())
         self._queued = False
-        """Does it stand in the ring of the gate?"""
+        """Is it in the run queue of the gate?"""
 
     @property
     def idle(self) -> bool:
@@ -105,7 +105,7 @@ class Customer:
         self._pacer.leave(sender)
 
     def send(self, budget: int) -> int:
-        """A turn in the ring of the gate: pass it on to the connections."""
+        """A turn in the run queue of the gate: its connections get it."""
         sent = self._pacer.give(time.monotonic(), budget)
         delay = self._pacer.delay()
         self._queued = delay == 0
@@ -115,7 +115,7 @@ class Customer:
 
     @property
     def ready(self) -> bool:
-        """Does it stay in the ring of the gate?"""
+        """Does it stay in the run queue of the gate?"""
         return self._queued
 
     def _turn(self) -> None:

@@ -2,7 +2,7 @@
 
 A token bucket (RFC 2697 calls it a meter) that starts empty, so that nobody gets a free first second, and holds little:
 a late wake-up is made up for, but what was saved in a quiet time never goes out in one burst, which a client's window
-would hide (`credit.py`). Who wants to send stands in a ring and gets
+would hide (`credit.py`). Who wants to send is in a run queue and gets
 one quantum a turn: the connections of a customer share evenly, and what one leaves the others get.
 """
 
@@ -44,7 +44,7 @@ GRID = 0.05
 
 class Sender(Protocol):
     def send(self, budget: int) -> int:
-        """Send up to `budget` bytes now; return how many went. One that can send no more leaves the ring by itself."""
+        """Send up to `budget` bytes now; return how many went. One that can send no more leaves the run queue by itself."""
         ...
 
     @property
@@ -54,17 +54,17 @@ class Sender(Protocol):
 
 
 class Pacer:
-    """A bucket and a ring. `rate` is in bytes a second; 0 is no limit of its own, only the ring.
+    """A token bucket and a run queue. `rate` is in bytes a second; 0 is no limit of its own, only the run queue.
 
     A customer's pacer gives turns to his connections. Under a limit of the whole gate, that limit's pacer gives turns to
     the customers: so it is shared between customers first, whatever the number of their connections.
     """
 
-    __slots__ = ("_ring", "_tokens", "_updated", "_waited", "rate")
+    __slots__ = ("_queue", "_tokens", "_updated", "_waited", "rate")
 
     def __init__(self, rate: int, now: float) -> None:
         self.rate = rate
-        self._ring: deque[Sender] = deque()
+        self._queue: deque[Sender] = deque()
         self._tokens = 0.0
         self._updated = now
         self._waited = False
@@ -78,21 +78,21 @@ class Pacer:
 
     def join(self, sender: Sender) -> None:
         """`sender` wants to send: it gets its turn behind those who wait already."""
-        self._ring.append(sender)
+        self._queue.append(sender)
 
     def leave(self, sender: Sender) -> None:
-        """`sender` is gone. Not being in the ring is fine."""
+        """`sender` is gone. Not being in the run queue is fine."""
         with contextlib.suppress(ValueError):
-            self._ring.remove(sender)
+            self._queue.remove(sender)
 
     def __len__(self) -> int:
-        return len(self._ring)
+        return len(self._queue)
 
     def quantum(self) -> int:
-        """Bytes of one turn, as many stand in the ring now."""
+        """Bytes of one turn, for as many as are in the run queue now."""
         if not self.rate:
             return FAST_CHUNK
-        share = self.rate / max(len(self._ring), 1)
+        share = self.rate / max(len(self._queue), 1)
         least = max(min(LEAST, share * LONGEST), min(SEGMENT, share * PATIENCE), 1)
         most = PACED_CHUNK if self.rate <= PACED_RATE else FAST_CHUNK
         return int(min(max(share * ROUND, least), most, self._capacity()))
@@ -100,25 +100,25 @@ class Pacer:
     def give(self, now: float, budget: int) -> int:
         """Give turns as long as there are tokens and `budget` for one. Returns bytes sent."""
         self._refill(now)
-        ring, spent, idle = self._ring, 0, 0
+        queue, spent, idle = self._queue, 0, 0
         quantum = self.quantum()
-        while idle < len(ring) and spent < budget:
+        while idle < len(queue) and spent < budget:
             if self.rate and self._tokens < quantum:
                 break
-            sender = ring.popleft()
+            sender = queue.popleft()
             sent = sender.send(min(quantum, budget - spent))
             spent += sent
             if self.rate:
                 self._tokens -= sent
             idle = 0 if sent else idle + 1
             if sender.ready:
-                ring.append(sender)
-        self._waited = bool(ring)
+                queue.append(sender)
+        self._waited = bool(queue)
         return spent
 
     def delay(self) -> float | None:
         """Seconds from the last `give` until the next turn can be given; 0 at once, None when nobody waits."""
-        if not self._ring:
+        if not self._queue:
             return None
         if not self.rate:
             return 0.0
@@ -126,7 +126,7 @@ class Pacer:
         lacking = quantum - self._tokens
         if lacking <= 0:
             return 0.0
-        part = len(self._ring) * quantum / self.rate / 8
+        part = len(self._queue) * quantum / self.rate / 8
         return max(lacking / self.rate, SOONEST, min(part, TOGETHER))
 
     def run(self, now: float) -> float | None:

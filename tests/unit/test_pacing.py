@@ -1,4 +1,4 @@
-"""The bucket and the ring of one customer, run against a clock of its own."""
+"""The token bucket and the run queue of one customer, run against a clock of its own."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_one_that_left_gets_nothing() -> None:
 
 
 class Crowd:
-    """A customer with connections of its own, standing in the ring of the gate."""
+    """A customer with connections of its own, in the run queue of the gate."""
 
     ready = True
 

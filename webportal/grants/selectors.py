@@ -202,7 +202,7 @@ def links(token: Token) -> Links:
 def watch_addresses(grants: Iterable[Grant]) -> dict[str, str]:
     """By the public ids of those grants that are open: where a browser may follow one for some minutes.
 
-    It is the gate's own stream, with a pass instead of a token: no process of the portal is held by who looks on.
+    It is the gate's own stream, opened by a signed link instead of a token: viewers hold no thread of the portal.
     """
     following = [grant.public_id for grant in grants if grant.present_state is State.OPEN]
     if not following:
