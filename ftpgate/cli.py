@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ftpgate import private
+from ftpgate import __version__, private
 from ftpgate import settings as settings_module
 from ftpgate.errors import UserError
 from ftpgate.settings import Settings, database_file, parse_address, parse_lasting, parse_rate
@@ -183,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ftpgate", description="Albums by one-time tokens, over FTP and HTTP.", allow_abbrev=False,
         epilog="Settings are FTPGATE_… in the environment or in .env; docs/pages/settings.md lists them.",
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"ftpgate {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     demo = _add(commands, "demo", _demo, "run everything with a demo catalogue until Ctrl-C", json=False)

@@ -84,7 +84,7 @@ class CustomerRoutes:
         return visit
 
     def _watched(self, presented: str, path: Sequence[str]) -> str | None:
-        """The id of the grant that a signed link shows; None when this is no such link, or a forged one: a wrong token like others.
+        """The id of the grant that a signed link shows; None when this is no such link, or a forged one: a wrong token like any.
 
         Raises:
             DeadToken: it was one.

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import termios
+import tomllib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.certificates import Certificate
 from tests.support.databases import Databases
 from tests.support.media import sha256, write_album
 from tests.support.site import Site
+from tests.support.tools import ROOT
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 TOKEN = re.compile(r"[2-9a-hj-km-np-z]{10}-[2-9a-hj-km-np-z]{26}")
@@ -172,6 +174,11 @@ def test_errors_are_one_line_that_names_cause_and_mend(site: Site, database_kind
 
 
 @pytest.mark.databases("sqlite")
+def test_the_version_is_that_of_the_package(site: Site) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert site.run("--version").stdout == f"ftpgate {project['version']}\n"
+
+
 def test_wrong_usage_is_2(site: Site) -> None:
     site.new_interpreters = True
     for arguments in (
