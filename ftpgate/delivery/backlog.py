@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
+from ftpgate.delivery.journal_marks import NOTHING, JournalMarks, Mark
 from ftpgate.delivery.journal_rows import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Changes, Recovered
 from ftpgate.grants import Batch, Delivered, TransferRecord
 from ftpgate.proof.coverage import Span, SpanSet
@@ -26,9 +27,6 @@ LEFT_OVER = 65_536
 """Transfers kept that ran when their gate ended and that nobody has judged; beyond it the oldest go, which costs a repeat."""
 USES = 10_000
 """Tokens whose last use is kept until the next batch."""
-
-_Mark = tuple[str, Any]
-"""A row of the journal: its kind, and a key as it is used here."""
 
 
 @dataclass(slots=True)
@@ -64,7 +62,6 @@ class Backlog:
 
     def __init__(self, gate: str, *, journaled: bool = False) -> None:
         self._gate = gate
-        self._journaled = journaled
         self._spans: dict[tuple[str, int], SpanSet] = {}
         self._transfers: dict[str, TransferRecord] = {}
         self._inherited: dict[str, TransferRecord] = {}
@@ -81,22 +78,12 @@ class Backlog:
         self._taken: Batch | None = None
         self._taken_transfers: Sequence[str] = ()
         self._inherited_turn = False
-        self._held: set[_Mark] = set()
-        """Rows that the journal holds."""
-        self._changed: set[_Mark] = set()
-        """Rows that differ from what it holds."""
+        self.marks = JournalMarks(journaled=journaled)
+        """What the journal has to be told of."""
         self.transfers_left_out = False
         """There is no room in the journal for ended transfers."""
         self.dropped = 0
         """Ended transfers that had to go since the database last confirmed anything."""
-        self._told: Callable[[], None] = lambda: None
-
-    def watch(self, told: Callable[[], None]) -> None:
-        """Have `told` called when something has happened that is to be kept, or was confirmed."""
-        self._told = told
-
-    def tell(self) -> None:
-        self._told()
 
     # -- what happens
 
@@ -106,19 +93,19 @@ class Backlog:
         if spans is None:
             spans = self._spans[key] = SpanSet()
         spans.add(start, end)
-        self._touch(CREDIT, key)
+        self.marks.touch(CREDIT, key)
 
     def transfer(self, record: TransferRecord) -> None:
         self._number += 1
         key = f"{self._gate}/{self._number}"
         self._transfers[key] = record
-        self._touch(TRANSFER, key)
+        self.marks.touch(TRANSFER, key)
         self._bound_transfers()
 
     def used(self, token: bytes, now: float) -> None:
         if len(self._uses) < USES or token in self._uses:
             self._uses[token] = now
-            self._touch(USE, token)
+            self.marks.touch(USE, token)
 
     def segment(self, evidence: Evidence) -> None:
         """A segment ended without proof, or what is known of it has changed."""
@@ -137,15 +124,15 @@ class Backlog:
         if id_ in self._unseen:
             self._unseen.discard(id_)
             del self._segments[id_]
-            self._touch(SEGMENT, id_)
+            self.marks.touch(SEGMENT, id_)
         else:
             self._judge(id_, None)
 
     def _judge(self, id_: str, evidence: Evidence | None) -> None:
         self._segments[id_] = evidence
-        self._touch(SEGMENT, id_)
+        self.marks.touch(SEGMENT, id_)
         if self._left.pop(id_, None) is not None:
-            self._touch(LEFT, id_)
+            self.marks.touch(LEFT, id_)
 
     # -- what ended gates have left
 
@@ -154,7 +141,7 @@ class Backlog:
         for key, spans in recovered.credits.items():
             self._spans.setdefault(key, SpanSet()).update(spans)
             self._grant(key[0]).coverage.setdefault(key[1], SpanSet()).update(spans)
-            self._touch(CREDIT, key)
+            self.marks.touch(CREDIT, key)
         for token, when in recovered.uses.items():
             self._uses.setdefault(token, when)
         for id_, evidence in recovered.segments.items():
@@ -165,9 +152,11 @@ class Backlog:
             self._left[id_] = left
             self._grant(left.grant).evidence[id_] = left
         self._inherited |= recovered.transfers
-        self._held |= {(CREDIT, key) for key in recovered.credits} | {(TRANSFER, key) for key in recovered.transfers}
-        self._held |= {(USE, token) for token in recovered.uses} | {(SEGMENT, id_) for id_ in recovered.segments}
-        self._held |= {(LEFT, id_) for id_ in recovered.left}
+        self.marks.hold((CREDIT, key) for key in recovered.credits)
+        self.marks.hold((TRANSFER, key) for key in recovered.transfers)
+        self.marks.hold((USE, token) for token in recovered.uses)
+        self.marks.hold((SEGMENT, id_) for id_ in recovered.segments)
+        self.marks.hold((LEFT, id_) for id_ in recovered.left)
         self._bound_transfers()
         self._bound_segments()
         self._batches_to_go = max(len(self._spans), len(self._segments)) // ROWS + 1
@@ -198,10 +187,6 @@ class Backlog:
         """Whoever looks a grant up from now on finds in the database what was recovered, but for what nobody has judged."""
         waiting = {evidence.grant for evidence in self._left.values()}
         self._recovered = {grant: known for grant, known in self._recovered.items() if grant in waiting}
-
-    def _touch(self, kind: str, key: Any) -> None:
-        if self._journaled:
-            self._changed.add((kind, key))
 
     def _grant(self, grant: str) -> _Grant:
         return self._recovered.setdefault(grant, _Grant())
@@ -268,15 +253,15 @@ class Backlog:
         for key in self._taken_transfers:
             self._transfers.pop(key, None)
             self._inherited.pop(key, None)
-            self._touch(TRANSFER, key)
+            self.marks.touch(TRANSFER, key)
         for id_, evidence in [(each.id, each) for each in batch.segments] + [(id_, None) for id_ in batch.settled]:
             if id_ in self._segments and self._segments[id_] is evidence:
                 del self._segments[id_]
-                self._touch(SEGMENT, id_)
+                self.marks.touch(SEGMENT, id_)
         for token, when in batch.uses.items():
             if self._uses.get(token) == when:
                 del self._uses[token]
-                self._touch(USE, token)
+                self.marks.touch(USE, token)
         if not self._inherited_turn:
             self._batches_to_go = max(self._batches_to_go - 1, 0)
         self.dropped = 0
@@ -290,7 +275,7 @@ class Backlog:
         else:
             for start, end in recorded:
                 spans.remove(start, end)
-        self._touch(CREDIT, key)
+        self.marks.touch(CREDIT, key)
 
     def _oldest_inherited(self) -> tuple[str, Sequence[str]]:
         """A gate, and the keys of its transfers that go into one batch."""
@@ -303,77 +288,47 @@ class Backlog:
             oldest = next(iter(held))
             del held[oldest]
             self.dropped += 1
-            self._touch(TRANSFER, oldest)
+            self.marks.touch(TRANSFER, oldest)
 
     def _bound_segments(self) -> None:
         while len(self._segments) > SEGMENTS:
             oldest = next(iter(self._segments))
             del self._segments[oldest]
             self._unseen.discard(oldest)
-            self._touch(SEGMENT, oldest)
+            self.marks.touch(SEGMENT, oldest)
         while len(self._left) > LEFT_OVER:
             oldest = next(iter(self._left))
             self._grant(self._left.pop(oldest).grant).evidence.pop(oldest, None)
-            self._touch(LEFT, oldest)
+            self.marks.touch(LEFT, oldest)
 
     # -- what the journal is told
 
-    @property
-    def held(self) -> int:
-        """Rows that the journal holds, or is just being told of."""
-        return len(self._held)
-
-    @property
-    def changed(self) -> bool:
-        """Has the journal to be told of anything? Uses of tokens alone are not worth it."""
-        return any(kind != USE for kind, _ in self._changed)
-
     def changes(self) -> Changes:
         """What the journal has to be told, taken as told: after a failure call `journal_lost`."""
-        put: list[tuple[str, str, Any]] = []
-        drop: list[tuple[str, str]] = []
-        for mark in self._changed:
-            kind, key = mark
-            value = _VALUES[kind](self, key)
-            if value is not _NOTHING:
-                put.append((kind, _NAMES[kind](key), value))
-                self._held.add(mark)
-            elif mark in self._held:
-                drop.append((kind, _NAMES[kind](key)))
-                self._held.discard(mark)
-        self._changed.clear()
-        return Changes(put, drop)
+        return self.marks.changes(lambda kind, key: _VALUES[kind](self, key))
 
     def journal_lost(self) -> None:
         """What the journal holds of this gate is not known, or nothing any more: tell it everything anew."""
-        self._held.clear()
-        self._changed = {(CREDIT, key) for key in self._spans} | {(USE, token) for token in self._uses}
-        self._changed |= {(TRANSFER, key) for key in (*self._transfers, *self._inherited)}
-        self._changed |= {(SEGMENT, id_) for id_ in self._segments} | {(LEFT, id_) for id_ in self._left}
+        marks: set[Mark] = {(CREDIT, key) for key in self._spans} | {(USE, token) for token in self._uses}
+        marks |= {(TRANSFER, key) for key in (*self._transfers, *self._inherited)}
+        marks |= {(SEGMENT, id_) for id_ in self._segments} | {(LEFT, id_) for id_ in self._left}
+        self.marks.lost(marks)
 
     def _credited(self, key: tuple[str, int]) -> Any:
         spans = self._spans.get(key)
-        return _NOTHING if spans is None else tuple(spans)
+        return NOTHING if spans is None else tuple(spans)
 
     def _ended(self, key: str) -> Any:
         if self.transfers_left_out:
-            return _NOTHING
-        return self._transfers.get(key) or self._inherited.get(key, _NOTHING)
+            return NOTHING
+        return self._transfers.get(key) or self._inherited.get(key, NOTHING)
 
 
-_NOTHING: Any = object()
 _VALUES: Mapping[str, Callable[[Backlog, Any], Any]] = {
     CREDIT: Backlog._credited,
     TRANSFER: Backlog._ended,
-    USE: lambda backlog, token: backlog._uses.get(token, _NOTHING),
-    SEGMENT: lambda backlog, id_: backlog._segments.get(id_, _NOTHING),
-    LEFT: lambda backlog, id_: backlog._left.get(id_, _NOTHING),
+    USE: lambda backlog, token: backlog._uses.get(token, NOTHING),
+    SEGMENT: lambda backlog, id_: backlog._segments.get(id_, NOTHING),
+    LEFT: lambda backlog, id_: backlog._left.get(id_, NOTHING),
 }
 """What the journal is to hold in a row of a kind."""
-_NAMES: Mapping[str, Callable[[Any], str]] = {
-    CREDIT: lambda key: f"{key[0]}/{key[1]}",
-    TRANSFER: str,
-    USE: bytes.hex,
-    SEGMENT: str,
-    LEFT: str,
-}

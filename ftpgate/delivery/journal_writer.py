@@ -85,7 +85,7 @@ class JournalWriter:
         """Why the table of running transfers has no more room."""
         self.failures = 0
         """How often the journal took nothing."""
-        backlog.watch(self.schedule)
+        backlog.marks.watch(self.schedule)
 
     def start(self) -> None:
         """Take over what ended gates have left, and write from now on. May block: called before the loop runs."""
@@ -104,7 +104,7 @@ class JournalWriter:
     @property
     def rows(self) -> int:
         """Rows of this gate in the journal."""
-        return self._backlog.held
+        return len(self._backlog.marks)
 
     @property
     def bytes(self) -> int:
@@ -219,7 +219,7 @@ class JournalWriter:
             _log.warning("the journal takes what the database has not confirmed again")
             self.problem = ""
         if self._finished is None:
-            if self._backlog.changed:
+            if self._backlog.marks.changed:
                 self._alarm.within(self._rest)
         elif done.last and not done.moved:
             self._finish(saved=True)

@@ -165,7 +165,7 @@ class LedgerWriter:
         if not self._since:
             self._since = time.time()
         self._schedule()
-        self._backlog.tell()
+        self._backlog.marks.tell()
 
     def _schedule(self, *, now: bool = False) -> None:
         if self._writing:
@@ -199,7 +199,7 @@ class LedgerWriter:
             self._since = self._since or self._taken_since
             self._schedule(now=self._backlog.inherited and not self._pause)
         self._taken_since = 0.0
-        self._backlog.tell()
+        self._backlog.marks.tell()
 
     def _failed(self, error: GateError) -> None:
         self._backlog.failed()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pyftpdlib.ioloop import IOLoop
 
@@ -120,6 +120,16 @@ def serve(settings: Settings, *, ftp: Address | None = None, http: Address | Non
     return _Process(settings).run()
 
 
+class _Threads(NamedTuple):
+    """Where blocking work runs, in the order in which they end."""
+
+    ledger: OffLoopThreads
+    journal: OffLoopThreads
+    shop: OffLoopThreads
+    disk: OffLoopThreads
+    slow: OffLoopThreads
+
+
 class _Process:
     """One gate: its parts, from start to end."""
 
@@ -130,22 +140,24 @@ class _Process:
         self.loop = loop = IOLoop.factory()
         self.id = secrets.token_hex(4)
         work = WorkQueue(loop.call_later)
-        self.shop = OffLoopThreads(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release)
-        self.disk = OffLoopThreads(loop, work, "disk", threads=FILE_THREADS, most=WAITING)
-        self.slow = OffLoopThreads(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING)
-        self.ledger_thread = OffLoopThreads(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release)
-        self.journal_threads = OffLoopThreads(loop, work, "journal", threads=JOURNAL_THREADS, most=16)
+        self.threads = threads = _Threads(
+            ledger=OffLoopThreads(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release),
+            journal=OffLoopThreads(loop, work, "journal", threads=JOURNAL_THREADS, most=16),
+            shop=OffLoopThreads(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release),
+            disk=OffLoopThreads(loop, work, "disk", threads=FILE_THREADS, most=WAITING),
+            slow=OffLoopThreads(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING),
+        )
         self.backlog = Backlog(self.id, journaled=True)
-        self.ledger = LedgerWriter(self.bridge, self.id, self.ledger_thread, loop.call_later, self.backlog)
+        self.ledger = LedgerWriter(self.bridge, self.id, threads.ledger, loop.call_later, self.backlog)
         self.table = LiveTable(settings.state_dir / LIVE / f"{self.id}.bin")
         self.journal = JournalWriter(
-            self.backlog, Journal(settings.state_dir, self.id), self.journal_threads, loop.call_later,
+            self.backlog, Journal(settings.state_dir, self.id), threads.journal, loop.call_later,
             table=self.table, recover=self.ledger.recover,
         )  # fmt: skip
-        files = FileStore(settings.media_root, self.disk, self._report_changed, self.slow)
+        files = FileStore(settings.media_root, threads.disk, self._report_changed, threads.slow)
         self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
         keeper = Gatekeeper(
-            self.bridge, self.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
+            self.bridge, threads.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
         self.gate = Gate(
             id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
@@ -236,12 +248,12 @@ class _Process:
                 _log.warning("the shop's database does not answer yet (%s); tried again in 2 s", error)
                 self.loop.call_later(2.0, self._register)
 
-        self.ledger_thread.submit(lambda: self.bridge.gate_started(me), done)
+        self.threads.ledger.submit(lambda: self.bridge.gate_started(me), done)
 
     def _report_changed(self, files: Mapping[int, str]) -> None:
         _log.error("files are not as they were imported and are refused: %s", files)
         with contextlib.suppress(GateError):  # the next client that asks for the file reports it again
-            self.shop.submit(lambda: self.bridge.report_changed(files), lambda _result, _error: None)
+            self.threads.shop.submit(lambda: self.bridge.report_changed(files), lambda _result, _error: None)
 
     def _watch_signals(self) -> None:
         """A Python signal handler does not wake a poll: the signal's number goes through a socket pair."""
@@ -282,7 +294,7 @@ class _Process:
 
         certificates = tls.certificates
         try:
-            self.disk.submit(load, done)
+            self.threads.disk.submit(load, done)
         except GateError as error:
             done(None, error)
 
@@ -323,8 +335,8 @@ class _Process:
         for listener in self.listeners:
             listener.close()
         with contextlib.suppress(GateError):
-            self.ledger_thread.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
-        for threads in (self.ledger_thread, self.journal_threads, self.shop, self.disk, self.slow):
+            self.threads.ledger.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
+        for threads in self.threads:
             threads.stop(2.0)
         self.journal.close()
         self.engine.files.close()

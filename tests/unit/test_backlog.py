@@ -159,7 +159,7 @@ def test_tokens_are_bounded_and_cause_nothing(gate: Gate, monkeypatch: pytest.Mo
     for token in (b"a", b"b", b"c"):
         gate.backlog.used(token, 1.0)
     assert not gate.backlog.pending
-    assert not gate.backlog.changed
+    assert not gate.backlog.marks.changed
     gate.backlog.credit("grant", 1, 0, 1)
     assert gate.record().uses == {b"a": 1.0, b"b": 1.0}
 
@@ -173,7 +173,7 @@ def test_the_journal_is_told_what_changed_and_no_more(gate: Gate) -> None:
     assert gate.write() == ({(CREDIT, "grant/2")}, set())
     gate.record()
     assert gate.write() == (set(), {(CREDIT, "grant/1"), (CREDIT, "grant/2"), (TRANSFER, "gate/1")})
-    assert not backlog.held
+    assert not len(backlog.marks)
 
 
 def test_what_the_database_has_confirmed_meanwhile_never_gets_there(gate: Gate) -> None:
@@ -188,7 +188,7 @@ def test_without_a_journal_nothing_is_kept_for_it() -> None:
         backlog.transfer(replace(RECORD, start=number))
         backlog.take()
         backlog.confirm()
-    assert not backlog._changed
+    assert not backlog.marks._changed
 
 
 def test_a_journal_that_is_lost_is_told_everything_anew(gate: Gate) -> None:
