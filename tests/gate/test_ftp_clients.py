@@ -150,7 +150,7 @@ def test_aria2_stopped_half_way_completes_nothing_until_it_has_resumed(gate: InP
     ]
     with start("aria2c", arguments) as stopped:
         wait_until(
-            lambda: sum(t.delivered for t in gate.call(lambda: tuple(gate.engine.transfers))) > 3_000_000, 20, "some bytes"
+            lambda: sum(t.credit.credited for t in gate.call(lambda: tuple(gate.engine.transfers))) > 3_000_000, 20, "some bytes"
         )
         stopped.terminate()
         stopped.wait(20)

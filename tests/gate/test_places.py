@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.delivery import handshake, places
+from ftpgate.net import handshake, places
 from ftpgate.net.handshake import Handshake
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
