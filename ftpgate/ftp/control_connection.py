@@ -16,7 +16,7 @@ from pyftpdlib.ioloop import AsyncChat
 
 from ftpgate.errors import GateError
 from ftpgate.ftp.commands import ALIASES, COMMANDS, Command
-from ftpgate.ftp.front import Front
+from ftpgate.ftp.server_context import ServerContext
 from ftpgate.net.sockets import Sink
 
 _log = logging.getLogger(__name__)
@@ -36,29 +36,29 @@ _ABOR = re.compile(rb"(?:\A|(?<=\n))[\x80-\xff]*ABOR *\r?\n", re.IGNORECASE)
 _RESIDUE = bytes(range(0x80, 0x100))
 
 
-class Turn(Enum):
+class SessionState(Enum):
     """Whose turn it is, which decides what may run."""
 
     READY = auto()
     """The client's: any command."""
-    SECURING = auto()
+    STARTING_TLS = auto()
     """TLS's, which begins once the reply to AUTH is out: nothing runs."""
-    LOGIN = auto()
+    LOGGING_IN = auto()
     """The shop's, which is asked for a token: everything waits."""
     PREPARING = auto()
     """The disk's, before a file is promised: everything waits but ABOR."""
-    MOVING = auto()
+    TRANSFERRING = auto()
     """The data channel's, or what it waits for: commands that need it wait."""
     LEAVING = auto()
-    """As MOVING, after QUIT: nothing runs any more."""
+    """As TRANSFERRING, after QUIT: nothing runs any more."""
     CLOSING = auto()
     """The last reply is on its way."""
 
 
-_DEAF = (Turn.LEAVING, Turn.CLOSING)
+_DEAF = (SessionState.LEAVING, SessionState.CLOSING)
 
 
-class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+class ControlConnection(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     """A control connection. Lives on the loop's thread.
 
     Of pyftpdlib's handler it keeps the connection to the loop, and for its heirs the parsing of PORT, EPRT and
@@ -67,7 +67,7 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
 
     # Defaults of what most connections never change, so that they cost no memory in each.
     _wanted_io_events: int
-    _turn = Turn.READY
+    _state = SessionState.READY
     _input = b""
     _output = b""
     _skipping = False
@@ -80,7 +80,7 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
     _unsaid = False
     """There was no room yet for the end of our half."""
 
-    def __init__(self, sock: socket.socket, server: Front) -> None:
+    def __init__(self, sock: socket.socket, server: ServerContext) -> None:
         self.server = server
         AsyncChat.__init__(self, sock, ioloop=server.loop)
         del self.incoming, self.producer_fifo  # asynchat's buffers, 0.7 KiB that nothing here uses
@@ -106,9 +106,9 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
 
     def leave(self) -> None:
         """Close the connection once its last reply has been sent."""
-        if self._closed or self._turn is Turn.CLOSING:
+        if self._closed or self._state is SessionState.CLOSING:
             return
-        self._turn = Turn.CLOSING
+        self._state = SessionState.CLOSING
         self._input = b""
         self._heard = time.monotonic()
         if not self._output:
@@ -149,7 +149,7 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
             received = self.recv(_RECEIVED)
         except _RetryError:
             return
-        if received and self._turn not in _DEAF:
+        if received and self._state not in _DEAF:
             self._input += received
             self._work()
 
@@ -168,9 +168,9 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
                 break
             self._output = self._output[sent:]
         if not self._output and not self._closed:
-            if self._turn is Turn.CLOSING:
+            if self._state is SessionState.CLOSING:
                 self._say_goodbye()
-            elif self._turn is Turn.SECURING:
+            elif self._state is SessionState.STARTING_TLS:
                 return self.begin_tls()
         self._listen()
 
@@ -195,9 +195,9 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
             self.close()
 
     def _listen(self) -> None:
-        if self._closed or (self._turn is Turn.SECURING and not self._output):
+        if self._closed or (self._state is SessionState.STARTING_TLS and not self._output):
             return
-        reads = len(self._input) < HELD and len(self._output) < OWED and self._turn is not Turn.SECURING
+        reads = len(self._input) < HELD and len(self._output) < OWED and self._state is not SessionState.STARTING_TLS
         events = self.ioloop.READ if reads else 0
         if self.writable():
             events |= self.ioloop.WRITE
@@ -218,7 +218,7 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
         """Run one command. True when another may be there."""
         self._working = True
         try:
-            self._queued = not self._closed and self._turn not in _DEAF and len(self._output) < OWED and self._next()
+            self._queued = not self._closed and self._state not in _DEAF and len(self._output) < OWED and self._next()
         except Exception:
             self._queued = False
             self.handle_error()
@@ -278,13 +278,13 @@ class Dialogue(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
         self._work()
 
     def _has_to_wait(self, command: Command | None) -> bool:
-        if self._turn is Turn.MOVING:
-            return command is not None and command.moves
-        return self._turn is not Turn.READY
+        if self._state is SessionState.TRANSFERRING:
+            return command is not None and command.waits
+        return self._state is not SessionState.READY
 
     def _abort_first(self) -> bool:
         """ABOR overtakes what waits."""
-        found = _ABOR.search(self._input) if self._turn in (Turn.PREPARING, Turn.MOVING) else None
+        found = _ABOR.search(self._input) if self._state in (SessionState.PREPARING, SessionState.TRANSFERRING) else None
         if found is None:
             return False
         self._input = self._input[: found.start()] + self._input[found.end() :]

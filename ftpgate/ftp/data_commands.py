@@ -13,11 +13,11 @@ from typing import NamedTuple
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import BadRequest, GateError, RangeNotSatisfiable, Unavailable
 from ftpgate.ftp.commands import FACTS
-from ftpgate.ftp.connecting import ActiveConnection, PassivePort, listen_within
-from ftpgate.ftp.data import DataChannel
-from ftpgate.ftp.dialogue import Turn
+from ftpgate.ftp.control_connection import SessionState
+from ftpgate.ftp.data_connection import DataConnection
+from ftpgate.ftp.data_connector import ActiveConnection, PassivePort, listen_within
 from ftpgate.ftp.filesystem import GrantFS, fact_lines, list_lines, name_lines
-from ftpgate.ftp.security import Secured
+from ftpgate.ftp.tls_commands import TlsCommands
 from ftpgate.grants import GrantState
 from ftpgate.net.handshake import Handshake
 from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY
@@ -42,14 +42,14 @@ _FAILURES = {
 }
 
 
-class Order(NamedTuple):
+class PendingTransfer(NamedTuple):
     """What is to be sent: a file from byte `offset` on, or a listing."""
 
     what: Leaf | Iterator[bytes]
     offset: int = 0
 
 
-class Moving(Secured):
+class DataCommands(TlsCommands):
     """A session that sends files and listings of its grant, one at a time."""
 
     fs: GrantFS
@@ -61,11 +61,11 @@ class Moving(Secured):
     _grant: OpenGrant | None = None
     _digest = b""
     """`Token.digest()` of the token that opened `_grant`."""
-    _data: DataChannel | None = None
-    _door: PassivePort | ActiveConnection | Handshake | None = None
+    _data: DataConnection | None = None
+    _connector: PassivePort | ActiveConnection | Handshake | None = None
     """What the data connection will come from."""
     _active_port = 0
-    _order: Order | None = None
+    _pending: PendingTransfer | None = None
     _since = 0.0
     _epsvall = False
 
@@ -108,9 +108,9 @@ class Moving(Secured):
             listening = None
         if listening is None:
             return self.respond("425 No passive port is free at present; try again.")
-        self._door = PassivePort(listening, self, self.ioloop)
+        self._connector = PassivePort(listening, self, self.ioloop)
         self._since = time.monotonic()
-        port = self._door.port
+        port = self._connector.port
         if extmode:
             self.respond(f"229 Entering extended passive mode (|||{port}|).")
         else:
@@ -133,23 +133,23 @@ class Moving(Secured):
         self.respond("200 The data connection will be made to that port.")
 
     def close_data(self) -> None:
-        if self._door is not None:
-            self._door.close()
-            self._door = None
+        if self._connector is not None:
+            self._connector.close()
+            self._connector = None
         if self._data is not None:
-            self._data.forsake()
+            self._data.detach()
             self._data = None
         self._active_port = 0
 
     def data_connected(self, sock: socket.socket) -> None:
-        self._door = None
+        self._connector = None
         try:
             if self._protected:
                 assert self.server.gate.tls is not None
                 # The control connection's session may be resumed, and its certificate is the one that the client expects.
                 like = self._sink if isinstance(self._sink, TlsSink) else None
                 done, failed = partial(self._data_ready, sock), partial(self._data_insecure, sock)
-                self._door = self.server.gate.tls.begin(sock, self.peer, done, failed, like=like)
+                self._connector = self.server.gate.tls.begin(sock, self.peer, done, failed, like=like)
             else:
                 self._data_ready(sock, PlainSink(sock))
         except OSError:
@@ -162,10 +162,10 @@ class Moving(Secured):
         self._data_failed("522 TLS could not be agreed on for the data connection.")
 
     def _data_ready(self, sock: socket.socket, sink: Sink) -> None:
-        self._door = None
-        self._data = DataChannel(sock, sink, self, self.ioloop, self.server.lingering)
-        if self._order is not None and self._turn is not Turn.PREPARING:  # what is being prepared is not promised yet
-            order, self._order = self._order, None
+        self._connector = None
+        self._data = DataConnection(sock, sink, self, self.ioloop, self.server.lingering)
+        if self._pending is not None and self._state is not SessionState.PREPARING:  # what is being prepared is not promised yet
+            order, self._pending = self._pending, None
             self.resume(partial(self._send, self._data, order))
 
     def data_unreachable(self) -> None:
@@ -173,8 +173,8 @@ class Moving(Secured):
 
     def _data_failed(self, reply: str) -> None:
         self.close_data()
-        if self._turn in (Turn.MOVING, Turn.LEAVING):
-            self._order = None
+        if self._state in (SessionState.TRANSFERRING, SessionState.LEAVING):
+            self._pending = None
             self._moved(reply)
 
     # -- what goes that way
@@ -189,12 +189,12 @@ class Moving(Secured):
         if offset > leaf.resource.size:
             raise RangeNotSatisfiable(leaf.resource.size)
         if self._has_way():
-            self._turn = Turn.PREPARING
-            self._order = order = Order(leaf, offset)
+            self._state = SessionState.PREPARING
+            self._pending = order = PendingTransfer(leaf, offset)
             try:
                 gate.engine.files.prepare(leaf.resource.files, partial(self._prepared, order))
             except GateError:
-                self._turn, self._order = Turn.READY, None
+                self._state, self._pending = SessionState.READY, None
                 raise
 
     def _check_open(self) -> None:
@@ -202,13 +202,13 @@ class Moving(Secured):
         assert self._grant is not None
         self.server.gate.gatekeeper.check_open(self._grant, self._digest)
 
-    def _prepared(self, order: Order, error: GateError | None) -> None:
+    def _prepared(self, order: PendingTransfer, error: GateError | None) -> None:
         self.later(partial(self._promise_file, order, error))
 
-    def _promise_file(self, order: Order, error: GateError | None) -> None:
-        if self._order is not order or self._turn is not Turn.PREPARING:
+    def _promise_file(self, order: PendingTransfer, error: GateError | None) -> None:
+        if self._pending is not order or self._state is not SessionState.PREPARING:
             return  # it was aborted meanwhile
-        self._turn, self._order = Turn.READY, None
+        self._state, self._pending = SessionState.READY, None
         if error is not None:
             raise error
         self._check_open()  # it may have been revoked meanwhile
@@ -227,20 +227,20 @@ class Moving(Secured):
         self._list(fact_lines(found.entries, self.facts))
 
     def _list(self, lines: Iterator[bytes]) -> None:
-        self._promise(Order(lines))
+        self._promise(PendingTransfer(lines))
 
     def _has_way(self) -> bool:
         """Is there a way for data? If not, that is the reply."""
         self.check_protection()
-        if self._data is None and self._door is None and not self._active_port:
+        if self._data is None and self._connector is None and not self._active_port:
             self.respond("425 Use PASV, EPSV, PORT or EPRT first.")
             return False
         return True
 
-    def _promise(self, order: Order) -> None:
+    def _promise(self, order: PendingTransfer) -> None:
         if not self._has_way():
             return
-        self._turn = Turn.MOVING
+        self._state = SessionState.TRANSFERRING
         self._since = time.monotonic()
         name = order.what.name if isinstance(order.what, Leaf) else "the listing"
         self.respond(f"150 Opening data connection for {name}")
@@ -248,17 +248,17 @@ class Moving(Secured):
             return
         if self._data is not None:
             return self._send(self._data, order)
-        self._order = order
-        if self._door is None:
+        self._pending = order
+        if self._connector is None:
             local, port = self.socket.getsockname(), self._active_port
             self._active_port = 0
             try:
                 to = (self.addr[0], port, *self.addr[2:])
-                self._door = ActiveConnection(to, local, self.socket.family, self, self.ioloop)
+                self._connector = ActiveConnection(to, local, self.socket.family, self, self.ioloop)
             except OSError:
                 self.data_unreachable()
 
-    def _send(self, channel: DataChannel, order: Order) -> None:
+    def _send(self, channel: DataConnection, order: PendingTransfer) -> None:
         if not isinstance(order.what, Leaf):
             return channel.send_lines(order.what)
         assert self._grant is not None
@@ -273,35 +273,35 @@ class Moving(Secured):
     def ftp_ABOR(self, _argument: str) -> None:
         """RFC 959 section 4.1.3: 426 for what was under way, then 226."""
         channel = self._data
-        if self._turn is Turn.MOVING and channel is not None and channel.busy:
+        if self._state is SessionState.TRANSFERRING and channel is not None and channel.busy:
             channel.abort()
-        elif self._turn in (Turn.PREPARING, Turn.MOVING):
-            self._order = None
+        elif self._state in (SessionState.PREPARING, SessionState.TRANSFERRING):
+            self._pending = None
             self._moved(_FAILURES["cut"])
         self.close_data()
         self.respond("226 Nothing is being sent.")
 
-    def data_done(self, channel: DataChannel) -> None:
+    def data_done(self, channel: DataConnection) -> None:
         if self._data is not channel:
             return  # it was aborted meanwhile
         self._data = None
         self._moved("226 Transfer complete.")
 
-    def data_failed(self, channel: DataChannel, outcome: str) -> None:
+    def data_failed(self, channel: DataConnection, outcome: str) -> None:
         self._data = None
         if channel.lost and silence_of(self.socket) > UNANSWERED:
             self.close()  # a reply would only be waited for as long again
             return
         self._moved(_FAILURES[outcome])
 
-    def data_closed(self, channel: DataChannel) -> None:
+    def data_closed(self, channel: DataConnection) -> None:
         if self._data is channel:
             self._data = None
 
     def _moved(self, reply: str) -> None:
         """The last reply to what was being sent."""
-        leaving = self._turn is Turn.LEAVING
-        self._turn = Turn.READY
+        leaving = self._state is SessionState.LEAVING
+        self._state = SessionState.READY
         self._heard = time.monotonic()
 
         def tell() -> None:
@@ -311,13 +311,13 @@ class Moving(Secured):
 
         self.resume(tell)
 
-    def tend_data(self, now: float) -> None:
+    def check_data_timeouts(self, now: float) -> None:
         """End a wait for the data connection, or for a listing to be read, that has lasted for too long."""
         if self._data is not None:
-            self._data.tend(now)
+            self._data.check_timeouts(now)
         if now - self._since <= CONNECT_WITHIN:
             return
-        if self._order is not None and self._turn in (Turn.MOVING, Turn.LEAVING):
+        if self._pending is not None and self._state in (SessionState.TRANSFERRING, SessionState.LEAVING):
             self.data_unreachable()
-        elif self._door is not None and self._turn is Turn.READY:
+        elif self._connector is not None and self._state is SessionState.READY:
             self.close_data()

@@ -57,15 +57,15 @@ class Owner(Protocol):
     lingering: int
     """Its connections that are acknowledged and not closed yet."""
 
-    def data_done(self, channel: DataChannel) -> None:
+    def data_done(self, channel: DataConnection) -> None:
         """Everything has arrived."""
         ...
 
-    def data_failed(self, channel: DataChannel, outcome: str) -> None:
+    def data_failed(self, channel: DataConnection, outcome: str) -> None:
         """The transfer or listing ended otherwise: `cut`, `stalled`, `revoked` or `error`."""
         ...
 
-    def data_closed(self, channel: DataChannel) -> None:
+    def data_closed(self, channel: DataConnection) -> None:
         """The connection is gone, and nothing was on it."""
         ...
 
@@ -74,7 +74,7 @@ class Owner(Protocol):
         ...
 
 
-class DataChannel:
+class DataConnection:
     """A connected data socket, registered with the loop from its first moment, so that a hang-up is seen at once."""
 
     __slots__ = (
@@ -170,7 +170,7 @@ class DataChannel:
         else:
             self.close()
 
-    def tend(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """Called every few seconds: end a listing of which nothing is taken. Transfers have the engine's clock for that."""
         if self._lines is not None and now - self._since > STALLED:
             self.fail("stalled")
@@ -182,7 +182,7 @@ class DataChannel:
         self.close()
         self._owner.data_failed(self, outcome)
 
-    def forsake(self) -> None:
+    def detach(self) -> None:
         """The session has ended, and with it what is being sent (RFC 959 section 3.2).
 
         Nothing more is written, but the client is heard to its end: aria2 and axel close the control connection first.
@@ -425,12 +425,12 @@ class Lingering:
     __slots__ = ("_channels",)
 
     def __init__(self) -> None:
-        self._channels: OrderedDict[DataChannel, Owner] = OrderedDict()
+        self._channels: OrderedDict[DataConnection, Owner] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._channels)
 
-    def add(self, channel: DataChannel, owner: Owner) -> None:
+    def add(self, channel: DataConnection, owner: Owner) -> None:
         if owner.lingering >= LINGERING_OF_ONE:
             next(other for other, its in self._channels.items() if its is owner).give_up()
         elif len(self._channels) >= LINGERING:
@@ -438,7 +438,7 @@ class Lingering:
         self._channels[channel] = owner
         owner.lingering += 1
 
-    def discard(self, channel: DataChannel, owner: Owner) -> None:
+    def discard(self, channel: DataConnection, owner: Owner) -> None:
         if self._channels.pop(channel, None) is not None:
             owner.lingering -= 1
 

@@ -12,12 +12,12 @@ from pyftpdlib.ioloop import AsyncChat
 
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import BadRequest, GateError, ReadOnly, TooManyWrongTokens, Unavailable, UnknownToken
-from ftpgate.ftp.answers import ANSWERS
 from ftpgate.ftp.commands import WRITES, Command
-from ftpgate.ftp.dialogue import Turn
+from ftpgate.ftp.control_connection import SessionState
+from ftpgate.ftp.data_commands import DataCommands
 from ftpgate.ftp.filesystem import GrantFS
-from ftpgate.ftp.front import Front
-from ftpgate.ftp.moving import Moving
+from ftpgate.ftp.replies import REPLIES
+from ftpgate.ftp.server_context import ServerContext
 from ftpgate.net.places import Guest
 from ftpgate.net.tls import TlsSink
 from ftpgate.tokens import Token
@@ -42,14 +42,14 @@ class NoToken(GateError):
     text = "This is no token. Log in with the token as user name or as password."
 
 
-class GateFTPHandler(Moving):
+class Session(DataCommands):
     """The session of one client, from its first reply to its last."""
 
     binary = True
     _attempts = 0
     _user: str | None = None
 
-    def __init__(self, sock: socket.socket, server: Front, guest: Guest, sink: TlsSink | None = None) -> None:
+    def __init__(self, sock: socket.socket, server: ServerContext, guest: Guest, sink: TlsSink | None = None) -> None:
         super().__init__(sock, server)
         self._guest = guest
         guest.give_way = self.close
@@ -91,7 +91,7 @@ class GateFTPHandler(Moving):
             raise BadRequest(f"Syntax: {command.help}")
         if not argument.isprintable() and any(c in argument for c in "\0\r\n"):
             raise BadRequest("There is a control character in the argument.")
-        answer = ANSWERS.get(name)
+        answer = REPLIES.get(name)
         if answer is not None:
             self.respond(answer(self, argument))
         else:
@@ -112,7 +112,7 @@ class GateFTPHandler(Moving):
         if Token.parse(self._user) is None and Token.parse(password) is None:
             self._user = None
             raise NoToken()
-        self._turn = Turn.LOGIN
+        self._state = SessionState.LOGGING_IN
         self.server.gate.gatekeeper.log_in(self._user, password, self.peer, self._answered, self._gone)
 
     def _gone(self) -> bool:
@@ -122,9 +122,9 @@ class GateFTPHandler(Moving):
         self.later(partial(self._log_in, presented, grant, error))
 
     def _log_in(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
-        if self._closed or self._turn is not Turn.LOGIN:
+        if self._closed or self._state is not SessionState.LOGGING_IN:
             return
-        self._turn = Turn.READY
+        self._state = SessionState.READY
         self._heard = time.monotonic()
         self._user = None
         try:
@@ -178,8 +178,8 @@ class GateFTPHandler(Moving):
     def ftp_QUIT(self, _argument: str) -> None:
         """While something is being sent its reply is still due (RFC 959 section 4.1.1)."""
         self.respond("221 Goodbye.")
-        if self._turn is Turn.MOVING:
-            self._turn = Turn.LEAVING
+        if self._state is SessionState.TRANSFERRING:
+            self._state = SessionState.LEAVING
         else:
             self.leave()
 
@@ -195,13 +195,15 @@ class GateFTPHandler(Moving):
             lines.append(f"{transfer.credit.acknowledged} of {transfer.length} bytes of {transfer.info.path} have arrived")
         return lines
 
-    def tend(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """Called every few seconds: end what has waited for too long."""
-        self.tend_data(now)
+        self.check_data_timeouts(now)
         silent = now - self._heard
-        if silent > GOODBYE and (self._turn is Turn.CLOSING or (self._turn is Turn.SECURING and self._output)):
+        if silent > GOODBYE and (
+            self._state is SessionState.CLOSING or (self._state is SessionState.STARTING_TLS and self._output)
+        ):
             self.close()
-        elif self._turn is not Turn.READY:
+        elif self._state is not SessionState.READY:
             return
         elif self.server.gate.draining:
             self.respond("421 The service is stopping. Try again shortly.")  # RFC 959 section 5.4: to no command at all
@@ -223,8 +225,8 @@ class GateFTPHandler(Moving):
         self.server.leave(self)
         self.server.gate.engine.newcomers.discard(self.peer, self)
         self._guest.leave()
-        self._order = None
+        self._pending = None
         channel, self._data = self._data, None
         if channel is not None:
-            channel.forsake()
+            channel.detach()
         self.forget_login()

@@ -6,7 +6,7 @@ import logging
 import time
 
 from ftpgate.errors import BadRequest, GateError
-from ftpgate.ftp.dialogue import Dialogue, Turn
+from ftpgate.ftp.control_connection import ControlConnection, SessionState
 from ftpgate.net.handshake import Handshake
 from ftpgate.net.tls import HandshakeError, TlsSink
 
@@ -37,7 +37,7 @@ class DataInTheClear(GateError):
     text = "Files and listings are sent over TLS only: send PROT P first."
 
 
-class Secured(Dialogue):
+class TlsCommands(ControlConnection):
     """A session whose control connection may go over TLS, and which knows whether its data connections have to."""
 
     _handshake: Handshake | None = None
@@ -80,7 +80,7 @@ class Secured(Dialogue):
         self._negotiated = self._protected = protected
         # What came with it in the clear anybody may have put there (CVE-2011-0411): it is no command any more.
         self._input = b""
-        self._turn = Turn.SECURING
+        self._state = SessionState.STARTING_TLS
         self.respond("234 TLS may begin.")
 
     def begin_tls(self) -> None:
@@ -92,7 +92,7 @@ class Secured(Dialogue):
     def _begun(self, sink: TlsSink) -> None:
         self._handshake = None
         self._sink = sink
-        self._turn = Turn.READY
+        self._state = SessionState.READY
         self._heard = time.monotonic()
         self._wanted_io_events = self.ioloop.READ
         self.ioloop.register(self._fileno, self, self.ioloop.READ)

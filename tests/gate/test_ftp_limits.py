@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp
-from ftpgate.ftp import control, dialogue, moving, server
-from ftpgate.ftp import data as data_channel
+from ftpgate.ftp import control_connection, data_commands, data_connection, server
+from ftpgate.ftp import session as ftp_session
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
 from tests.support.rawftp import RawFtp, read_all, read_exactly
@@ -38,7 +38,7 @@ def session(gate: InProcessGate) -> Iterator[RawFtp]:
 
 
 def test_an_idle_session_ends(session: RawFtp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "IDLE", 0.3)
+    monkeypatch.setattr(ftp_session, "IDLE", 0.3)
     session.expect("421")
     assert session.closed()
 
@@ -46,19 +46,19 @@ def test_an_idle_session_ends(session: RawFtp, monkeypatch: pytest.MonkeyPatch) 
 def test_a_session_with_a_transfer_is_not_idle(session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
     with session.data(buffer=65_536) as data:
         session.do("RETR Album/big.bin", "150")
-        monkeypatch.setattr(control, "IDLE", 0.3)
+        monkeypatch.setattr(ftp_session, "IDLE", 0.3)
         session.socket.settimeout(1.0)
         with pytest.raises(TimeoutError):
             session.reply()
         session.socket.settimeout(20)
-        monkeypatch.setattr(control, "IDLE", 300.0)
+        monkeypatch.setattr(ftp_session, "IDLE", 300.0)
         assert len(read_all(data)) == 30_000_000
         session.expect("226")
 
 
 @pytest.mark.parametrize("said", ["NOOP\r\n", "USER anonymous\r\nPASS a@b.c\r\n", "REIN\r\n", "x", "\n"])
 def test_a_stranger_is_not_kept_by_what_he_says(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    monkeypatch.setattr(control, "LOGIN_WITHIN", 0.5)
+    monkeypatch.setattr(ftp_session, "LOGIN_WITHIN", 0.5)
     with RawFtp(gate.address("ftp")) as stranger:
         stranger.socket.settimeout(0.05)
         received = b""
@@ -75,7 +75,7 @@ def test_a_stranger_is_not_kept_by_what_he_says(gate: InProcessGate, monkeypatch
 
 def test_the_kernel_keeps_little_of_commands_and_replies(gate: InProcessGate, session: RawFtp) -> None:
     def buffers() -> list[int]:
-        (sock,) = [each.socket for each in gate.listeners["ftp"].sessions]  # type: ignore[attr-defined]
+        (sock,) = [each.socket for each in gate.listeners["ftp"].context.sessions]  # type: ignore[attr-defined]
         return [sock.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_SNDBUF, socket.SO_RCVBUF)]
 
     assert max(gate.call(buffers)) <= 2 * server.BUFFER
@@ -86,19 +86,19 @@ def test_a_data_connection_that_does_not_come(session: RawFtp, gate: InProcessGa
     sockets = len(gate.loop.socket_map)
     address = session.passive()
     session.do("RETR Album/small.bin", "150")
-    monkeypatch.setattr(moving, "CONNECT_WITHIN", 0.2)
+    monkeypatch.setattr(data_commands, "CONNECT_WITHIN", 0.2)
     session.expect("425")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 5)
     address = session.passive()
     wait_until(lambda: len(gate.loop.socket_map) == sockets, 10, "a closed port")
     session.do("NLST", "425")
-    monkeypatch.setattr(moving, "CONNECT_WITHIN", 30.0)
+    monkeypatch.setattr(data_commands, "CONNECT_WITHIN", 30.0)
     assert len(session.retrieve("Album/small.bin")) == 5_000
 
 
 def test_a_listing_that_nobody_reads_ends(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_channel, "STALLED", 0.5)
+    monkeypatch.setattr(data_connection, "STALLED", 0.5)
     album = gate.item("Album")
     items = [replace(album, id=str(number), folder=f"{number} " + "x" * 200) for number in range(8_000)]
     with RawFtp(gate.address("ftp")) as session, session.login(gate.shop.issue(items).reveal()).data(buffer=4_096) as data:
@@ -123,17 +123,17 @@ def test_sessions_leave_room_for_their_data(gate: InProcessGate, session: RawFtp
 
 def test_replies_that_nobody_reads_stop_the_commands(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held stays within its bounds: one read beyond HELD, one reply beyond OWED."""
-    monkeypatch.setattr(dialogue, "OWED", 4_096)
+    monkeypatch.setattr(control_connection, "OWED", 4_096)
     with RawFtp(gate.address("ftp")) as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.socket.settimeout(1.0)
         with pytest.raises(TimeoutError):
             client.socket.sendall(b"HELP\r\n" * 5_000_000)
-        held = gate.call(lambda: [(len(s._input), len(s._output)) for s in gate.listeners["ftp"].front.sessions])  # type: ignore[attr-defined]
+        held = gate.call(lambda: [(len(s._input), len(s._output)) for s in gate.listeners["ftp"].context.sessions])  # type: ignore[attr-defined]
         client.socket.settimeout(20)
         reply = client.expect("214")
-        assert held[0][0] < dialogue.HELD + dialogue._RECEIVED
-        assert held[0][1] < dialogue.OWED + len(reply.encode()) + len("\r\n")
+        assert held[0][0] < control_connection.HELD + control_connection._RECEIVED
+        assert held[0][1] < control_connection.OWED + len(reply.encode()) + len("\r\n")
         read_exactly(client.socket, 50_000)
 
 
@@ -149,7 +149,7 @@ def test_a_reply_reaches_a_client_that_has_sent_more(gate: InProcessGate) -> Non
 
 
 def test_a_client_that_does_not_go_is_gone_in_a_moment(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "GOODBYE", 0.2)
+    monkeypatch.setattr(ftp_session, "GOODBYE", 0.2)
     with RawFtp(gate.address("ftp")) as client:
         client.do("QUIT", "221")
         wait_until(lambda: gate.call(lambda: gate.gate.connections) == 0, 10, "the end")

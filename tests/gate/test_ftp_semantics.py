@@ -375,7 +375,7 @@ def test_pasv_names_the_address_that_was_connected_to(session: RawFtp) -> None:
 def test_pasv_names_the_public_host(media: Path, host: str, shown: str) -> None:
     with InProcessGate(media, {"ftp": ftp.listen}, settings={"FTPGATE_PUBLIC_HOST": host}) as gate:
         token = gate.shop.issue([gate.item("Ёлка [live]")])
-        wait_until(lambda: gate.listeners["ftp"].front.public_address, 10, "the address")  # type: ignore[attr-defined]
+        wait_until(lambda: gate.listeners["ftp"].context.public_address, 10, "the address")  # type: ignore[attr-defined]
         with RawFtp(gate.address("ftp")) as client:
             assert f"({shown}," in client.login(token.reveal()).do("PASV", "227")
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.ftp.control import GateFTPHandler
-from ftpgate.ftp.data import DataChannel
+from ftpgate.ftp.data_connection import DataConnection
+from ftpgate.ftp.session import Session
 from ftpgate.grants import Grant, GrantState, Item, Tier
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.messages import Request
@@ -82,9 +82,9 @@ def turns(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     counted(CustomerRoutes, "visit")
     counted(HttpConnection, "_head")  # of each answer
     counted(HttpConnection, "_send_piece")
-    counted(GateFTPHandler, "run")
-    counted(GateFTPHandler, "_log_in")
-    counted(DataChannel, "_send_lines")
+    counted(Session, "run")
+    counted(Session, "_log_in")
+    counted(DataConnection, "_send_lines")
     gate.call(lambda: setattr(gate.loop, "poll", polled))
     return done
 
@@ -237,13 +237,13 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
     """Counted in steps from when his request is read: about one of each stranger's address, and not all that is there."""
     served: list[str] = []
     arrived: list[int] = []
-    visit, run, read = CustomerRoutes.visit, GateFTPHandler.run, HttpConnection.handle_read_event
+    visit, run, read = CustomerRoutes.visit, Session.run, HttpConnection.handle_read_event
 
     def visited(routes: CustomerRoutes, connection: HttpConnection, asked: Request) -> Any:
         served.append(connection.peer)
         return visit(routes, connection, asked)
 
-    def ran(session: GateFTPHandler, *arguments: Any) -> None:
+    def ran(session: Session, *arguments: Any) -> None:
         served.append(session.peer)
         run(session, *arguments)
 
@@ -253,7 +253,7 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
         read(connection)
 
     monkeypatch.setattr(CustomerRoutes, "visit", visited)
-    monkeypatch.setattr(GateFTPHandler, "run", ran)
+    monkeypatch.setattr(Session, "run", ran)
     monkeypatch.setattr(HttpConnection, "handle_read_event", has_read)
     ahead = request("/") * 200 if protocol == "http" else b"NOOP\r\n" * 200
     with ExitStack() as stack:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpgate.errors import NotFound
-from ftpgate.ftp.answers import ANSWERS
 from ftpgate.ftp.commands import ALIASES, COMMANDS, FACTS, WRITES, features
-from ftpgate.ftp.control import GateFTPHandler
 from ftpgate.ftp.filesystem import GrantFS, Listing, fact_lines, fact_list, list_lines, name_lines, stamp
+from ftpgate.ftp.replies import REPLIES
+from ftpgate.ftp.session import Session
 from ftpgate.grants import File, Item
 from ftpgate.tree import Folder, GrantTree, Leaf
 
@@ -185,10 +185,10 @@ def test_stamps_are_utc() -> None:
 
 def test_every_command_has_one_meaning() -> None:
     for name in COMMANDS:
-        assert (name in ANSWERS) != (name not in ANSWERS and hasattr(GateFTPHandler, f"ftp_{name}")), name
+        assert (name in REPLIES) != (name not in REPLIES and hasattr(Session, f"ftp_{name}")), name
         assert name not in WRITES
         assert COMMANDS[name].help.startswith(name)
-    assert set(ANSWERS) <= set(COMMANDS)
+    assert set(REPLIES) <= set(COMMANDS)
     assert {ALIASES[old] for old in ALIASES} <= set(COMMANDS) | WRITES
 
 
