@@ -16,7 +16,9 @@ from ftpgate.ftp.commands import FACTS
 from ftpgate.ftp.control_connection import SessionState
 from ftpgate.ftp.data_connection import DataConnection
 from ftpgate.ftp.data_connector import ActiveConnection, PassivePort, listen_within
+from ftpgate.ftp.file_sender import FileSender
 from ftpgate.ftp.filesystem import GrantFS, fact_lines, list_lines, name_lines
+from ftpgate.ftp.listing_sender import ListingSender
 from ftpgate.ftp.tls_commands import TlsCommands
 from ftpgate.grants import GrantState
 from ftpgate.net.handshake import Handshake
@@ -163,7 +165,7 @@ class DataCommands(TlsCommands):
 
     def _data_ready(self, sock: socket.socket, sink: Sink) -> None:
         self._connector = None
-        self._data = DataConnection(sock, sink, self, self.ioloop, self.server.lingering)
+        self._data = DataConnection(sock, sink, self, self.ioloop)
         if self._pending is not None and self._state is not SessionState.PREPARING:  # what is being prepared is not promised yet
             order, self._pending = self._pending, None
             self.resume(partial(self._send, self._data, order))
@@ -260,12 +262,12 @@ class DataCommands(TlsCommands):
 
     def _send(self, channel: DataConnection, order: PendingTransfer) -> None:
         if not isinstance(order.what, Leaf):
-            return channel.send_lines(order.what)
+            return ListingSender(channel, self, order.what, self.later).start()
         assert self._grant is not None
         if self._grant.status.state is GrantState.REVOKED:  # since it was promised, when no transfer was there to be ended
             return channel.fail("revoked")
         self.server.gate.engine.newcomers.discard(self.peer, self)
-        channel.send_file(
+        FileSender(channel, self, self.server.lingering).start(
             self.server.gate.engine, self._grant, order.what, order.offset,
             protocol="ftps" if channel.sink.wire.encrypted else "ftp", peer=self.peer, client=self.client,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.delivery.context import Gate
-from ftpgate.ftp.data_connection import Lingering
+from ftpgate.ftp.lingering import Lingering
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop

@@ -190,9 +190,8 @@ class Session(DataCommands):
         lines.append("Not logged in" if self._grant is None else f"Logged in to {self._grant.id}")
         lines.append(f"{'TLS' if self.secure else 'No TLS'} here, {'TLS' if self._protected else 'none'} on data connections")
         lines.append(f"TYPE {'I' if self.binary else 'A'}; STRU F; MODE S; files are sent as they are stored")
-        transfer = None if self._data is None else self._data.transfer
-        if transfer is not None:
-            lines.append(f"{transfer.credit.acknowledged} of {transfer.length} bytes of {transfer.info.path} have arrived")
+        if self._data is not None and (progress := self._data.progress()):
+            lines.append(progress)
         return lines
 
     def check_timeouts(self, now: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp
-from ftpgate.ftp import control_connection, data_commands, data_connection, server
+from ftpgate.ftp import control_connection, data_commands, listing_sender, server
 from ftpgate.ftp import session as ftp_session
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
@@ -98,7 +98,7 @@ def test_a_data_connection_that_does_not_come(session: RawFtp, gate: InProcessGa
 
 
 def test_a_listing_that_nobody_reads_ends(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_connection, "STALLED", 0.5)
+    monkeypatch.setattr(listing_sender, "STALLED", 0.5)
     album = gate.item("Album")
     items = [replace(album, id=str(number), folder=f"{number} " + "x" * 200) for number in range(8_000)]
     with RawFtp(gate.address("ftp")) as session, session.login(gate.shop.issue(items).reveal()).data(buffer=4_096) as data:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.ftp.data_connection import DataConnection
+from ftpgate.ftp.listing_sender import ListingSender
 from ftpgate.ftp.session import Session
 from ftpgate.grants import Grant, GrantState, Item, Tier
 from ftpgate.http.connection import HttpConnection
@@ -84,7 +84,7 @@ def turns(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     counted(HttpConnection, "_send_piece")
     counted(Session, "run")
     counted(Session, "_log_in")
-    counted(DataConnection, "_send_lines")
+    counted(ListingSender, "_send_lines")
     gate.call(lambda: setattr(gate.loop, "poll", polled))
     return done
 
