@@ -1,34 +1,31 @@
-"""The way for data, and what goes it: passive and active connections, RETR, the listings, ABOR."""
+"""The commands that use a data connection: PASV, EPSV, PORT and EPRT, RETR, the listings, ABOR."""
 
 from __future__ import annotations
 
 import ipaddress
-import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import BadRequest, GateError, RangeNotSatisfiable, Unavailable
-from ftpgate.ftp.commands import FACTS
-from ftpgate.ftp.control_connection import SessionState
+from ftpgate.ftp.control_connection import ControlConnection
+from ftpgate.ftp.data_address import IPV4, IPV6, parse_eprt, parse_port
 from ftpgate.ftp.data_connection import DataConnection
-from ftpgate.ftp.data_connector import ActiveConnection, PassivePort, listen_within
+from ftpgate.ftp.data_connector import DataConnector
 from ftpgate.ftp.file_sender import FileSender
 from ftpgate.ftp.filesystem import GrantFS, fact_lines, list_lines, name_lines
 from ftpgate.ftp.listing_sender import ListingSender
+from ftpgate.ftp.login import Login
+from ftpgate.ftp.server_context import ServerContext
+from ftpgate.ftp.session_state import SessionState
 from ftpgate.ftp.tls_commands import TlsCommands
 from ftpgate.grants import GrantState
-from ftpgate.net.handshake import Handshake
 from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY
-from ftpgate.net.sockets import PlainSink, Sink
+from ftpgate.net.sockets import Sink
 from ftpgate.net.tcp_info import silence_of
-from ftpgate.net.tls import HandshakeError, TlsSink
 from ftpgate.tree import Folder, Leaf
-
-_log = logging.getLogger(__name__)
 
 CONNECT_WITHIN = 30.0
 """Seconds in which a data connection has to come about once something is to be sent, and that a passive port waits."""
@@ -42,6 +39,7 @@ _FAILURES = {
     "revoked": "426 This download was revoked; transfer aborted.",
     "error": "426 The file could not be read on; transfer aborted.",
 }
+_MOVING = (SessionState.TRANSFERRING, SessionState.LEAVING)
 
 
 class PendingTransfer(NamedTuple):
@@ -51,275 +49,299 @@ class PendingTransfer(NamedTuple):
     offset: int = 0
 
 
-class DataCommands(TlsCommands):
-    """A session that sends files and listings of its grant, one at a time."""
+class Customer(Protocol):
+    """The session, as its data commands see it. They run only once it is logged in."""
 
-    fs: GrantFS
-    """Only once logged in."""
-    facts: tuple[str, ...] = FACTS
-    client = ""
-    restart = 0
-    lingering = 0
-    _grant: OpenGrant | None = None
-    _digest = b""
-    """`Token.digest()` of the token that opened `_grant`."""
-    _data: DataConnection | None = None
-    _connector: PassivePort | ActiveConnection | Handshake | None = None
-    """What the data connection will come from."""
-    _active_port = 0
-    _pending: PendingTransfer | None = None
-    _since = 0.0
-    _epsvall = False
+    facts: tuple[str, ...]
+    client: str
+    restart: int
+
+    login: Login | None
 
     @property
-    def peer_host(self) -> str:
-        return str(self.addr[0])
+    def fs(self) -> GrantFS:
+        """That of `login`."""
+        ...
 
-    @property
-    def peer(self) -> str:
-        """The client's address for people and records: IPv4 as such on a dual-stack socket too."""
-        return self.peer_host.removeprefix("::ffff:") if "." in self.peer_host else self.peer_host
+    def leave(self) -> None:
+        """End the session once the last reply has been sent."""
+        ...
 
-    # -- the way to the client
 
-    def ftp_EPSV(self, argument: str) -> None:
-        """RFC 2428 sections 3 and 4. pyftpdlib's goes by the socket, which is an IPv6 one to IPv4 clients of `::` too."""
-        spoken = "2" if ":" in self.peer else "1"
-        if argument in ("", spoken):
-            self._make_epasv(extmode=True)
-        elif argument.upper() == "ALL":
-            self._epsvall = True
-            self.respond("200 Only EPSV from now on.")
-        elif argument.isdigit():
-            self.respond(f"522 Network protocol not supported, use ({spoken})")
-        else:
-            raise BadRequest("EPSV takes 1, 2 or ALL.")
+class DataCommands:
+    """Sends files and listings to one session, one at a time.
 
-    def _make_epasv(self, extmode: bool = False) -> None:
-        """PASV as parsed by pyftpdlib, and EPSV."""
-        self.check_protection()
-        self.close_data()
-        local = self.socket.getsockname()
+    Attributes:
+        lingering: connections of the session that are acknowledged and not closed yet.
+        only_epsv: has the client sent EPSV ALL?
+    """
+
+    __slots__ = (
+        "_connection", "_connector", "_context", "_control", "_pending", "_session", "_since", "_tls", "lingering",
+        "only_epsv",
+    )  # fmt: skip
+
+    def __init__(self, control: ControlConnection, tls: TlsCommands, context: ServerContext, session: Customer) -> None:
+        self._control = control
+        self._tls = tls
+        self._context = context
+        self._session = session
+        self._connector = DataConnector(control, tls, context, self)
+        self._connection: DataConnection | None = None
+        self._pending: PendingTransfer | None = None
+        """What is being prepared, or waits for its data connection."""
+        self._since = 0.0
+        """When a passive port was opened, or something promised."""
+        self.only_epsv = False
+        self.lingering = 0
+
+    def progress(self) -> str:
+        """For people: how much of what has arrived; '' when no file is on its way."""
+        return "" if self._connection is None else self._connection.progress()
+
+    def close(self) -> None:
+        """Close the data connection, or what it would come from."""
+        self._connector.close()
+        if self._connection is not None:
+            self._connection.detach()
+            self._connection = None
+
+    def session_closed(self) -> None:
+        """Close everything but what is already on its way."""
+        self._pending = None
+        self.close()
+
+    def check_timeouts(self, now: float) -> None:
+        """End a wait for the data connection, or for a listing to be read, that has lasted for too long."""
+        if self._connection is not None:
+            self._connection.check_timeouts(now)
+        if now - self._since <= CONNECT_WITHIN:
+            return
+        if self._pending is not None and self._control.state in _MOVING:
+            self._connector.unreachable()
+        elif self._connector.begun and self._control.state is SessionState.READY:
+            self.close()
+
+    # -- PASV, EPSV, PORT and EPRT: what the data connection will come from
+
+    def pasv(self, _argument: str) -> None:
+        self._check_epsv_only("PASV")
+        self._tls.check_protection()
+        self.close()
+        local = self._control.socket.getsockname()
         own = local[0].removeprefix("::ffff:")
-        if not extmode and ":" in own:
-            return self.respond("425 PASV knows no IPv6; use EPSV.")
-        try:
-            ports = self.server.gate.settings.passive_ports
-            listening = listen_within(ports, local, self.socket.family) if self.server.room_for_sockets else None
-        except OSError:
-            listening = None
-        if listening is None:
-            return self.respond("425 No passive port is free at present; try again.")
-        self._connector = PassivePort(listening, self, self.ioloop)
-        self._since = time.monotonic()
-        port = self._connector.port
-        if extmode:
-            self.respond(f"229 Entering extended passive mode (|||{port}|).")
-        else:
-            address = (self.server.public_address or own).replace(".", ",")
-            self.respond(f"227 Entering passive mode ({address},{port >> 8},{port & 255}).")
+        if ":" in own:
+            return self._control.respond("425 PASV knows no IPv6; use EPSV.")
+        port = self._listen(local)
+        if port is not None:
+            address = (self._context.public_address or own).replace(".", ",")
+            self._control.respond(f"227 Entering passive mode ({address},{port >> 8},{port & 255}).")
 
-    def _make_eport(self, ip: str, port: int) -> None:
-        """PORT and EPRT, as parsed by pyftpdlib. The connection is made when there is something to send."""
-        self.check_protection()
+    def epsv(self, argument: str) -> None:
+        """RFC 2428 sections 3 and 4. What is spoken is the client's address, not its socket, which on `::` is an IPv6 one."""
+        spoken = IPV6 if ":" in self._control.peer else IPV4
+        if argument.upper() == "ALL":
+            self.only_epsv = True
+            return self._control.respond("200 Only EPSV from now on.")
+        if argument not in ("", spoken):
+            if argument.isdigit():
+                return self._control.respond(f"522 Network protocol not supported, use ({spoken})")
+            raise BadRequest("EPSV takes 1, 2 or ALL.")
+        self._tls.check_protection()
+        self.close()
+        port = self._listen(self._control.socket.getsockname())
+        if port is not None:
+            self._control.respond(f"229 Entering extended passive mode (|||{port}|).")
+
+    def port(self, argument: str) -> None:
+        self._check_epsv_only("PORT")
+        self._aim(*parse_port(argument))
+
+    def eprt(self, argument: str) -> None:
+        self._check_epsv_only("EPRT")
+        if self._control.socket.family == socket.AF_INET:
+            spoken: tuple[str, ...] = (IPV4,)
+        else:
+            spoken = (IPV6, IPV4) if socket.has_dualstack_ipv6() else (IPV6,)
+        self._aim(*parse_eprt(argument, spoken))
+
+    def _check_epsv_only(self, name: str) -> None:
+        if self.only_epsv:
+            raise BadRequest(f"{name} not allowed after EPSV ALL.")
+
+    def _listen(self, local: tuple[object, ...]) -> int | None:
+        """Open a passive port. If none is free, that is the reply."""
+        port = self._connector.listen(local)
+        if port is None:
+            self._control.respond("425 No passive port is free at present; try again.")
+        else:
+            self._since = time.monotonic()
+        return port
+
+    def _aim(self, host: str, port: int) -> None:
+        """The connection is made when there is something to send."""
+        self._tls.check_protection()
         try:
-            own = ipaddress.ip_address(ip) == ipaddress.ip_address(self.peer.partition("%")[0])
+            own = ipaddress.ip_address(host) == ipaddress.ip_address(self._control.peer.partition("%")[0])
         except ValueError:
             raise BadRequest("That is no address.") from None
         if not own:
             raise BadRequest("Data connections go only to your own address.")  # RFC 2577 section 3: bounce attacks
         if port < 1024:
             raise BadRequest("Data connections go to no port below 1024.")
-        self.close_data()
-        self._active_port = port
-        self.respond("200 The data connection will be made to that port.")
+        self.close()
+        self._connector.aim(port)
+        self._control.respond("200 The data connection will be made to that port.")
 
-    def close_data(self) -> None:
-        if self._connector is not None:
-            self._connector.close()
-            self._connector = None
-        if self._data is not None:
-            self._data.detach()
-            self._data = None
-        self._active_port = 0
+    def data_connected(self, sock: socket.socket, sink: Sink) -> None:
+        self._connection = DataConnection(sock, sink, self, self._context.loop)
+        if self._pending is not None and self._control.state is not SessionState.PREPARING:  # that is not promised yet
+            pending, self._pending = self._pending, None
+            self._control.resume(partial(self._send, self._connection, pending))
 
-    def data_connected(self, sock: socket.socket) -> None:
-        self._connector = None
-        try:
-            if self._protected:
-                assert self.server.gate.tls is not None
-                # The control connection's session may be resumed, and its certificate is the one that the client expects.
-                like = self._sink if isinstance(self._sink, TlsSink) else None
-                done, failed = partial(self._data_ready, sock), partial(self._data_insecure, sock)
-                self._connector = self.server.gate.tls.begin(sock, self.peer, done, failed, like=like)
-            else:
-                self._data_ready(sock, PlainSink(sock))
-        except OSError:
-            sock.close()
-            self.data_unreachable()
-
-    def _data_insecure(self, sock: socket.socket, error: HandshakeError) -> None:
-        _log.debug("%s: %s", self, error)
-        sock.close()
-        self._data_failed("522 TLS could not be agreed on for the data connection.")
-
-    def _data_ready(self, sock: socket.socket, sink: Sink) -> None:
-        self._connector = None
-        self._data = DataConnection(sock, sink, self, self.ioloop)
-        if self._pending is not None and self._state is not SessionState.PREPARING:  # what is being prepared is not promised yet
-            order, self._pending = self._pending, None
-            self.resume(partial(self._send, self._data, order))
-
-    def data_unreachable(self) -> None:
-        self._data_failed("425 The data connection could not be made.")
-
-    def _data_failed(self, reply: str) -> None:
-        self.close_data()
-        if self._state in (SessionState.TRANSFERRING, SessionState.LEAVING):
+    def data_unreachable(self, reply: str) -> None:
+        self.close()
+        if self._control.state in _MOVING:
             self._pending = None
-            self._moved(reply)
+            self._finished(reply)
 
-    # -- what goes that way
+    # -- RETR: check, prepare, check again, start
 
-    def ftp_RETR(self, path: str) -> None:
-        offset, self.restart = self.restart, 0
-        gate = self.server.gate
-        leaf = self.fs.file(path)
+    def retr(self, path: str) -> None:
+        offset, self._session.restart = self._session.restart, 0
+        leaf = self._session.fs.file(path)
         self._check_open()
-        if gate.draining:
+        if self._context.gate.draining:
             raise Unavailable()
         if offset > leaf.resource.size:
             raise RangeNotSatisfiable(leaf.resource.size)
-        if self._has_way():
-            self._state = SessionState.PREPARING
-            self._pending = order = PendingTransfer(leaf, offset)
-            try:
-                gate.engine.files.prepare(leaf.resource.files, partial(self._prepared, order))
-            except GateError:
-                self._state, self._pending = SessionState.READY, None
-                raise
+        if self._can_connect():
+            self._prepare(PendingTransfer(leaf, offset), leaf)
 
-    def _check_open(self) -> None:
-        """Raises DeadToken when the grant, or the token of this session, opens nothing any more."""
-        assert self._grant is not None
-        self.server.gate.gatekeeper.check_open(self._grant, self._digest)
+    def _prepare(self, pending: PendingTransfer, leaf: Leaf) -> None:
+        self._control.move(SessionState.PREPARING)
+        self._pending = pending
+        try:
+            self._context.gate.engine.files.prepare(leaf.resource.files, partial(self._prepared, pending))
+        except GateError:
+            self._pending = None
+            self._control.move(SessionState.READY)
+            raise
 
-    def _prepared(self, order: PendingTransfer, error: GateError | None) -> None:
-        self.later(partial(self._promise_file, order, error))
+    def _prepared(self, pending: PendingTransfer, error: GateError | None) -> None:
+        self._control.later(partial(self._check_again, pending, error))
 
-    def _promise_file(self, order: PendingTransfer, error: GateError | None) -> None:
-        if self._pending is not order or self._state is not SessionState.PREPARING:
+    def _check_again(self, pending: PendingTransfer, error: GateError | None) -> None:
+        if self._pending is not pending or self._control.state is not SessionState.PREPARING:
             return  # it was aborted meanwhile
-        self._state, self._pending = SessionState.READY, None
+        self._pending = None
+        self._control.move(SessionState.READY)
         if error is not None:
             raise error
         self._check_open()  # it may have been revoked meanwhile
-        self._promise(order)
+        self._promise(pending)
 
-    def ftp_LIST(self, arguments: str) -> None:
-        self._list(list_lines(self.fs.listed(arguments).entries))
+    def _check_open(self) -> None:
+        """Raises DeadToken when the grant, or the token of this session, opens nothing any more."""
+        login = self._session.login
+        assert login is not None
+        self._context.gate.gatekeeper.check_open(login.grant, login.digest)
 
-    def ftp_NLST(self, arguments: str) -> None:
-        self._list(name_lines(self.fs.listed(arguments)))
+    # -- the listings
 
-    def ftp_MLSD(self, path: str) -> None:
-        found = self.fs.find(path or ".")
+    def list_(self, arguments: str) -> None:
+        self._promise(PendingTransfer(list_lines(self._session.fs.listed(arguments).entries)))
+
+    def nlst(self, arguments: str) -> None:
+        self._promise(PendingTransfer(name_lines(self._session.fs.listed(arguments))))
+
+    def mlsd(self, path: str) -> None:
+        found = self._session.fs.find(path or ".")
         if not isinstance(found, Folder):
             raise BadRequest("This is not a folder.")  # RFC 3659 section 7.2.1 wants 501
-        self._list(fact_lines(found.entries, self.facts))
+        self._promise(PendingTransfer(fact_lines(found.entries, self._session.facts)))
 
-    def _list(self, lines: Iterator[bytes]) -> None:
-        self._promise(PendingTransfer(lines))
+    # -- what was asked for, from its first reply to its last
 
-    def _has_way(self) -> bool:
-        """Is there a way for data? If not, that is the reply."""
-        self.check_protection()
-        if self._data is None and self._connector is None and not self._active_port:
-            self.respond("425 Use PASV, EPSV, PORT or EPRT first.")
+    def _can_connect(self) -> bool:
+        """Is there a data connection, or anything that it could come from? If not, that is the reply."""
+        self._tls.check_protection()
+        if self._connection is None and not self._connector.pending:
+            self._control.respond("425 Use PASV, EPSV, PORT or EPRT first.")
             return False
         return True
 
-    def _promise(self, order: PendingTransfer) -> None:
-        if not self._has_way():
+    def _promise(self, pending: PendingTransfer) -> None:
+        if not self._can_connect():
             return
-        self._state = SessionState.TRANSFERRING
+        self._control.move(SessionState.TRANSFERRING)
         self._since = time.monotonic()
-        name = order.what.name if isinstance(order.what, Leaf) else "the listing"
-        self.respond(f"150 Opening data connection for {name}")
-        if self._closed:
+        name = pending.what.name if isinstance(pending.what, Leaf) else "the listing"
+        self._control.respond(f"150 Opening data connection for {name}")
+        if not self._control.connected:
             return
-        if self._data is not None:
-            return self._send(self._data, order)
-        self._pending = order
-        if self._connector is None:
-            local, port = self.socket.getsockname(), self._active_port
-            self._active_port = 0
-            try:
-                to = (self.addr[0], port, *self.addr[2:])
-                self._connector = ActiveConnection(to, local, self.socket.family, self, self.ioloop)
-            except OSError:
-                self.data_unreachable()
+        if self._connection is not None:
+            return self._send(self._connection, pending)
+        self._pending = pending
+        self._connector.connect()
 
-    def _send(self, channel: DataConnection, order: PendingTransfer) -> None:
-        if not isinstance(order.what, Leaf):
-            return ListingSender(channel, self, order.what, self.later).start()
-        assert self._grant is not None
-        if self._grant.status.state is GrantState.REVOKED:  # since it was promised, when no transfer was there to be ended
-            return channel.fail("revoked")
-        self.server.gate.engine.newcomers.discard(self.peer, self)
-        FileSender(channel, self, self.server.lingering).start(
-            self.server.gate.engine, self._grant, order.what, order.offset,
-            protocol="ftps" if channel.sink.wire.encrypted else "ftp", peer=self.peer, client=self.client,
+    def _send(self, connection: DataConnection, pending: PendingTransfer) -> None:
+        if not isinstance(pending.what, Leaf):
+            return ListingSender(connection, self, pending.what, self._control.later).start()
+        login, engine, peer = self._session.login, self._context.gate.engine, self._control.peer
+        assert login is not None
+        if login.grant.status.state is GrantState.REVOKED:  # since it was promised, when no transfer was there to be ended
+            return connection.fail("revoked")
+        engine.newcomers.discard(peer, self._session)
+        FileSender(connection, self, self._context.lingering).start(
+            engine, login.grant, pending.what, pending.offset,
+            protocol="ftps" if connection.sink.wire.encrypted else "ftp", peer=peer, client=self._session.client,
         )  # fmt: skip
 
-    def ftp_ABOR(self, _argument: str) -> None:
+    def abor(self, _argument: str = "") -> None:
         """RFC 959 section 4.1.3: 426 for what was under way, then 226."""
-        channel = self._data
-        if self._state is SessionState.TRANSFERRING and channel is not None and channel.busy:
-            channel.abort()
-        elif self._state in (SessionState.PREPARING, SessionState.TRANSFERRING):
+        state, connection = self._control.state, self._connection
+        if state is SessionState.TRANSFERRING and connection is not None and connection.busy:
+            connection.abort()
+        elif state in (SessionState.PREPARING, SessionState.TRANSFERRING):
             self._pending = None
-            self._moved(_FAILURES["cut"])
-        self.close_data()
-        self.respond("226 Nothing is being sent.")
+            self._finished(_FAILURES["cut"])
+        self.close()
+        self._control.respond("226 Nothing is being sent.")
 
-    def data_done(self, channel: DataConnection) -> None:
-        if self._data is not channel:
+    def data_done(self, connection: DataConnection) -> None:
+        if self._connection is not connection:
             return  # it was aborted meanwhile
-        self._data = None
-        self._moved("226 Transfer complete.")
+        self._connection = None
+        self._finished("226 Transfer complete.")
 
-    def data_failed(self, channel: DataConnection, outcome: str) -> None:
-        self._data = None
-        if channel.lost and silence_of(self.socket) > UNANSWERED:
-            self.close()  # a reply would only be waited for as long again
+    def data_failed(self, connection: DataConnection, outcome: str) -> None:
+        self._connection = None
+        if connection.lost and silence_of(self._control.socket) > UNANSWERED:
+            self._control.close()  # a reply would only be waited for as long again
             return
-        self._moved(_FAILURES[outcome])
+        self._finished(_FAILURES[outcome])
 
-    def data_closed(self, channel: DataConnection) -> None:
-        if self._data is channel:
-            self._data = None
+    def data_closed(self, connection: DataConnection) -> None:
+        if self._connection is connection:
+            self._connection = None
 
-    def _moved(self, reply: str) -> None:
-        """The last reply to what was being sent."""
-        leaving = self._state is SessionState.LEAVING
-        self._state = SessionState.READY
-        self._heard = time.monotonic()
+    def _finished(self, reply: str) -> None:
+        """The last reply to what was asked for."""
+        leaving = self._control.state is SessionState.LEAVING
+        if not leaving:
+            self._control.ready()
 
         def tell() -> None:
-            self.respond(reply)
+            self._control.respond(reply)
             if leaving:
-                self.leave()
+                self._session.leave()
 
-        self.resume(tell)
+        self._control.resume(tell)
 
-    def check_data_timeouts(self, now: float) -> None:
-        """End a wait for the data connection, or for a listing to be read, that has lasted for too long."""
-        if self._data is not None:
-            self._data.check_timeouts(now)
-        if now - self._since <= CONNECT_WITHIN:
-            return
-        if self._pending is not None and self._state in (SessionState.TRANSFERRING, SessionState.LEAVING):
-            self.data_unreachable()
-        elif self._connector is not None and self._state is SessionState.READY:
-            self.close_data()
+
+DATA_COMMANDS: dict[str, Callable[[DataCommands, str], None]] = {
+    "ABOR": DataCommands.abor, "EPRT": DataCommands.eprt, "EPSV": DataCommands.epsv, "LIST": DataCommands.list_,
+    "MLSD": DataCommands.mlsd, "NLST": DataCommands.nlst, "PASV": DataCommands.pasv, "PORT": DataCommands.port,
+    "RETR": DataCommands.retr,
+}  # fmt: skip

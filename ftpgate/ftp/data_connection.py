@@ -181,8 +181,9 @@ class DataConnection:
         self.loop.unregister(self._fileno)
         self._fileno = -1
         self.socket.close()
-        if self._sender is not None:
-            self._sender.closed()
+        sender, self._sender = self._sender, None  # they hold each other: neither waits for the garbage collector
+        if sender is not None:
+            sender.closed()
 
     # -- what the loop says
 

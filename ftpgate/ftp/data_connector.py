@@ -1,4 +1,8 @@
-"""How a data connection comes about: the client comes to a passive port, or we go to the client."""
+"""What the next data connection comes from: a passive port, a connection to the client's own port, or the handshake on either.
+
+pyftpdlib has `PassiveDTP` and `ActiveDTP` for the first two. They take the place of the session's data connection as soon as
+they exist, hold asynchat's buffers and a timer each, and tell of no failure but by a reply of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,16 @@ import errno
 import logging
 import random
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ftpgate.ftp.control_connection import ControlConnection
+from ftpgate.ftp.server_context import ServerContext
+from ftpgate.ftp.tls_commands import TlsCommands
+from ftpgate.net.handshake import Handshake
 from ftpgate.net.silence import end_when_silent
+from ftpgate.net.sockets import PlainSink, Sink
+from ftpgate.net.tls import HandshakeError
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
@@ -23,17 +34,33 @@ _WAITING = 8
 SocketAddress = tuple[Any, ...]
 
 
+class Connected(Protocol):
+    """Who wants the data connection."""
+
+    def data_connected(self, sock: socket.socket, sink: Sink) -> None:
+        """It is there, its handshake done."""
+        ...
+
+    def data_unreachable(self, reply: str) -> None:
+        """It could not be made, as `reply` tells the client."""
+        ...
+
+
 class Caller(Protocol):
-    """The session that wants a data connection."""
+    """Who waits at a passive port, or for an active connection: the connector."""
 
     @property
     def peer_host(self) -> str:
         """The client's address, as its control socket has it."""
         ...
 
-    def data_connected(self, sock: socket.socket) -> None: ...
+    def arrived(self, sock: socket.socket) -> None:
+        """The connection is there."""
+        ...
 
-    def data_unreachable(self) -> None: ...
+    def unreachable(self) -> None:
+        """There will be none."""
+        ...
 
 
 def listen_within(ports: range, local: SocketAddress, family: int) -> socket.socket | None:
@@ -60,7 +87,7 @@ def listen_within(ports: range, local: SocketAddress, family: int) -> socket.soc
 
 
 class PassivePort:
-    """Listens for the client's data connection. A foreigner's is closed, and the wait goes on."""
+    """Listens for the client's data connection. Connections from other hosts are closed."""
 
     __slots__ = ("_caller", "_fileno", "_loop", "_socket")
 
@@ -88,14 +115,14 @@ class PassivePort:
             return  # it went away again
         except OSError:
             self.close()  # no descriptor is left: trying again at once would spin
-            return self._caller.data_unreachable()
+            return self._caller.unreachable()
         if peer[0] != self._caller.peer_host:
             _log.warning("closed a data connection from %s that belongs to %s", peer[0], self._caller.peer_host)
             sock.close()
             return
         sock.setblocking(False)
         self.close()
-        self._caller.data_connected(sock)
+        self._caller.arrived(sock)
 
     def handle_close(self) -> None:
         self.close()
@@ -147,12 +174,12 @@ class ActiveConnection:
             return self.handle_close()
         self._loop.unregister(self._fileno)
         self._fileno = -1
-        self._caller.data_connected(self._socket)
+        self._caller.arrived(self._socket)
 
     def handle_close(self) -> None:
         if self._fileno >= 0:
             self.close()
-            self._caller.data_unreachable()
+            self._caller.unreachable()
 
     def handle_error(self) -> None:
         _log.exception("an active data connection met an error")
@@ -163,3 +190,94 @@ class ActiveConnection:
             self._loop.unregister(self._fileno)
             self._fileno = -1
             self._socket.close()
+
+
+class DataConnector:
+    """What the next data connection of a session comes from. One at a time; a later PASV, EPSV, PORT or EPRT replaces it."""
+
+    __slots__ = ("_active_port", "_context", "_control", "_source", "_tls", "_user")
+
+    def __init__(self, control: ControlConnection, tls: TlsCommands, context: ServerContext, user: Connected) -> None:
+        self._control = control
+        self._tls = tls
+        self._context = context
+        self._user = user
+        self._source: PassivePort | ActiveConnection | Handshake | None = None
+        self._active_port = 0
+        """Where the client waits for a connection that is not begun yet; 0 when it waits nowhere."""
+
+    @property
+    def pending(self) -> bool:
+        """Is a data connection on its way, or the client's port known?"""
+        return self.begun or self._active_port != 0
+
+    @property
+    def begun(self) -> bool:
+        """Is a passive port open, or a connection or its handshake under way?"""
+        return self._source is not None
+
+    @property
+    def peer_host(self) -> str:
+        return self._control.peer_host
+
+    def listen(self, local: SocketAddress) -> int | None:
+        """Open a passive port at the address `local`. Returns its number, or None when none is free."""
+        family, context = self._control.socket.family, self._context
+        try:
+            ports = context.gate.settings.passive_ports
+            listening = listen_within(ports, local, family) if context.room_for_sockets else None
+        except OSError:
+            listening = None
+        if listening is None:
+            return None
+        self._source = port = PassivePort(listening, self, context.loop)
+        return port.port
+
+    def aim(self, port: int) -> None:
+        """The client listens at this port. The connection is made when there is something to send: `connect`."""
+        self._active_port = port
+
+    def connect(self) -> None:
+        """Connect to the client, unless its connection is awaited already."""
+        if self.begun:
+            return
+        control, port = self._control, self._active_port
+        self._active_port = 0
+        try:
+            to = (control.addr[0], port, *control.addr[2:])
+            self._source = ActiveConnection(to, control.socket.getsockname(), control.socket.family, self, self._context.loop)
+        except OSError:
+            self.unreachable()
+
+    def close(self) -> None:
+        """Wait no more."""
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+        self._active_port = 0
+
+    # -- what comes of it
+
+    def arrived(self, sock: socket.socket) -> None:
+        self._source = None
+        try:
+            if self._tls.protected:
+                done, failed = partial(self._secured, sock), partial(self._not_secured, sock)
+                self._source = self._tls.begin_on_data(sock, done, failed)
+            else:
+                self._secured(sock, PlainSink(sock))
+        except OSError:
+            sock.close()
+            self.unreachable()
+
+    def _secured(self, sock: socket.socket, sink: Sink) -> None:
+        self._source = None
+        self._user.data_connected(sock, sink)
+
+    def _not_secured(self, sock: socket.socket, error: HandshakeError) -> None:
+        _log.debug("%s: %s", self._control, error)
+        sock.close()
+        self._user.data_unreachable("522 TLS could not be agreed on for the data connection.")
+
+    def unreachable(self) -> None:
+        self._user.data_unreachable("425 The data connection could not be made.")

@@ -21,13 +21,18 @@ _LARGEST = 1 << 62
 class SessionValues(Protocol):
     """What these commands know and change of a session."""
 
-    fs: GrantFS
-    """Only once logged in."""
     facts: tuple[str, ...]
     client: str
     restart: int
     binary: bool
-    tls_offered: bool
+
+    @property
+    def fs(self) -> GrantFS:
+        """The working folder, once logged in."""
+        ...
+
+    @property
+    def tls_offered(self) -> bool: ...
 
     def status(self) -> Sequence[str]:
         """Lines for STAT."""

@@ -36,7 +36,7 @@ class Listener:
 
     Attributes:
         address: where it listens, with the real port.
-        front: what its sessions share.
+        context: what its sessions share.
     """
 
     def __init__(self, gate: Gate, address: Address, tls: Handshakes | None = None) -> None:

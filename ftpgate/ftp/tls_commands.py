@@ -1,16 +1,16 @@
-"""TLS on a session (RFC 4217, RFC 2228): AUTH, PBSZ, PROT and CCC, and the handshake on the control connection."""
+"""The commands of TLS (RFC 4217, RFC 2228): AUTH, PBSZ, PROT and CCC, and what has been agreed on by them."""
 
 from __future__ import annotations
 
-import logging
-import time
+import socket
+from collections.abc import Callable
+from typing import Protocol
 
+from ftpgate.delivery.context import Gate
 from ftpgate.errors import BadRequest, GateError
-from ftpgate.ftp.control_connection import ControlConnection, SessionState
-from ftpgate.net.handshake import Handshake
-from ftpgate.net.tls import HandshakeError, TlsSink
-
-_log = logging.getLogger(__name__)
+from ftpgate.ftp.control_connection import ControlConnection
+from ftpgate.net.handshake import Done, Failed, Handshake
+from ftpgate.net.tls import TlsSink
 
 MECHANISMS = {"TLS": False, "TLS-C": False, "TLS-P": True, "SSL": True}
 """What AUTH may name (RFC 4217 section 17 and its appendix A): is PROT P taken for granted after it?"""
@@ -37,80 +37,85 @@ class DataInTheClear(GateError):
     text = "Files and listings are sent over TLS only: send PROT P first."
 
 
-class TlsCommands(ControlConnection):
-    """A session whose control connection may go over TLS, and which knows whether its data connections have to."""
+class Secured(Protocol):
+    """The session, as these commands see it."""
 
-    _handshake: Handshake | None = None
-    _negotiated = False
-    """Has PBSZ been given, so that PROT may be?"""
-    _protected = False
-    """Do data connections go over TLS: PROT P?"""
-
-    def forget_login(self) -> None:
-        """Log out, and drop what waits for data."""
-        raise NotImplementedError
+    def log_out(self) -> None:
+        """Forget who has logged in, and close the data connection."""
+        ...
 
     def close_data(self) -> None:
-        """Drop what waits for data."""
-        raise NotImplementedError
+        """Close the data connection, or what it would come from."""
+        ...
+
+
+class TlsCommands:
+    """What of one session goes over TLS.
+
+    Attributes:
+        protected: do data connections: PROT P?
+    """
+
+    __slots__ = ("_control", "_gate", "_negotiated", "_session", "protected")
+
+    def __init__(self, control: ControlConnection, gate: Gate, session: Secured) -> None:
+        self._control = control
+        self._gate = gate
+        self._session = session
+        # TLS before the first reply (implicit TLS) means that data are protected unless the client says otherwise.
+        self.protected = self._negotiated = self.secure
+        """Negotiated: has PBSZ been given, so that PROT may be?"""
 
     @property
-    def tls_offered(self) -> bool:
-        return self.server.gate.tls is not None
+    def offered(self) -> bool:
+        return self._gate.tls is not None
 
     @property
     def secure(self) -> bool:
         """Does the control connection go over TLS?"""
-        return self._sink is not None
+        return self._control.sink is not None
 
-    def take_for_secure(self, sink: TlsSink) -> None:
-        """TLS came before the first reply (implicit TLS): data are protected unless the client says otherwise."""
-        self._sink = sink
-        self._negotiated = self._protected = True
+    @property
+    def token_may_be_sent(self) -> bool:
+        """Does the control connection go over TLS, if it has to?"""
+        return self.secure or not self._gate.tls_required
 
-    def ftp_AUTH(self, mechanism: str) -> None:
-        if not self.tls_offered:
-            return self.respond("502 TLS is not spoken here.")
+    def check_protection(self) -> None:
+        """Raises DataInTheClear when data connections have to go over TLS and would not."""
+        if self._gate.tls_required and not self.protected:
+            raise DataInTheClear
+
+    def begin_on_data(self, sock: socket.socket, done: Done, failed: Failed) -> Handshake:
+        """Begin the handshake of a data connection.
+
+        The control connection's session may be resumed, and its certificate is the one that the client expects.
+        """
+        assert self._gate.tls is not None
+        like = self._control.sink if isinstance(self._control.sink, TlsSink) else None
+        return self._gate.tls.begin(sock, self._control.peer, done, failed, like=like)
+
+    def auth(self, mechanism: str) -> None:
+        if not self.offered:
+            return self._control.respond("502 TLS is not spoken here.")
         if self.secure:
             raise OutOfOrder("TLS is spoken already.")
         protected = MECHANISMS.get(mechanism.upper())
         if protected is None:
             raise NoSuchSecurity("There is AUTH TLS.")
-        self.forget_login()  # RFC 2228 section 3 wants it
-        self._negotiated = self._protected = protected
-        # What came with it in the clear anybody may have put there (CVE-2011-0411): it is no command any more.
-        self._input = b""
-        self._state = SessionState.STARTING_TLS
-        self.respond("234 TLS may begin.")
+        self._session.log_out()  # RFC 2228 section 3 wants it
+        self._negotiated = self.protected = protected
+        self._control.start_tls()
+        self._control.respond("234 TLS may begin.")
 
-    def begin_tls(self) -> None:
-        """The reply to AUTH is with the kernel: what comes next is the handshake's."""
-        assert self.server.gate.tls is not None
-        self.ioloop.unregister(self._fileno)
-        self._handshake = self.server.gate.tls.begin(self.socket, str(self.addr[0]), self._begun, self._not_begun)
-
-    def _begun(self, sink: TlsSink) -> None:
-        self._handshake = None
-        self._sink = sink
-        self._state = SessionState.READY
-        self._heard = time.monotonic()
-        self._wanted_io_events = self.ioloop.READ
-        self.ioloop.register(self._fileno, self, self.ioloop.READ)
-
-    def _not_begun(self, error: HandshakeError) -> None:
-        _log.debug("%s: %s", self, error)
-        self._handshake = None
-        self.close()
-
-    def ftp_PBSZ(self, size: str) -> None:
+    def pbsz(self, size: str) -> None:
         if not self.secure:
             raise OutOfOrder("Send AUTH TLS first.")
         if not (size.isascii() and size.isdigit()):
             raise BadRequest("PBSZ takes a number; it is 0 with TLS.")
         self._negotiated = True
-        self.respond("200 PBSZ=0")
+        self._control.respond("200 PBSZ=0")
 
-    def ftp_PROT(self, level: str) -> None:
+    def prot(self, level: str) -> None:
         level = level.upper()
         if not self.secure:
             raise OutOfOrder("Send AUTH TLS first.")
@@ -120,22 +125,16 @@ class TlsCommands(ControlConnection):
             raise LevelNotSupported("TLS knows only PROT C and PROT P.")
         if level not in ("C", "P"):
             raise NoSuchSecurity("There are PROT C and PROT P.")
-        if level == "C" and self.server.gate.tls_required:
+        if level == "C" and self._gate.tls_required:
             raise AgainstPolicy("Files and listings are sent over TLS only.")
-        self.close_data()
-        self._protected = level == "P"
-        self.respond(f"200 Data connections go {'over TLS' if self._protected else 'in the clear'}.")
+        self._session.close_data()
+        self.protected = level == "P"
+        self._control.respond(f"200 Data connections go {'over TLS' if self.protected else 'in the clear'}.")
 
-    def ftp_CCC(self, _argument: str) -> None:
+    def ccc(self, _argument: str) -> None:
         raise AgainstPolicy("The control connection stays as it is.")
 
-    def check_protection(self) -> None:
-        """Raises DataInTheClear when data connections have to go over TLS and would not."""
-        if self.server.gate.tls_required and not self._protected:
-            raise DataInTheClear
 
-    def drop_handshake(self) -> None:
-        """The session ends: so does a handshake that is under way."""
-        if self._handshake is not None:
-            self._handshake.close()
-            self._handshake = None
+TLS_COMMANDS: dict[str, Callable[[TlsCommands, str], None]] = {
+    "AUTH": TlsCommands.auth, "CCC": TlsCommands.ccc, "PBSZ": TlsCommands.pbsz, "PROT": TlsCommands.prot,
+}  # fmt: skip

@@ -75,7 +75,7 @@ def test_a_stranger_is_not_kept_by_what_he_says(gate: InProcessGate, monkeypatch
 
 def test_the_kernel_keeps_little_of_commands_and_replies(gate: InProcessGate, session: RawFtp) -> None:
     def buffers() -> list[int]:
-        (sock,) = [each.socket for each in gate.listeners["ftp"].context.sessions]  # type: ignore[attr-defined]
+        (sock,) = [each.control.socket for each in gate.listeners["ftp"].context.sessions]  # type: ignore[attr-defined]
         return [sock.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_SNDBUF, socket.SO_RCVBUF)]
 
     assert max(gate.call(buffers)) <= 2 * server.BUFFER
@@ -129,7 +129,9 @@ def test_replies_that_nobody_reads_stop_the_commands(gate: InProcessGate, monkey
         client.socket.settimeout(1.0)
         with pytest.raises(TimeoutError):
             client.socket.sendall(b"HELP\r\n" * 5_000_000)
-        held = gate.call(lambda: [(len(s._input), len(s._output)) for s in gate.listeners["ftp"].context.sessions])  # type: ignore[attr-defined]
+        held = gate.call(
+            lambda: [(len(s.control._commands.held), len(s.control._output)) for s in gate.listeners["ftp"].context.sessions]
+        )  # type: ignore[attr-defined]
         client.socket.settimeout(20)
         reply = client.expect("214")
         assert held[0][0] < control_connection.HELD + control_connection._RECEIVED

@@ -251,7 +251,7 @@ def test_a_cut_answers_426_and_the_session_stays(
 def test_an_idle_data_connection_that_goes_away(session: RawFtp, gate: InProcessGate) -> None:
     session.data().close()
     server = gate.listeners["ftp"]
-    wait_until(lambda: gate.call(lambda: all(s._data is not None for s in server.context.sessions)), 10, "it")  # type: ignore[attr-defined]
+    wait_until(lambda: gate.call(lambda: all(s.data._connection is not None for s in server.context.sessions)), 10, "it")  # type: ignore[attr-defined]
     session.send("RETR big.bin")
     assert [session.reply()[:3] for _ in range(2)] == ["150", "426"]
     assert len(session.retrieve("small.bin")) == 5_000

@@ -244,7 +244,7 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
         return visit(routes, connection, asked)
 
     def ran(session: Session, *arguments: Any) -> None:
-        served.append(session.peer)
+        served.append(session.control.peer)
         run(session, *arguments)
 
     def has_read(connection: HttpConnection) -> None:

@@ -77,7 +77,7 @@ def test_the_readme_lists_every_command() -> None:
 def test_every_room_of_the_plan_is_there() -> None:
     planned = list(rooms())
     assert [path for path in planned if not (ROOT / path).exists()] == []
-    for room in ("proof", "net", "shaping", "access", "delivery"):
+    for room in ("proof", "net", "shaping", "access", "delivery", "ftp"):
         there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ftpgate" / room).glob("[a-z]*.py")}
         assert there <= set(planned)
 
