@@ -101,8 +101,8 @@ class ControlConnection(AsyncChat):  # type: ignore[misc]  # pyftpdlib has no ty
 
     @property
     def peer_host(self) -> str:
-        """The client's address as the socket has it."""
-        return str(self.addr[0])
+        """The client's address as the socket has it; '' when it was reset before it was accepted."""
+        return str(self.addr[0]) if self.addr else ""
 
     @property
     def peer(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ftpgate.ftp import control_connection, data_commands, listing_sender, serve
 from ftpgate.ftp import session as ftp_session
 from tests.support.inprocess import InProcessGate
 from tests.support.media import write_album
-from tests.support.rawftp import RawFtp, read_all, read_exactly
+from tests.support.rawftp import RawFtp, read_all, read_exactly, reset
 from tests.support.waiting import wait_until
 
 
@@ -80,6 +81,25 @@ def test_the_kernel_keeps_little_of_commands_and_replies(gate: InProcessGate, se
 
     assert max(gate.call(buffers)) <= 2 * server.BUFFER
     assert len(session.retrieve("Album/big.bin")) == 30_000_000
+
+
+def test_a_client_that_is_gone_before_it_is_accepted_leaves_nothing(
+    gate: InProcessGate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its socket has no peer any more."""
+    left = threading.Event()
+    waiting = threading.Thread(target=gate.call, args=(lambda: left.wait(15),))
+    waiting.start()
+    watched = len(gate.loop.socket_map)
+    for _ in range(3):
+        reset(socket.create_connection(gate.address("ftp")))
+    left.set()
+    waiting.join()
+    with RawFtp(gate.address("ftp")) as later:
+        assert gate.call(lambda: (gate.gate.sessions, gate.gate.places.taken)) == (1, server.SOCKETS)
+        later.do("QUIT", "221")
+    wait_until(lambda: gate.call(lambda: len(gate.loop.socket_map)) == watched, 10, "the end of all")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_data_connection_that_does_not_come(session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
