@@ -12,7 +12,7 @@ class Command(NamedTuple):
         help: its syntax, for HELP.
         argument: must it have one (True), must it not (False), or may it (None)?
         login: is it only for those who are logged in?
-        waits: does it use the data channel or the account, so that it waits until a running transfer has its reply?
+        waits: does it use the data connection or the account, so that it waits until a running transfer has its reply?
     """
 
     help: str

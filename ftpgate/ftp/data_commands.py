@@ -39,7 +39,7 @@ _FAILURES = {
     "revoked": "426 This download was revoked; transfer aborted.",
     "error": "426 The file could not be read on; transfer aborted.",
 }
-_MOVING = (SessionState.TRANSFERRING, SessionState.LEAVING)
+_PROMISED = (SessionState.TRANSFERRING, SessionState.LEAVING)
 
 
 class PendingTransfer(NamedTuple):
@@ -49,13 +49,12 @@ class PendingTransfer(NamedTuple):
     offset: int = 0
 
 
-class Customer(Protocol):
+class ClientSession(Protocol):
     """The session, as its data commands see it. They run only once it is logged in."""
 
     facts: tuple[str, ...]
     client: str
     restart: int
-
     login: Login | None
 
     @property
@@ -81,7 +80,7 @@ class DataCommands:
         "only_epsv",
     )  # fmt: skip
 
-    def __init__(self, control: ControlConnection, tls: TlsCommands, context: ServerContext, session: Customer) -> None:
+    def __init__(self, control: ControlConnection, tls: TlsCommands, context: ServerContext, session: ClientSession) -> None:
         self._control = control
         self._tls = tls
         self._context = context
@@ -117,7 +116,7 @@ class DataCommands:
             self._connection.check_timeouts(now)
         if now - self._since <= CONNECT_WITHIN:
             return
-        if self._pending is not None and self._control.state in _MOVING:
+        if self._pending is not None and self._control.state in _PROMISED:
             self._connector.unreachable()
         elif self._connector.begun and self._control.state is SessionState.READY:
             self.close()
@@ -201,7 +200,7 @@ class DataCommands:
 
     def data_unreachable(self, reply: str) -> None:
         self.close()
-        if self._control.state in _MOVING:
+        if self._control.state in _PROMISED:
             self._pending = None
             self._finished(reply)
 

@@ -2,10 +2,9 @@
 
     idle -> a sender: `FileSender` or `ListingSender` -> closed
 
-It is no pyftpdlib `DTPHandler`: that brings the buffers of asynchat (0.7 KiB a connection) and a timer for each connection, and
-closes at the last byte written, where here the client's acknowledgement and end are waited for. `ThrottledDTPHandler` is not
-used either: its limit is one connection's, it sleeps out of the poll and so does not see a hang-up, it does without `sendfile`,
-and it lets the first second pass unlimited; `shaping` shares one rate between all connections of a customer.
+It is no pyftpdlib `DTPHandler`: that brings asynchat's buffers (0.7 KiB) and a timer for each connection, and closes at the last
+byte written, where here the client's acknowledgement and end are waited for. `ThrottledDTPHandler` limits one connection, not a
+customer; while it sleeps it is out of the poll and sees no hang-up, it does without `sendfile`, and lets its first second pass.
 """
 
 from __future__ import annotations

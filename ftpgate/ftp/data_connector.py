@@ -1,7 +1,7 @@
 """What the next data connection comes from: a passive port, a connection to the client's own port, or the handshake on either.
 
-pyftpdlib has `PassiveDTP` and `ActiveDTP` for the first two. They take the place of the session's data connection as soon as
-they exist, hold asynchat's buffers and a timer each, and tell of no failure but by a reply of their own.
+pyftpdlib's `PassiveDTP` is not used: where no port of the range is free it takes one outside, and a connection from another host
+makes it send the client a reply to no command.
 """
 
 from __future__ import annotations
