@@ -12,36 +12,36 @@ class Command(NamedTuple):
         help: its syntax, for HELP.
         argument: must it have one (True), must it not (False), or may it (None)?
         login: is it only for those who are logged in?
-        moves: does it use the data channel or the account, so that it waits until a running transfer has its reply?
+        waits: does it use the data connection or the account, so that it waits until a running transfer has its reply?
     """
 
     help: str
     argument: bool | None
     login: bool = True
-    moves: bool = False
+    waits: bool = False
 
 
 COMMANDS = {
     # RFC 959, with what RFC 1123 4.1.2 makes of it
-    "USER": Command("USER <SP> name", True, login=False, moves=True),
-    "PASS": Command("PASS [<SP> password]", None, login=False, moves=True),
+    "USER": Command("USER <SP> name", True, login=False, waits=True),
+    "PASS": Command("PASS [<SP> password]", None, login=False, waits=True),
     "ACCT": Command("ACCT <SP> account", True, login=False),
     "CWD": Command("CWD [<SP> folder]", None),
     "CDUP": Command("CDUP", False),
     "QUIT": Command("QUIT", False, login=False),
-    "REIN": Command("REIN", False, moves=True),
-    "PORT": Command("PORT <SP> h1,h2,h3,h4,p1,p2", True, moves=True),
-    "PASV": Command("PASV", False, moves=True),
+    "REIN": Command("REIN", False, waits=True),
+    "PORT": Command("PORT <SP> h1,h2,h3,h4,p1,p2", True, waits=True),
+    "PASV": Command("PASV", False, waits=True),
     "TYPE": Command("TYPE <SP> A | I | L 8", True),
     "STRU": Command("STRU <SP> F", True),
     "MODE": Command("MODE <SP> S", True),
-    "RETR": Command("RETR <SP> file", True, moves=True),
+    "RETR": Command("RETR <SP> file", True, waits=True),
     "ALLO": Command("ALLO <SP> bytes", True),
     "REST": Command("REST <SP> offset", True),
     "ABOR": Command("ABOR", False),
     "PWD": Command("PWD", False),
-    "LIST": Command("LIST [<SP> path]", None, moves=True),
-    "NLST": Command("NLST [<SP> path]", None, moves=True),
+    "LIST": Command("LIST [<SP> path]", None, waits=True),
+    "NLST": Command("NLST [<SP> path]", None, waits=True),
     "SITE": Command("SITE <SP> HELP", True),
     "SYST": Command("SYST", False, login=False),
     "STAT": Command("STAT [<SP> path]", None, login=False),
@@ -51,19 +51,19 @@ COMMANDS = {
     "FEAT": Command("FEAT", False, login=False),
     "OPTS": Command("OPTS <SP> command [<SP> options]", True, login=False),
     # RFC 2428
-    "EPRT": Command("EPRT <SP> |protocol|address|port|", True, moves=True),
-    "EPSV": Command("EPSV [<SP> 1 | 2 | ALL]", None, moves=True),
+    "EPRT": Command("EPRT <SP> |protocol|address|port|", True, waits=True),
+    "EPSV": Command("EPSV [<SP> 1 | 2 | ALL]", None, waits=True),
     # RFC 3659
     "SIZE": Command("SIZE <SP> file", True),
     "MDTM": Command("MDTM <SP> file", True),
     "MLST": Command("MLST [<SP> path]", None),
-    "MLSD": Command("MLSD [<SP> folder]", None, moves=True),
+    "MLSD": Command("MLSD [<SP> folder]", None, waits=True),
     # draft-bryan-ftpext-hash
     "HASH": Command("HASH <SP> file", True),
     # RFC 4217; they may run only where there is a certificate
-    "AUTH": Command("AUTH <SP> TLS | TLS-C | TLS-P | SSL", True, login=False, moves=True),
+    "AUTH": Command("AUTH <SP> TLS | TLS-C | TLS-P | SSL", True, login=False, waits=True),
     "PBSZ": Command("PBSZ <SP> 0", True, login=False),
-    "PROT": Command("PROT <SP> C | P", True, login=False, moves=True),
+    "PROT": Command("PROT <SP> C | P", True, login=False, waits=True),
     "CCC": Command("CCC", False, login=False),
     # Sent by many clients to say who they are; no RFC has it.
     "CLNT": Command("CLNT <SP> name", True, login=False),

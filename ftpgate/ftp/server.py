@@ -8,8 +8,8 @@ import time
 from functools import partial
 
 from ftpgate.delivery.context import Gate
-from ftpgate.ftp.control import CROWDED, GateFTPHandler
-from ftpgate.ftp.front import Front
+from ftpgate.ftp.server_context import ServerContext
+from ftpgate.ftp.session import CROWDED, Session
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.listening import Acceptor, refuse
 from ftpgate.net.places import Guest
@@ -36,13 +36,13 @@ class Listener:
 
     Attributes:
         address: where it listens, with the real port.
-        front: what its sessions share.
+        context: what its sessions share.
     """
 
     def __init__(self, gate: Gate, address: Address, tls: Handshakes | None = None) -> None:
         """`tls`: the handshakes of its connections, when TLS begins before the first reply."""
         self._gate = gate
-        self.front = Front(gate)
+        self.context = ServerContext(gate)
         self._tls = tls
         self._acceptor = Acceptor(gate.loop, address, self._accepted, buffer=BUFFER)
         self.address = self._acceptor.address
@@ -52,21 +52,21 @@ class Listener:
         """Accept no more; sessions go on, but when the gate is draining those with nothing under way end."""
         if self._acceptor.open:
             self._acceptor.close()
-            self.front.tend()
+            self.context.check_timeouts()
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
         guest = self._gate.places.admit(peer, sock.close, weight=SOCKETS)
         if guest is None:
             refuse(sock, f"{CROWDED}\r\n".encode() if self._tls is None else b"")
         elif self._tls is None:
-            self._enter(sock, peer, guest)
+            self._enter(sock, guest)
         else:
-            done, failed = partial(self._enter, sock, peer, guest), partial(self._insecure, sock, guest)
+            done, failed = partial(self._enter, sock, guest), partial(self._insecure, sock, guest)
             guest.give_way = self._tls.begin(sock, peer, done, failed).close
 
-    def _enter(self, sock: socket.socket, peer: str, guest: Guest, sink: TlsSink | None = None) -> None:
+    def _enter(self, sock: socket.socket, guest: Guest, sink: TlsSink | None = None) -> None:
         try:
-            GateFTPHandler(sock, self.front, peer, guest, sink).welcome()
+            Session(sock, self.context, guest, sink).welcome()
         except BaseException:
             guest.leave()
             raise
@@ -77,13 +77,13 @@ class Listener:
         guest.leave()
 
     def _sweep(self) -> None:
-        if self._acceptor.open or self.front.sessions or self.front.lingering:
+        if self._acceptor.open or self.context.sessions or self.context.lingering:
             self._gate.loop.call_later(SWEEP_EVERY, self._sweep)
         now = time.monotonic()
         if self._gate.tls is not None:
             self._gate.tls.sweep(now)
-        self.front.tend()
-        self.front.lingering.sweep(now)
+        self.context.check_timeouts()
+        self.context.lingering.sweep(now)
 
 
 def listen(gate: Gate, address: Address) -> Listener:

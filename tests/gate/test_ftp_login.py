@@ -10,7 +10,8 @@ import pytest
 
 from ftpgate import ftp, http
 from ftpgate.access.failed_tokens import TRIES
-from ftpgate.ftp import control, server
+from ftpgate.ftp import server
+from ftpgate.ftp import session as ftp_session
 from ftpgate.grants import GrantState, Item, Tier
 from ftpgate.tokens import Token, new_grant_id
 from tests.gate import raw
@@ -222,7 +223,7 @@ def test_the_log_holds_no_token(gate: InProcessGate, token: Token, caplog: pytes
 
 
 def test_who_logs_in_again_has_the_time_of_a_newcomer(gate: InProcessGate, token: Token, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "LOGIN_WITHIN", 1.0)
+    monkeypatch.setattr(ftp_session, "LOGIN_WITHIN", 1.0)
     with RawFtp(gate.address("ftp")) as client:
         client.login(token.reveal())
         client.socket.settimeout(1.5)

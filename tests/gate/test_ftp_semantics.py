@@ -17,7 +17,7 @@ import pytest
 
 from ftpgate import ftp
 from ftpgate.delivery.context import Gate
-from ftpgate.ftp import answers
+from ftpgate.ftp import replies
 from ftpgate.grants import Item
 from ftpgate.settings import Address
 from ftpgate.tokens import Token
@@ -311,7 +311,7 @@ def test_names_are_found_in_both_forms(session: RawFtp, media: Path, name: str, 
 
 def test_stat_of_a_long_folder_points_to_listings(gate: InProcessGate, item: Item) -> None:
     """Its reply is made at once: hundreds of sessions that ask for it would hold up all others."""
-    items = [replace(item, id=str(number)) for number in range(answers.STAT_ENTRIES + 1)]
+    items = [replace(item, id=str(number)) for number in range(replies.STAT_ENTRIES + 1)]
     tokens = gate.shop.issue(items[:-1]), gate.shop.issue(items)
     for token, code in zip(tokens, ("213", "504 There is too much in this folder for STAT"), strict=True):
         with RawFtp(gate.address("ftp")) as session:
@@ -386,7 +386,7 @@ def test_pasv_names_the_address_that_was_connected_to(session: RawFtp) -> None:
 def test_pasv_names_the_public_host(media: Path, host: str, shown: str) -> None:
     with InProcessGate(media, {"ftp": ftp.listen}, settings={"FTPGATE_PUBLIC_HOST": host}) as gate:
         token = gate.shop.issue([gate.item("Ёлка [live]")])
-        wait_until(lambda: gate.listeners["ftp"].front.public_address, 10, "the address")  # type: ignore[attr-defined]
+        wait_until(lambda: gate.listeners["ftp"].context.public_address, 10, "the address")  # type: ignore[attr-defined]
         with RawFtp(gate.address("ftp")) as client:
             assert f"({shown}," in client.login(token.reveal()).do("PASV", "227")
 

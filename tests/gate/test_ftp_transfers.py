@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp
-from ftpgate.ftp import data as data_channel
+from ftpgate.ftp import file_sender, lingering
 from ftpgate.grants import File, GrantState, Item, Tier
 from ftpgate.tokens import Token
 from tests.support.inprocess import InProcessGate
@@ -96,7 +96,7 @@ def test_a_client_that_keeps_the_connection_open_has_it_credited_when_it_ends(
 def test_a_client_that_never_reads_the_end_is_not_credited_with_it(
     session: RawFtp, gate: InProcessGate, token: Token, item: Item, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_channel, "LINGER", 2.0)
+    monkeypatch.setattr(file_sender, "LINGER", 2.0)
     with session.data(buffer=1 << 18) as data:
         session.do("RETR medium.bin", "150")
         read_exactly(data, MEDIUM - 300_000)
@@ -104,7 +104,7 @@ def test_a_client_that_never_reads_the_end_is_not_credited_with_it(
         assert outcomes(gate) == ["cut"]
         assert gate.shop.spans(token.grant, file(item, "medium.bin")) != [(0, MEDIUM)]
         assert len(read_all(data)) == 300_000, "what its machine has taken is still there to be read"
-    wait_until(lambda: not len(gate.listeners["ftp"].front.lingering), 10, "the end of the connection")  # type: ignore[attr-defined]
+    wait_until(lambda: not len(gate.listeners["ftp"].context.lingering), 10, "the end of the connection")  # type: ignore[attr-defined]
 
 
 def test_the_next_transfer_need_not_wait_for_the_last_ones_connection(session: RawFtp, gate: InProcessGate) -> None:
@@ -121,14 +121,14 @@ def test_the_next_transfer_need_not_wait_for_the_last_ones_connection(session: R
 
 
 def test_lingering_connections_are_few(session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_channel, "LINGERING_OF_ONE", 3)
+    monkeypatch.setattr(lingering, "MOST_OF_ONE", 3)
     held = []
     for _ in range(8):
         data = session.data()
         session.do("RETR small.bin", "150")
         session.expect("226")
         held.append(data)
-        assert len(gate.listeners["ftp"].front.lingering) <= 3  # type: ignore[attr-defined]
+        assert len(gate.listeners["ftp"].context.lingering) <= 3  # type: ignore[attr-defined]
     for data in held:
         assert len(read_all(data)) == 5_000
         data.close()
@@ -175,7 +175,7 @@ def test_the_last_reply_to_a_small_file_waits_for_the_clients_end(
     session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch, leave: Callable[[socket.socket], None]
 ) -> None:
     """aria2 waits for its time-out when it reads 150 and 226 together."""
-    monkeypatch.setattr(data_channel, "APART", 3_600.0)
+    monkeypatch.setattr(file_sender, "APART", 3_600.0)
     (data := session.data()).settimeout(20)
     session.do("RETR small.bin", "150")
     read_all(data)
@@ -189,7 +189,7 @@ def test_the_last_reply_to_a_small_file_waits_for_the_clients_end(
 
 
 def test_the_last_reply_to_an_empty_file_does_not_follow_at_once(session: RawFtp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_channel, "APART", 3_600.0)
+    monkeypatch.setattr(file_sender, "APART", 3_600.0)
     with session.data() as data:
         session.do("RETR empty.bin", "150")
         assert not read_all(data)
@@ -199,20 +199,20 @@ def test_the_last_reply_to_an_empty_file_does_not_follow_at_once(session: RawFtp
         session.socket.settimeout(20)
         session.do("ABOR", "426")
         session.expect("226")
-    monkeypatch.setattr(data_channel, "APART", 0.1)
+    monkeypatch.setattr(file_sender, "APART", 0.1)
     assert session.retrieve("empty.bin") == b""
 
 
 def test_a_client_that_keeps_its_data_connection_gets_the_last_reply_too(
     session: RawFtp, gate: InProcessGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_channel, "APART", 0.1)
+    monkeypatch.setattr(file_sender, "APART", 0.1)
     with session.data() as data:
         session.do("RETR small.bin", "150")
         session.expect("226")
         assert len(read_all(data)) == 5_000
         assert len(session.retrieve("medium.bin")) == MEDIUM
-        monkeypatch.setattr(data_channel, "APART", 3_600.0)
+        monkeypatch.setattr(file_sender, "APART", 3_600.0)
         with session.data() as aborted:
             session.do("RETR small.bin", "150")
             assert len(read_all(aborted)) == 5_000
@@ -241,7 +241,7 @@ def test_a_cut_answers_426_and_the_session_stays(
 def test_an_idle_data_connection_that_goes_away(session: RawFtp, gate: InProcessGate) -> None:
     session.data().close()
     server = gate.listeners["ftp"]
-    wait_until(lambda: gate.call(lambda: all(s._data is not None for s in server.front.sessions)), 10, "it")  # type: ignore[attr-defined]
+    wait_until(lambda: gate.call(lambda: all(s.data._connection is not None for s in server.context.sessions)), 10, "it")  # type: ignore[attr-defined]
     session.send("RETR big.bin")
     assert [session.reply()[:3] for _ in range(2)] == ["150", "426"]
     assert len(session.retrieve("small.bin")) == 5_000
@@ -283,8 +283,8 @@ def test_a_client_that_ends_its_data_connection_first_has_what_it_read(gate: InP
         data.close()
         wait_until(lambda: gate.call(lambda: transfer.credit._early_fin or transfer.outcome), 10, "the gate to see it")
     gate.settled()
-    lingering = gate.listeners["ftp"].front.lingering  # type: ignore[attr-defined]
-    assert not len(lingering)
+    there = gate.listeners["ftp"].context.lingering  # type: ignore[attr-defined]
+    assert not len(there)
     assert gate.shop.spans(slow.grant, file(item, "big.bin")) in ([], [(0, got)])
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.ftp import moving
-from ftpgate.ftp.data import DataChannel
+from ftpgate.ftp import data_commands
+from ftpgate.ftp.data_connection import DataConnection
 from ftpgate.net.silence import PROBE_AFTER, PROBE_EVERY, SILENCE
 from ftpgate.net.tcp_info import TRUTHFUL
 from tests.support.inprocess import InProcessGate
@@ -91,12 +91,12 @@ def test_a_session_ends_with_its_transfer_when_its_client_answers_nowhere(
 ) -> None:
     """A last reply would be waited for as long as the data were, and its place be taken for as long."""
     if not answers:
-        monkeypatch.setattr(moving, "UNANSWERED", -1.0)
+        monkeypatch.setattr(data_commands, "UNANSWERED", -1.0)
     with closing(session.data(buffer=65_536)):
         session.do("RETR Album/a.ogg", "150")
 
         def give_up() -> None:
-            (channel,) = (found for found in gate.loop.socket_map.values() if isinstance(found, DataChannel))
+            (channel,) = (found for found in gate.loop.socket_map.values() if isinstance(found, DataConnection))
             channel._broken(error)
 
         gate.call(give_up)

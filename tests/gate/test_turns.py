@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.ftp.control import GateFTPHandler
-from ftpgate.ftp.data import DataChannel
+from ftpgate.ftp.listing_sender import ListingSender
+from ftpgate.ftp.session import Session
 from ftpgate.grants import Grant, GrantState, Item, Tier
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.exchange import Exchange
@@ -83,9 +83,9 @@ def turns(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     counted(CustomerRoutes, "visit")
     counted(Exchange, "_head")  # of each answer
     counted(HttpConnection, "_send_piece")
-    counted(GateFTPHandler, "run")
-    counted(GateFTPHandler, "_log_in")
-    counted(DataChannel, "_send_lines")
+    counted(Session, "run")
+    counted(Session, "_log_in")
+    counted(ListingSender, "_send_lines")
     gate.call(lambda: setattr(gate.loop, "poll", polled))
     return done
 
@@ -238,14 +238,14 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
     """Counted in steps from when his request is read: about one of each stranger's address, and not all that is there."""
     served: list[str] = []
     arrived: list[int] = []
-    visit, run, read = CustomerRoutes.visit, GateFTPHandler.run, HttpConnection.on_readable
+    visit, run, read = CustomerRoutes.visit, Session.run, HttpConnection.on_readable
 
     def visited(routes: CustomerRoutes, connection: Exchange, asked: Request) -> Any:
         served.append(connection.peer)
         return visit(routes, connection, asked)
 
-    def ran(session: GateFTPHandler, *arguments: Any) -> None:
-        served.append(session.peer)
+    def ran(session: Session, *arguments: Any) -> None:
+        served.append(session.control.peer)
         run(session, *arguments)
 
     def has_read(connection: HttpConnection) -> None:
@@ -254,7 +254,7 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
         read(connection)
 
     monkeypatch.setattr(CustomerRoutes, "visit", visited)
-    monkeypatch.setattr(GateFTPHandler, "run", ran)
+    monkeypatch.setattr(Session, "run", ran)
     monkeypatch.setattr(HttpConnection, "on_readable", has_read)
     ahead = request("/") * 200 if protocol == "http" else b"NOOP\r\n" * 200
     with ExitStack() as stack:

@@ -20,36 +20,41 @@ STAT_ENTRIES = 500
 _LARGEST = 1 << 62
 
 
-class Session(Protocol):
+class SessionValues(Protocol):
     """What these commands know and change of a session."""
 
-    fs: GrantFS
-    """Only once logged in."""
     facts: tuple[str, ...]
     client: str
     restart: int
     binary: bool
-    tls_offered: bool
+
+    @property
+    def fs(self) -> GrantFS:
+        """The working folder, once logged in."""
+        ...
+
+    @property
+    def tls_offered(self) -> bool: ...
 
     def status(self) -> Sequence[str]:
         """Lines for STAT."""
         ...
 
 
-def size(session: Session, path: str) -> str:
+def size(session: SessionValues, path: str) -> str:
     return f"213 {session.fs.file(path).resource.size}"
 
 
-def mdtm(session: Session, path: str) -> str:
+def mdtm(session: SessionValues, path: str) -> str:
     return f"213 {stamp(session.fs.file(path).resource.modified)}"
 
 
-def mlst(session: Session, path: str) -> str:
+def mlst(session: SessionValues, path: str) -> str:
     found = session.fs.find(path or session.fs.cwd)
     return f"250-Listing {found.path}\r\n {fact_list(found, session.facts)} {found.path}\r\n250 End."
 
 
-def file_hash(session: Session, path: str) -> str:
+def file_hash(session: SessionValues, path: str) -> str:
     """draft-bryan-ftpext-hash section 3.2, of the whole file."""
     resource = session.fs.file(path).resource
     if resource.sha256 is None:
@@ -57,20 +62,20 @@ def file_hash(session: Session, path: str) -> str:
     return f"213 SHA-256 0-{resource.size} {resource.sha256.hex()} {path}"
 
 
-def pwd(session: Session, _argument: str) -> str:
+def pwd(session: SessionValues, _argument: str) -> str:
     return '257 "{}" is the current folder.'.format(session.fs.cwd.replace('"', '""'))
 
 
-def cwd(session: Session, path: str) -> str:
+def cwd(session: SessionValues, path: str) -> str:
     session.fs.change(path or "/")
     return f"250 Now in {session.fs.cwd}"
 
 
-def cdup(session: Session, _argument: str) -> str:
+def cdup(session: SessionValues, _argument: str) -> str:
     return cwd(session, "..")
 
 
-def rest(session: Session, argument: str) -> str:
+def rest(session: SessionValues, argument: str) -> str:
     """In any TYPE: files are sent as stored, so that an offset means the same in all of them."""
     if not (argument.isascii() and argument.isdigit()) or int(argument[:20]) > _LARGEST:
         raise BadRequest("REST takes a number of bytes.")
@@ -78,7 +83,7 @@ def rest(session: Session, argument: str) -> str:
     return f"350 Restarting at {session.restart}."
 
 
-def representation(session: Session, argument: str) -> str:
+def representation(session: SessionValues, argument: str) -> str:
     """TYPE, which changes nothing but what is said of it."""
     kind = " ".join(argument.upper().split())
     if kind not in ("A", "A N", "I", "L 8", "L8"):
@@ -87,19 +92,19 @@ def representation(session: Session, argument: str) -> str:
     return "200 Type is I." if session.binary else "200 Type is A; files are sent as they are stored."
 
 
-def structure(_session: Session, argument: str) -> str:
+def structure(_session: SessionValues, argument: str) -> str:
     if argument.upper() != "F":
         raise NotForThisParameter("Only STRU F is possible.")
     return "200 Structure is F."
 
 
-def mode(_session: Session, argument: str) -> str:
+def mode(_session: SessionValues, argument: str) -> str:
     if argument.upper() != "S":
         raise NotForThisParameter("Only MODE S is possible.")
     return "200 Mode is S."
 
 
-def opts(session: Session, argument: str) -> str:
+def opts(session: SessionValues, argument: str) -> str:
     command, _, options = argument.partition(" ")
     command = command.upper()
     if command in ("UTF8", "UTF-8"):
@@ -117,11 +122,11 @@ def opts(session: Session, argument: str) -> str:
     raise BadRequest("There are options for HASH, MLST and UTF8.")
 
 
-def feat(session: Session, _argument: str) -> str:
+def feat(session: SessionValues, _argument: str) -> str:
     return "\r\n ".join(["211-Features:", *features(session.facts, session.tls_offered)]) + "\r\n211 End."
 
 
-def help_text(_session: Session, argument: str) -> str:
+def help_text(_session: SessionValues, argument: str) -> str:
     name = ALIASES.get(argument.upper(), argument.upper())
     if name in COMMANDS:
         return f"214 Syntax: {COMMANDS[name].help}"
@@ -134,7 +139,7 @@ def help_text(_session: Session, argument: str) -> str:
     return "\r\n ".join(["214-These commands are understood:", *rows]) + "\r\n214 HELP and a command tells its syntax."
 
 
-def site(session: Session, argument: str) -> str:
+def site(session: SessionValues, argument: str) -> str:
     name = argument.split(" ")[0].upper()
     if f"SITE-{name}" in WRITES:
         raise ReadOnly
@@ -143,7 +148,7 @@ def site(session: Session, argument: str) -> str:
     return "214 There are no SITE commands but this one."
 
 
-def stat(session: Session, path: str) -> str:
+def stat(session: SessionValues, path: str) -> str:
     if not path:
         return "\r\n ".join(["211-Status:", *session.status()]) + "\r\n211 End."
     entries = session.fs.listed(path).entries
@@ -153,28 +158,28 @@ def stat(session: Session, path: str) -> str:
     return "\r\n ".join([f"213-{path}:", *lines]) + "\r\n213 End."
 
 
-def clnt(session: Session, name: str) -> str:
+def clnt(session: SessionValues, name: str) -> str:
     session.client = "".join(c for c in name[:CLIENT_LIMIT] if c.isprintable())
     return "200 Noted."
 
 
-def syst(_session: Session, _argument: str) -> str:
+def syst(_session: SessionValues, _argument: str) -> str:
     return "215 UNIX Type: L8"
 
 
-def noop(_session: Session, _argument: str) -> str:
+def noop(_session: SessionValues, _argument: str) -> str:
     return "200 OK."
 
 
-def allo(_session: Session, _argument: str) -> str:
+def allo(_session: SessionValues, _argument: str) -> str:
     return "202 Nothing is stored here."
 
 
-def acct(_session: Session, _argument: str) -> str:
+def acct(_session: SessionValues, _argument: str) -> str:
     return "202 No account is needed."
 
 
-ANSWERS: dict[str, Callable[[Session, str], str]] = {
+REPLIES: dict[str, Callable[[SessionValues, str], str]] = {
     "ACCT": acct, "ALLO": allo, "CDUP": cdup, "CLNT": clnt, "CWD": cwd, "FEAT": feat, "HASH": file_hash, "HELP": help_text,
     "MDTM": mdtm, "MLST": mlst, "MODE": mode, "NOOP": noop, "OPTS": opts, "PWD": pwd, "REST": rest, "SITE": site, "SIZE": size,
     "STAT": stat, "STRU": structure, "SYST": syst, "TYPE": representation,

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.delivery.context import Gate
-from ftpgate.ftp.data import Lingering
+from ftpgate.ftp.lingering import Lingering
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Session(Protocol):
+class Timed(Protocol):
     """A session, as those who look after all of them know it."""
 
-    def tend(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """End what has taken too long. `now` is the monotonic clock's."""
         ...
 
 
-class Front:
+class ServerContext:
     """The sessions of one listening address, and what they need to know of the gate.
 
     Attributes:
@@ -36,18 +36,18 @@ class Front:
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.loop: IOLoop = gate.loop
-        self.sessions: set[Session] = set()
+        self.sessions: set[Timed] = set()
         self.lingering = Lingering(gate.most_connections)
         self.public_address: str | None = None
         self._find_public_address()
 
-    def enter(self, session: Session) -> None:
+    def enter(self, session: Timed) -> None:
         """A session begins."""
         self.sessions.add(session)
         self.gate.connections += 1
         self.gate.sessions += 1
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: Timed) -> None:
         """A session has ended."""
         self.sessions.discard(session)
         self.gate.connections -= 1
@@ -62,11 +62,11 @@ class Front:
     def room_for_sockets(self) -> bool:
         return len(self.loop.socket_map) < self.gate.most_connections
 
-    def tend(self) -> None:
+    def check_timeouts(self) -> None:
         """End what has taken too long in any session."""
         now = time.monotonic()
         for session in tuple(self.sessions):
-            session.tend(now)
+            session.check_timeouts(now)
 
     def _find_public_address(self) -> None:
         """What PASV has to say, which knows IPv4 only (RFC 959 section 4.1.2). A name is resolved once, in a thread."""
