@@ -66,8 +66,8 @@ class Session:
     """
 
     __slots__ = (
-        "_attempts", "_context", "_guest", "_stranger_since", "_user",
-        "binary", "client", "control", "data", "facts", "login", "restart", "tls",
+        "_attempts", "_context", "_data", "_guest", "_stranger_since", "_user",
+        "binary", "client", "control", "facts", "login", "restart", "tls",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, context: ServerContext, guest: Guest, sink: TlsSink | None = None) -> None:
@@ -82,7 +82,7 @@ class Session:
         self.binary = True
         self.control = control = ControlConnection(sock, context, self, sink)
         self.tls = TlsCommands(control, context.gate, self)
-        self.data = DataCommands(control, self.tls, context, self)
+        self._data: DataCommands | None = None
         self._stranger_since = control.heard
         guest.give_way = control.close
         context.gate.engine.newcomers.add(control.peer, self, control.heard)
@@ -90,6 +90,13 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<FTP session of {self.control.peer} under {self.login and self.login.grant.id}>"
+
+    @property
+    def data(self) -> DataCommands:
+        """Made when it is first needed: those who never log in are many, and have none."""
+        if self._data is None:
+            self._data = DataCommands(self.control, self.tls, self._context, self)
+        return self._data
 
     @property
     def fs(self) -> GrantFS:
@@ -212,7 +219,7 @@ class Session:
 
     def log_out(self) -> None:
         login, self.login, self._user = self.login, None, None
-        self.data.close()
+        self.close_data()
         self.restart = 0
         if login is not None:
             self._stranger_since = time.monotonic()
@@ -221,11 +228,13 @@ class Session:
             login.grant.customer.disconnect()
 
     def close_data(self) -> None:
-        self.data.close()
+        if self._data is not None:
+            self._data.close()
 
     def rein(self, _argument: str) -> None:
         self.log_out()
-        self.data.only_epsv = False
+        if self._data is not None:
+            self._data.only_epsv = False
         self.control.respond("220 Ready for a new user.")
 
     # -- its end
@@ -248,12 +257,14 @@ class Session:
         self._context.leave(self)
         self._context.gate.engine.newcomers.discard(self.control.peer, self)
         self._guest.leave()
-        self.data.session_closed()
+        if self._data is not None:
+            self._data.session_closed()
         self.log_out()
 
     def check_timeouts(self, now: float) -> None:
         """Called every few seconds: end what has waited for too long."""
-        self.data.check_timeouts(now)
+        if self._data is not None:
+            self._data.check_timeouts(now)
         control = self.control
         silent = now - control.heard
         if silent > GOODBYE and control.last_reply_waits:
@@ -276,7 +287,9 @@ class Session:
             f"{'TLS' if self.tls.secure else 'No TLS'} here, {'TLS' if self.tls.protected else 'none'} on data connections"
         )
         lines.append(f"TYPE {'I' if self.binary else 'A'}; STRU F; MODE S; files are sent as they are stored")
-        return [*lines, *filter(None, [self.data.progress()])]
+        if self._data is not None and (progress := self._data.progress()):
+            lines.append(progress)
+        return lines
 
 
 SESSION_COMMANDS: dict[str, Callable[[Session, str], None]] = {
