@@ -6,7 +6,7 @@ A `GateError` is raised anywhere below the fronts and translated in one place ea
 
 from __future__ import annotations
 
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 
 
 class GateError(Exception):
@@ -110,15 +110,15 @@ class NotForThisParameter(GateError):
 
 
 class UserError(Exception):
-    """A mistake of whoever runs a command or writes a setting: one line that names the cause and the mend.
+    """A mistake of whoever runs a command or writes a setting: one line that names the cause and what to do.
 
     Args:
         cause: what is wrong, naming the value.
-        mend: what to do about it. Both are a `Sentence` where pages show them too; `sentence` is the whole.
+        hint: what to do about it. Both are a `TranslatableText` where pages show them too; `sentence` is the whole.
     """
 
-    def __init__(self, cause: str, mend: str) -> None:
+    def __init__(self, cause: str, hint: str) -> None:
         self.cause = cause
-        self.mend = mend
-        self.sentence = Sentence("%(cause)s: %(mend)s", cause=cause, mend=mend)
+        self.hint = hint
+        self.sentence = TranslatableText("%(cause)s: %(hint)s", cause=cause, hint=hint)
         super().__init__(self.sentence)

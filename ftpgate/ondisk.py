@@ -12,7 +12,7 @@ import stat
 import sys
 from typing import NamedTuple, Protocol
 
-from ftpgate.sentences import Sentence, os_reason
+from ftpgate.translatable import TranslatableText, os_reason
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """To open for reading; a FIFO or a terminal neither blocks nor takes over."""
@@ -115,32 +115,32 @@ def stat_below(root: str, path: str) -> os.stat_result:
         os.close(fd)
 
 
-def difference(recorded: Recorded, found: os.stat_result, fd: int) -> Sentence | None:
+def difference(recorded: Recorded, found: os.stat_result, fd: int) -> TranslatableText | None:
     """How a file differs from what was recorded; completes a sentence about it. None when it does not.
 
     Args:
         fd: a descriptor of the file that `found` was told of.
     """
     if not stat.S_ISREG(found.st_mode):
-        return Sentence("is no regular file any more")
+        return TranslatableText("is no regular file any more")
     if found.st_size != recorded.size:
-        return Sentence("has %(found)d bytes, %(imported)d were imported", found=found.st_size, imported=recorded.size)
+        return TranslatableText("has %(found)d bytes, %(imported)d were imported", found=found.st_size, imported=recorded.size)
     if found.st_mtime_ns != recorded.mtime_ns:
-        return Sentence("was written to since it was imported")
+        return TranslatableText("was written to since it was imported")
     if recorded.inode not in (None, found.st_ino & _INODE_BITS) and has_lasting_inodes(fd):
-        return Sentence("was replaced by another file since it was imported")
+        return TranslatableText("was replaced by another file since it was imported")
     if recorded.ctime_ns not in (None, found.st_ctime_ns):
-        return Sentence("was written to since it was imported, or its name, owner, permissions or links were changed")
+        return TranslatableText("was written to since it was imported, or its name, owner, permissions or links were changed")
     return None
 
 
-def why_not(error: OSError) -> Sentence:
+def why_not(error: OSError) -> TranslatableText:
     """What is wrong with a file that could not be opened or read; completes a sentence about it."""
     if isinstance(error, NoRegularFile):
-        return Sentence("is no regular file any more")
+        return TranslatableText("is no regular file any more")
     if error.errno == errno.EXDEV:
-        return Sentence("is reached by a link that leads out of the media folder")
-    return Sentence("cannot be read (%(reason)s)", reason=os_reason(error))
+        return TranslatableText("is reached by a link that leads out of the media folder")
+    return TranslatableText("cannot be read (%(reason)s)", reason=os_reason(error))
 
 
 def has_lasting_inodes(fd: int) -> bool:

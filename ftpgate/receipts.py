@@ -78,8 +78,8 @@ def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
     if value is None or not spelled or signature.get("algorithm") != _ALGORITHM or not isinstance(receipt, dict):
         raise UserError("the receipt is not spelled as it was signed", _MEND)
     if given != public_text(key):
-        mend = "give the key of the shop that made it with --key, copied from the shop's own page"
-        raise UserError(f"the receipt names another key ({given[:44]!r}) than {public_text(key)}", mend)
+        hint = "give the key of the shop that made it with --key, copied from the shop's own page"
+        raise UserError(f"the receipt names another key ({given[:44]!r}) than {public_text(key)}", hint)
     try:
         key.verify(value, _signed(receipt))
     except InvalidSignature:

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from ftpgate import private
 from ftpgate.errors import UserError
-from ftpgate.sentences import os_reason
+from ftpgate.translatable import os_reason
 
 _DECIMAL = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "t": 1_000_000_000_000}
 _BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
@@ -239,8 +239,8 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         try:
             values[name.removeprefix("FTPGATE_")] = _PARSERS[name.removeprefix("FTPGATE_")](text)
         except ValueError as error:
-            mend = _NEW_KEY if name == "FTPGATE_SECRET_KEY" else "correct the value"
-            raise UserError(f"{name}={_shown(name, text)} is {error}", mend) from None
+            hint = _NEW_KEY if name == "FTPGATE_SECRET_KEY" else "correct the value"
+            raise UserError(f"{name}={_shown(name, text)} is {error}", hint) from None
 
     def path(name: str, default: Path | None) -> Path | None:
         value = values.get(name, default)

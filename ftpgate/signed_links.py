@@ -19,7 +19,7 @@ from typing import Any
 from ftpgate.errors import DeadToken, UnknownToken
 from ftpgate.settings import Settings, secret_key
 
-LIFE = 600
+TTL = 600
 """Seconds. A page that stays open longer asks the portal for the next one when its stream breaks."""
 _SIGNATURE = 18  # bytes: enough for ever, and 24 letters without padding
 
@@ -38,15 +38,15 @@ def connection_key(transfer: Mapping[str, Any]) -> str:
     return "{grant} {protocol} {peer}".format_map(transfer)
 
 
-class Passes:
+class SignedLinks:
     """Makes and reads the signed links of an installation."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def make(self, purpose: Purpose, subject: str) -> str:
-        """A text that is valid for `LIFE` seconds; to be percent-encoded in addresses unless `subject` is safe there."""
-        signed = f"{subject}.{int(time.time()) + LIFE}"
+        """A text that is valid for `TTL` seconds; to be percent-encoded in addresses unless `subject` is safe there."""
+        signed = f"{subject}.{int(time.time()) + TTL}"
         return f"{signed}.{self._signature(purpose, signed)}"
 
     def read(self, purpose: Purpose, text: str) -> str:

@@ -9,8 +9,8 @@ import django
 from django.core.management import call_command, execute_from_command_line
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import os_reason
 from ftpgate.settings import Settings
+from ftpgate.translatable import os_reason
 
 
 def manage(arguments: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ is over. Tries that are sent ahead must not fill a disk."""
 MINUTE = 60.0
 
 
-class Strangers:
+class FailedTokenLimiter:
     """Counts tokens that open nothing, by network."""
 
     def __init__(self) -> None:

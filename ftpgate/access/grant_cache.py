@@ -15,16 +15,16 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from ftpgate.access.failed_tokens import Strangers, Told
+from ftpgate.access.failed_tokens import FailedTokenLimiter, Told
 from ftpgate.access.ledger import Ledger
 from ftpgate.access.look_ups import LookUp, LookUps
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.clock import ClockGuard
 from ftpgate.errors import DeadToken, GateError, TooManyWrongTokens, Unavailable, UnknownToken
 from ftpgate.grants import Bridge, Grant, GrantState, GrantStatus
-from ftpgate.net.executor import OffLoop
+from ftpgate.net.executor import Executor
 from ftpgate.net.timer import CallLater
-from ftpgate.shaping.customer import Customer, Throttle
+from ftpgate.shaping.customer import Customer, GlobalLimiter
 from ftpgate.tokens import Token
 
 _log = logging.getLogger(__name__)
@@ -37,12 +37,12 @@ IDLE = 60.0
 CACHED = 10_000
 """Grants in the cache that nobody uses, at the most."""
 
-PATIENCE = 10.0
+LOOKUP_TIMEOUT = 10.0
 """Seconds that a client waits for its token to be looked up. A database that hangs, or a host that is gone, says nothing."""
 
-Answer = Callable[[OpenGrant | None, GateError | None], None]
-LoginAnswer = Callable[[str, OpenGrant | None, GateError | None], None]
-"""As `Answer`, after the credential that was judged last."""
+AdmitCallback = Callable[[OpenGrant | None, GateError | None], None]
+LoginCallback = Callable[[str, OpenGrant | None, GateError | None], None]
+"""As `AdmitCallback`, after the credential that was judged last."""
 Gone = Callable[[], bool]
 """Has the client left? Then nothing is looked up for it any more."""
 
@@ -53,7 +53,7 @@ class _Waiting(NamedTuple):
     """A client whose token is being looked up."""
 
     peer: str
-    answer: Answer
+    answer: AdmitCallback
     gone: Gone
     since: float
     counted: bool = True
@@ -64,7 +64,7 @@ def _stays() -> bool:
     return False
 
 
-class Gatekeeper:
+class GrantCache:
     """Opens grants for tokens.
 
     Args:
@@ -78,23 +78,23 @@ class Gatekeeper:
     """
 
     def __init__(
-        self, bridge: Bridge, offloop: OffLoop, ledger: Ledger, call_later: CallLater, *,
+        self, bridge: Bridge, executor: Executor, ledger: Ledger, call_later: CallLater, *,
         grace: float, total_rate: int = 0, clock: ClockGuard | None = None,
     ) -> None:  # fmt: skip
         self.clock = clock or ClockGuard()
         self._bridge = bridge
-        self._offloop = offloop
-        self._line = LookUps(offloop, call_later)
+        self._executor = executor
+        self._line = LookUps(executor, call_later)
         self._ledger = ledger
         self._call_later = call_later
         self._grace = grace
-        self._throttle = Throttle(total_rate, call_later) if total_rate else None
+        self._limiter = GlobalLimiter(total_rate, call_later) if total_rate else None
         self._grants: OrderedDict[str, OpenGrant] = OrderedDict()
         self._used: dict[str, float] = {}
         self._customers: dict[str, Customer] = {}
         self._waiting: dict[bytes | str, list[_Waiting]] = {}
         """Who waits for a look-up: of a token by its digest, of a grant by its id."""
-        self._strangers = Strangers()
+        self._failed_tokens = FailedTokenLimiter()
         self._told = Told()
         self._refreshing = False
         self._renewing: set[str] = set()
@@ -107,7 +107,7 @@ class Gatekeeper:
         """Tokens and grants that were looked up in the shop; for the metrics."""
         return self._line.asked
 
-    def admit(self, presented: str, peer: str, answer: Answer, gone: Gone = _stays, *, counted: bool = True) -> None:
+    def admit(self, presented: str, peer: str, answer: AdmitCallback, gone: Gone = _stays, *, counted: bool = True) -> None:
         """Find the grant that `presented` opens, then `answer(grant, None)` or `answer(None, error)` on the loop.
 
         The answer comes at once when the grant is in use, and later otherwise; a front holds back what the client sends
@@ -126,7 +126,7 @@ class Gatekeeper:
             return self._admitted(held, digest, answer)
         self._look_up(digest, lambda: self._bridge.look_up(token), _Waiting(peer, answer, gone, time.monotonic(), counted))
 
-    def log_in(self, user: str, password: str, peer: str, answer: LoginAnswer, gone: Gone = _stays) -> None:
+    def log_in(self, user: str, password: str, peer: str, answer: LoginCallback, gone: Gone = _stays) -> None:
         """Admit whoever gives a token as user name or as password, the same over FTP and HTTP.
 
         Beside the token anything is allowed, also another one: of an older link that a client has remembered. When none
@@ -135,7 +135,7 @@ class Gatekeeper:
         given = [text for text in dict.fromkeys((user, password)) if Token.parse(text) is not None]
         self._log_in(given or [password], peer, answer, gone, None)
 
-    def _log_in(self, given: Sequence[str], peer: str, answer: LoginAnswer, gone: Gone, before: GateError | None) -> None:
+    def _log_in(self, given: Sequence[str], peer: str, answer: LoginCallback, gone: Gone, before: GateError | None) -> None:
         presented, *others = given
 
         def judged(grant: OpenGrant | None, error: GateError | None) -> None:
@@ -149,7 +149,7 @@ class Gatekeeper:
 
         self.admit(presented, peer, judged, gone, counted=not others)
 
-    def watch(self, name: str, peer: str, answer: Answer) -> None:
+    def watch(self, name: str, peer: str, answer: AdmitCallback) -> None:
         """Find the grant with this id for somebody who may look on without a token of it; answers as `admit` does.
 
         Who follows a grant that was renewed a moment ago comes sooner than the next refresh: one that is held and opens
@@ -195,7 +195,7 @@ class Gatekeeper:
             lambda: not all(client.gone() for client in waiting),
         )
         # A signed link comes from the shop's own pages: it is no guess, wherever it is used.
-        doubtful = isinstance(key, bytes) and self._strangers.doubtful(client.peer, client.since)
+        doubtful = isinstance(key, bytes) and self._failed_tokens.doubtful(client.peer, client.since)
         try:
             self._line.add(client.peer, look_up, doubtful=doubtful)
         except GateError as error:
@@ -220,15 +220,15 @@ class Gatekeeper:
 
     def _looked_up(self, client: _Waiting, grant: OpenGrant | None, error: GateError | None) -> None:
         if isinstance(error, DeadToken):
-            self._strangers.dead(client.peer, time.monotonic())
+            self._failed_tokens.dead(client.peer, time.monotonic())
         client.answer(grant, error)
 
     def _send_away(self, now: float) -> None:
         """Ask those to come again who have waited long enough. A look-up that is under way is not asked for twice; one that is
         not is dropped when nobody waits for it."""
         for waiting in tuple(self._waiting.values()):
-            tired = [client for client in waiting if now - client.since >= PATIENCE]
-            waiting[:] = [client for client in waiting if now - client.since < PATIENCE and not client.gone()]
+            tired = [client for client in waiting if now - client.since >= LOOKUP_TIMEOUT]
+            waiting[:] = [client for client in waiting if now - client.since < LOOKUP_TIMEOUT and not client.gone()]
             for client in tired:
                 with _alone():
                     client.answer(None, Unavailable())
@@ -239,7 +239,7 @@ class Gatekeeper:
         if held is None:
             customer = self._customers.get(grant.status.user)
             if customer is None:
-                customer = Customer(grant.status.user, grant.status.tier, self._call_later, self._throttle)
+                customer = Customer(grant.status.user, grant.status.tier, self._call_later, self._limiter)
                 self._customers[grant.status.user] = customer
             held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger)
             held.inherit(*self._ledger.recovered(grant.id))
@@ -263,7 +263,7 @@ class Gatekeeper:
                 self._ledger.forget(name)
 
         with suppress(GateError):  # it is asked for again
-            self._offloop.submit(lambda: self._bridge.look_up_grant(name), found)
+            self._executor.submit(lambda: self._bridge.look_up_grant(name), found)
 
     def _renew(self, name: str) -> None:
         """Look up anew what a grant holds. When that fails the next refreshing finds it of old still."""
@@ -276,12 +276,12 @@ class Gatekeeper:
                 self._keep(grant)
 
         try:
-            self._offloop.submit(lambda: self._bridge.look_up_grant(name), found)
+            self._executor.submit(lambda: self._bridge.look_up_grant(name), found)
         except GateError:
             return
         self._renewing.add(name)
 
-    def _admitted(self, grant: OpenGrant, digest: bytes, answer: Answer) -> None:
+    def _admitted(self, grant: OpenGrant, digest: bytes, answer: AdmitCallback) -> None:
         def opened(grant: OpenGrant | None, error: GateError | None) -> None:
             if grant is not None:
                 self._ledger.used(digest)
@@ -289,7 +289,7 @@ class Gatekeeper:
 
         self._opened(grant, opened, digest)
 
-    def _opened(self, grant: OpenGrant, answer: Answer, digest: bytes | None = None) -> None:
+    def _opened(self, grant: OpenGrant, answer: AdmitCallback, digest: bytes | None = None) -> None:
         self._used[grant.id] = time.monotonic()
         try:
             self.check_open(grant, digest)
@@ -298,14 +298,14 @@ class Gatekeeper:
         answer(grant, None)
 
     def _wrong(self, client: _Waiting) -> None:
-        locked = self._strangers.locked(client.peer, time.monotonic())
+        locked = self._failed_tokens.locked(client.peer, time.monotonic())
         if client.counted:
             self._note_wrong(client.peer)
         client.answer(None, TooManyWrongTokens(retry_after=locked) if locked else UnknownToken())
 
     def _note_wrong(self, peer: str) -> None:
         now = time.monotonic()
-        self._strangers.wrong(peer, now)
+        self._failed_tokens.wrong(peer, now)
         if self._told.tells(peer, now):
             _access_log.warning("failed token from %s", peer)
 
@@ -332,7 +332,7 @@ class Gatekeeper:
             return
         names = tuple(self._grants)
         try:
-            self._offloop.submit(
+            self._executor.submit(
                 lambda: self._bridge.refresh(names), lambda found, error: self._refreshed(names, found, error, now)
             )
             self._refreshing = True

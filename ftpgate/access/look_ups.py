@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.net.addresses import network
-from ftpgate.net.executor import OffLoop
+from ftpgate.net.executor import Executor
 from ftpgate.net.fair_queue import FairQueue
 from ftpgate.net.timer import CallLater
 
@@ -50,8 +50,8 @@ class LookUps:
         call_later: the loop's.
     """
 
-    def __init__(self, offloop: OffLoop, call_later: CallLater) -> None:
-        self._offloop = offloop
+    def __init__(self, executor: Executor, call_later: CallLater) -> None:
+        self._executor = executor
         self._call_later = call_later
         self._line: FairQueue[LookUp] = FairQueue()
         self._doubtful: FairQueue[LookUp] = FairQueue()
@@ -105,7 +105,7 @@ class LookUps:
             look_up.done(result, error)
 
         try:
-            self._offloop.submit(ask, done)
+            self._executor.submit(ask, done)
         except GateError as error:
             ended(took)
             look_up.done(None, error)

@@ -21,8 +21,8 @@ from ftpgate import private
 from ftpgate import settings as settings_module
 from ftpgate.commands.shop import load_shop
 from ftpgate.errors import UserError
-from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
+from ftpgate.translatable import os_reason
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0

@@ -23,8 +23,8 @@ from ftpgate.delivery import journal
 from ftpgate.delivery.journal_file import NAME, JournalError, broken
 from ftpgate.errors import UserError
 from ftpgate.net.tls import Certificates
-from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
+from ftpgate.translatable import os_reason
 
 _FEW_DESCRIPTORS = 4_096
 _RENEW_WITHIN = 7
@@ -37,7 +37,7 @@ Check = Callable[[], str]
 
 
 def examine() -> dict[str, Any]:
-    """`{"ok", "checks": [{"name", "ok", "found", "mend"}]}`; `mend` is null where all is well."""
+    """`{"ok", "checks": [{"name", "ok", "found", "hint"}]}`; `hint` is null where all is well."""
     checks = [_done(name, check) for name, check in _checks()]
     return {"ok": all(check["ok"] for check in checks), "checks": checks}
 
@@ -46,7 +46,7 @@ def _done(name: str, check: Check) -> dict[str, Any]:
     try:
         return {"name": name, "ok": True, "found": check(), "mend": None}
     except UserError as error:
-        return {"name": name, "ok": False, "found": error.cause, "mend": error.mend}
+        return {"name": name, "ok": False, "found": error.cause, "mend": error.hint}
 
 
 def _checks() -> Iterator[tuple[str, Check]]:
@@ -102,11 +102,11 @@ def _state(settings: Settings) -> str:
     folder = settings.state_dir
     found = private.readable(folder, settings_module.database_file(settings.database_url))
     if folder in found:
-        mend = f"chmod 700 {shlex.quote(str(folder))}, or set FTPGATE_STATE_DIR to a folder that holds nothing else"
+        hint = f"chmod 700 {shlex.quote(str(folder))}, or set FTPGATE_STATE_DIR to a folder that holds nothing else"
     else:
-        mend = "chmod 600 " + " ".join(shlex.quote(str(path)) for path in found)
+        hint = "chmod 600 " + " ".join(shlex.quote(str(path)) for path in found)
     if found:
-        raise UserError(f"other users of this machine can read {listed(found)}", mend)
+        raise UserError(f"other users of this machine can read {listed(found)}", hint)
     return f"{folder} is closed to other users" + (" but those of its group" if private.is_shared(folder) else "")
 
 

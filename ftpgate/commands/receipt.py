@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ftpgate import receipts
 from ftpgate.errors import UserError
-from ftpgate.sentences import os_reason
 from ftpgate.settings import Settings, secret_key
+from ftpgate.translatable import os_reason
 
 if TYPE_CHECKING:
     from ftpgate.commands.shop import Document

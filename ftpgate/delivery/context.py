@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ftpgate.access.grant_cache import Gatekeeper
+from ftpgate.access.grant_cache import GrantCache
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
@@ -14,7 +14,7 @@ from ftpgate.net.loop_lag import LoopLag
 from ftpgate.net.places import Places
 from ftpgate.net.work_queue import WorkQueue
 from ftpgate.settings import Settings
-from ftpgate.signed_links import Passes
+from ftpgate.signed_links import SignedLinks
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
@@ -28,7 +28,7 @@ class Gate:
     settings: Settings
     loop: IOLoop
     engine: Engine
-    gatekeeper: Gatekeeper
+    grant_cache: GrantCache
     ledger: LedgerWriter
     work: WorkQueue
     """What the fronts do for clients, a bounded part of it in each turn of the loop."""
@@ -52,11 +52,11 @@ class Gate:
     """How late the loop wakes up."""
     places: Places = field(init=False)
     """What of `most_connections` each address has."""
-    passes: Passes = field(init=False)
+    signed_links: SignedLinks = field(init=False)
     """Reads what the portal has allowed."""
 
     def __post_init__(self) -> None:
-        self.passes = Passes(self.settings)
+        self.signed_links = SignedLinks(self.settings)
         self.places = Places(self.most_connections)
 
     @property
@@ -75,7 +75,7 @@ class Gate:
             return "stopping"
         if self.ledger.failing_since is not None or self.ledger.stalled:
             return "the database does not answer"
-        if wrong := self.gatekeeper.clock.wrong():
+        if wrong := self.grant_cache.clock.wrong():
             return f"the clock cannot be trusted and nothing expires: {wrong}"
         return self.journal.health() if self.journal is not None else ""
 

@@ -42,7 +42,7 @@ class Fetch:
             DeadToken: the grant, or the token, opens nothing any more.
             Unavailable: the gate is about to end.
         """
-        self._gate.gatekeeper.check_open(self.grant, self._token)
+        self._gate.grant_cache.check_open(self.grant, self._token)
         if self._gate.draining:
             raise Unavailable()
 

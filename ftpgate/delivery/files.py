@@ -25,9 +25,9 @@ from typing import TypeVar
 
 from ftpgate.errors import ChangedFile, GateError, Unavailable
 from ftpgate.grants import File
-from ftpgate.net.executor import InTurn, OffLoop
+from ftpgate.net.executor import BoundedExecutor, Executor
 from ftpgate.ondisk import LOOK, Identity, difference, may_block, open_below, stat_below, why_not
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -88,15 +88,15 @@ class FileStore:
         root: the media root; `File.media` is relative to it.
         offloop: where blocking calls run.
         report: told of files that are refused, by id with the reason.
-        slow: where the calls run that may wait for a file system long after a file was opened; `offloop` when None.
+        slow: where the calls run that may wait for a file system long after a file was opened; `executor` when None.
     """
 
     def __init__(
-        self, root: Path, offloop: OffLoop, report: Callable[[Mapping[int, str]], None], slow: OffLoop | None = None
+        self, root: Path, executor: Executor, report: Callable[[Mapping[int, str]], None], slow: Executor | None = None
     ) -> None:
         self._root = str(root)
-        self._offloop = offloop
-        self._slow = InTurn(slow or offloop, READING)
+        self._executor = executor
+        self._slow = BoundedExecutor(slow or executor, READING)
         self._report = report
         self._open: dict[int, OpenFile] = {}
         self._spare: OrderedDict[int, float] = OrderedDict()
@@ -172,7 +172,7 @@ class FileStore:
         """
         count = min(end - start, max(PARTS // max(self._slow_users, 1), LEAST_PART), PART)
 
-        def work() -> bytes | Sentence:
+        def work() -> bytes | TranslatableText:
             try:
                 data = os.pread(opened.fd, count, start)
             except OSError as error:
@@ -181,13 +181,13 @@ class FileStore:
             path = at >= end or at // STEP > start // STEP or time.monotonic() - opened.looked_at > FRESH
             why = self._altered(opened, path=path)
             if why is None and not data:
-                why = Sentence("has %(found)d bytes, %(imported)d were imported", found=start, imported=opened.size)
+                why = TranslatableText("has %(found)d bytes, %(imported)d were imported", found=start, imported=opened.size)
             if why is None and start + count < end:
                 _read_ahead(opened.fd, start + count, 2 * count)
             return data if why is None else why
 
-        def finished(result: bytes | Sentence | None, _error: GateError | None) -> None:
-            if isinstance(result, Sentence):
+        def finished(result: bytes | TranslatableText | None, _error: GateError | None) -> None:
+            if isinstance(result, TranslatableText):
                 self._spoilt(opened, result)
             self.release(opened)
             done(result if isinstance(result, bytes) else None)
@@ -223,7 +223,7 @@ class FileStore:
 
         self._use(opened)  # so that it is not closed meanwhile
         try:
-            self._offloop.submit(read, finished)
+            self._executor.submit(read, finished)
         except GateError:
             self.release(opened)
             return False
@@ -260,11 +260,11 @@ class FileStore:
                 except Exception:  # one connection's error must not leave the others waiting for ever
                     _log.exception("a front met an error when it was told of its file")
 
-        self._offloop.submit(work, answer)
+        self._executor.submit(work, answer)
         self._waiting[key] = [done]
 
-    def _fetched(self, file: File, opened: OpenFile | Sentence) -> GateError | None:
-        if isinstance(opened, Sentence):
+    def _fetched(self, file: File, opened: OpenFile | TranslatableText) -> GateError | None:
+        if isinstance(opened, TranslatableText):
             return self._looked_at({file.id: opened})
         refused = self._looked_at({file.id: opened.identity})
         if file.id in self._open:
@@ -275,13 +275,13 @@ class FileStore:
             self.release(opened)  # enters it among the spare ones until somebody acquires it
         return refused
 
-    def _looked_at(self, found: Mapping[int, Identity | Sentence]) -> GateError | None:
+    def _looked_at(self, found: Mapping[int, Identity | TranslatableText]) -> GateError | None:
         """Files by id, each as it is, or with why it is refused."""
         now = time.monotonic()
         changed = {}
         for file, now_there in found.items():
             self._checked.pop(file, None)
-            if isinstance(now_there, Sentence):
+            if isinstance(now_there, TranslatableText):
                 changed[file] = now_there
                 self._drop(file)
                 continue
@@ -300,7 +300,7 @@ class FileStore:
         self._report(changed)
         return ChangedFile()
 
-    def _spoilt(self, opened: OpenFile, why: Sentence) -> None:
+    def _spoilt(self, opened: OpenFile, why: TranslatableText) -> None:
         """A file is not what was opened: nothing more of it is served from this descriptor."""
         if opened.changed:
             return
@@ -330,7 +330,7 @@ class FileStore:
     def _fresh(self, file: File) -> bool:
         return time.monotonic() - self._checked.get(file.id, -math.inf) <= FRESH
 
-    def _opened(self, file: File) -> OpenFile | Sentence:
+    def _opened(self, file: File) -> OpenFile | TranslatableText:
         """Off the loop: an open file, or why it is refused."""
         try:
             fd = open_below(self._root, file.media)
@@ -348,7 +348,7 @@ class FileStore:
         _close(fd)
         return why
 
-    def _compared(self, file: File) -> Identity | Sentence:
+    def _compared(self, file: File) -> Identity | TranslatableText:
         """Off the loop: the file as it is, or why it is refused."""
         try:
             fd = open_below(self._root, file.media, LOOK)
@@ -362,7 +362,7 @@ class FileStore:
         finally:
             _close(fd)
 
-    def _altered(self, opened: OpenFile, *, path: bool) -> Sentence | None:
+    def _altered(self, opened: OpenFile, *, path: bool) -> TranslatableText | None:
         """Why this is not the file any more that was opened, or None. With `path`, or without a descriptor, ask the path too."""
         try:
             found = os.fstat(opened.fd) if opened.fd >= 0 else None
@@ -373,10 +373,12 @@ class FileStore:
             return None if error.errno in _EXHAUSTED else why_not(error)
         if Identity.of(found) == opened.identity:
             return None
-        return difference(opened.identity, found, opened.fd) or Sentence("was replaced by another file since it was imported")
+        return difference(opened.identity, found, opened.fd) or TranslatableText(
+            "was replaced by another file since it was imported"
+        )
 
 
-def _refused(error: OSError) -> Sentence:
+def _refused(error: OSError) -> TranslatableText:
     """Why a file is refused that cannot be opened. Raises Unavailable when that is not the file's fault."""
     if error.errno in _EXHAUSTED:
         raise Unavailable() from error

@@ -15,7 +15,7 @@ from ftpgate.delivery.journal_file import JournalError
 from ftpgate.delivery.journal_rows import Changes, Recovered
 from ftpgate.delivery.live_table import LiveTable
 from ftpgate.errors import GateError
-from ftpgate.net.executor import OffLoop
+from ftpgate.net.executor import Executor
 from ftpgate.net.timer import Alarm, CallLater
 
 _log = logging.getLogger(__name__)
@@ -63,12 +63,12 @@ class JournalWriter:
     """
 
     def __init__(
-        self, backlog: Backlog, journal: Journal, offloop: OffLoop, call_later: CallLater, *,
+        self, backlog: Backlog, journal: Journal, executor: Executor, call_later: CallLater, *,
         table: LiveTable, recover: Callable[[Recovered], None],
     ) -> None:  # fmt: skip
         self._backlog = backlog
         self._journal = journal
-        self._offloop = offloop
+        self._executor = executor
         self._table = table
         self._recover = recover
         self._alarm = Alarm(call_later, self._write)
@@ -201,7 +201,7 @@ class JournalWriter:
         self._writing = True
         self._began = time.monotonic()
         try:
-            self._offloop.submit(work, self._written)
+            self._executor.submit(work, self._written)
         except GateError as error:
             self._written(None, error)
 
@@ -263,7 +263,7 @@ class JournalWriter:
 
     def _aside(self, work: Callable[[], Any], done: Callable[[Any, GateError | None], None]) -> None:
         try:
-            self._offloop.submit(work, done)
+            self._executor.submit(work, done)
         except GateError as error:
             done(None, error)
 

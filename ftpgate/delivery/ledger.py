@@ -15,7 +15,7 @@ from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.journal_rows import Recovered
 from ftpgate.errors import GateError
 from ftpgate.grants import Bridge, GrantStatus, TransferRecord
-from ftpgate.net.executor import OffLoop
+from ftpgate.net.executor import Executor
 from ftpgate.net.timer import Alarm, CallLater
 from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
@@ -50,10 +50,10 @@ class LedgerWriter:
     """
 
     def __init__(
-        self, bridge: Bridge, gate: str, offloop: OffLoop, call_later: CallLater, backlog: Backlog | None = None
+        self, bridge: Bridge, gate: str, executor: Executor, call_later: CallLater, backlog: Backlog | None = None
     ) -> None:
         self._bridge = bridge
-        self._offloop = offloop
+        self._executor = executor
         self._backlog = Backlog(gate) if backlog is None else backlog
         self._alarm = Alarm(call_later, self._write)
         self._asking = Alarm(call_later, self._ask)
@@ -183,7 +183,7 @@ class LedgerWriter:
         self._taken_since, self._since = self._since, 0.0
         self._began = self._written_at = time.monotonic()
         try:
-            self._offloop.submit(lambda: self._bridge.record(gate, batch), self._recorded)
+            self._executor.submit(lambda: self._bridge.record(gate, batch), self._recorded)
         except GateError as error:
             self._recorded(None, error)
 

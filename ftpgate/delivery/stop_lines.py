@@ -5,7 +5,7 @@ from __future__ import annotations
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.sections import Section
 
-PATIENCE = 0.25
+LINE_TIMEOUT = 0.25
 """Seconds that a client is given to end at a line, once everything before it is acknowledged. Measured: one that wants no more
 ends 0.4 to 1 ms after that over loopback, later where a machine is busy."""
 NUDGE = 1_024

@@ -15,7 +15,7 @@ from ftpgate.delivery.body import BodyReader
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.sections import BodyPart, EvidenceTable, Stream
 from ftpgate.delivery.speed import Speed
-from ftpgate.delivery.stop_lines import NUDGE, PATIENCE, StopLines
+from ftpgate.delivery.stop_lines import LINE_TIMEOUT, NUDGE, StopLines
 from ftpgate.delivery.waiting import MOVES, SENDS, Wait
 from ftpgate.errors import ChangedFile
 from ftpgate.grants import TransferInfo, TransferRecord
@@ -284,7 +284,7 @@ class Transfer:
     def look(self, now: float) -> None:
         """Ask the kernel how far the client is, and credit what that shows."""
         self._hear(self.credit.progress, now)
-        if self.credit.phase is Phase.AT_LINE and self.outcome is None and self.credit.stood(now) >= PATIENCE:
+        if self.credit.phase is Phase.AT_LINE and self.outcome is None and self.credit.stood(now) >= LINE_TIMEOUT:
             self._go_on()
 
     def fin(self) -> None:

@@ -20,7 +20,7 @@ from ftpgate.delivery.transfer import Transfer
 from ftpgate.ftp.data_connection import DataConnection, Owner
 from ftpgate.ftp.lingering import HasLingering, Lingering
 from ftpgate.net import sockets
-from ftpgate.net.tls import PATIENCE
+from ftpgate.net.tls import CLOSE_NOTIFY_DELAY
 from ftpgate.proof.credit import IllegalMoveError, Phase
 
 LINGER = 10.0
@@ -70,7 +70,7 @@ class FileSender:
         self._reply = LastReply.SENDING
         self._began = time.monotonic()
         self._yields = connection.sink.wire.encrypted
-        """Does our end give the client's the first turn (`tls.PATIENCE`)?"""
+        """Does our end give the client's the first turn (`tls.CLOSE_NOTIFY_DELAY`)?"""
         self._corks = False
         """Are partial segments held back while more follows?"""
         self._taken = 0
@@ -187,7 +187,7 @@ class FileSender:
     def transfer_acknowledged(self, transfer: Transfer) -> None:
         if self._yields:
             self._yields = False
-            self._connection.loop.call_later(PATIENCE, self._end_too)
+            self._connection.loop.call_later(CLOSE_NOTIFY_DELAY, self._end_too)
         if self._reply is LastReply.SENDING:
             self._move(LastReply.ARRIVED)
         if wait := self._apart():

@@ -175,8 +175,8 @@ class Session:
             self._user = None
             raise NoToken()
         self.control.move(SessionState.LOGGING_IN)
-        gatekeeper = self._context.gate.gatekeeper
-        gatekeeper.log_in(self._user, password, self.control.peer, self._looked_up, self._gone)
+        grant_cache = self._context.gate.grant_cache
+        grant_cache.log_in(self._user, password, self.control.peer, self._looked_up, self._gone)
 
     def _gone(self) -> bool:
         return not self.control.connected
@@ -209,7 +209,7 @@ class Session:
         return Login(grant, token.digest(), GrantFS(grant))
 
     def _refuse_login(self, presented: str, refusal: GateError) -> None:
-        wrong = isinstance(refusal, UnknownToken | TooManyWrongTokens)  # which the gatekeeper logs, within bounds
+        wrong = isinstance(refusal, UnknownToken | TooManyWrongTokens)  # which `GrantCache` logs, within bounds
         shown, peer = self.shown("PASS", presented), self.control.peer
         _log.log(logging.DEBUG if wrong else logging.INFO, "login of %s from %s refused: %s", shown, peer, refusal.text)
         self.control.refuse(refusal)

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from ftpgate.delivery.context import Gate
 from ftpgate.delivery.transfer import Transfer
 from ftpgate.errors import MethodNotAllowed, NotFound
-from ftpgate.http.front import Responder
-from ftpgate.http.messages import TEXT, Answer, Request, body_answer, compact_json, text_answer
+from ftpgate.http.messages import TEXT, Request, Response, body_response, compact_json, text_response
 from ftpgate.http.metrics import CONTENT_TYPE, GateMetrics
 from ftpgate.http.pages import JSON, NOT_STORED
 from ftpgate.http.progress import stamp
+from ftpgate.http.server_context import Responder
 from ftpgate.signed_links import Purpose, connection_key
 
 
@@ -31,29 +31,29 @@ class AdminRoutes:
         self._gate = gate
         self._metrics = GateMetrics(gate)
 
-    def visit(self, connection: Responder, request: Request) -> None:
+    def handle(self, connection: Responder, request: Request) -> None:
         if request.method == "POST" and len(request.parts) == 2 and request.parts[0] == "end":
-            return connection.respond(self._end(self._gate.passes.read(Purpose.END, request.parts[1])))
+            return connection.respond(self._end(self._gate.signed_links.read(Purpose.END, request.parts[1])))
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed()
-        connection.respond(self._answer(request.parts))
+        connection.respond(self._response(request.parts))
 
-    def _answer(self, path: tuple[str, ...]) -> Answer:
+    def _response(self, path: tuple[str, ...]) -> Response:
         if path == ("status",):
-            return text_answer(JSON, _status(self._gate), [NOT_STORED])
+            return text_response(JSON, _status(self._gate), [NOT_STORED])
         if path == ("health",):
             wrong = self._gate.health()
-            return body_answer(503 if wrong else 200, TEXT, f"{wrong or 'ok'}\n".encode(), [NOT_STORED])
+            return body_response(503 if wrong else 200, TEXT, f"{wrong or 'ok'}\n".encode(), [NOT_STORED])
         if path == ("metrics",):
-            return body_answer(200, CONTENT_TYPE, self._metrics.text(), [NOT_STORED])
+            return body_response(200, CONTENT_TYPE, self._metrics.text(), [NOT_STORED])
         raise NotFound("There is /status, /health and /metrics here.")
 
-    def _end(self, key: str) -> Answer:
+    def _end(self, key: str) -> Response:
         """Cut what one client fetches of one grant; it may come back, as any other whose connection was cut."""
         found = [transfer for transfer in self._gate.engine.transfers if connection_key(_described(transfer)) == key]
         for transfer in found:
             transfer.cut()
-        return body_answer(200, JSON, f"{compact_json({'ended': len(found)})}\n".encode(), [NOT_STORED])
+        return body_response(200, JSON, f"{compact_json({'ended': len(found)})}\n".encode(), [NOT_STORED])
 
 
 def _status(gate: Gate) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _status(gate: Gate) -> Iterator[str]:
         "bytes_per_s": round(rate),
         "rss_bytes": resident_bytes(),
         "loop_lag_ms": gate.loop_lag_ms,
-        "clock": gate.gatekeeper.clock.wrong() or None,
+        "clock": gate.grant_cache.clock.wrong() or None,
         "journal": _journal(gate),
     }
     yield f'],"gate":{compact_json(figures)}}}\n'

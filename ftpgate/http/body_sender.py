@@ -92,7 +92,7 @@ class BodySender:
 
     # -- the customer's connections
 
-    def occupy(self, customer: Customer) -> None:
+    def acquire(self, customer: Customer) -> None:
         """Take one of the customer's connections until the answer has been acknowledged.
 
         Raises:
@@ -100,16 +100,16 @@ class BodySender:
         """
         if self._slot is customer:
             return
-        self._vacate()
+        self._release()
         customer.connect()
         self._slot = customer
 
     def vacate_when_idle(self) -> None:
         """Give the customer's connection back when no body is under way to the client."""
         if self._slot is not None and not self.under_way:
-            self._vacate()
+            self._release()
 
-    def _vacate(self) -> None:
+    def _release(self) -> None:
         customer, self._slot = self._slot, None
         if customer is not None:
             customer.disconnect()
@@ -197,7 +197,7 @@ class BodySender:
         for transfer in transfers:
             transfer.cut()
         self._sending = self.pending = None
-        self._vacate()
+        self._release()
 
     # -- what the transfers tell
 

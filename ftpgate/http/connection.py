@@ -16,9 +16,8 @@ from ftpgate.delivery.transfer import Transfer
 from ftpgate.errors import GateError
 from ftpgate.http.body_sender import BodySender, counts_bytes
 from ftpgate.http.exchange import Exchange
-from ftpgate.http.front import Front
 from ftpgate.http.limits import (
-    COUNTING_PATIENCE,
+    COUNTING_CLOSE_NOTIFY_DELAY,
     DRAIN_TIMEOUT,
     HEADER_TIMEOUT,
     IDLE_TIMEOUT,
@@ -32,12 +31,13 @@ from ftpgate.http.limits import (
 from ftpgate.http.messages import Request, RequestTimeout
 from ftpgate.http.request_reader import RequestReader
 from ftpgate.http.response_writer import ResponseWriter
+from ftpgate.http.server_context import ServerContext
 from ftpgate.http.states import State, move
 from ftpgate.net import sockets
 from ftpgate.net.places import Guest
 from ftpgate.net.socket_watch import SocketWatch
 from ftpgate.net.sockets import Sink
-from ftpgate.net.tls import PATIENCE
+from ftpgate.net.tls import CLOSE_NOTIFY_DELAY
 
 _log = logging.getLogger(__name__)
 
@@ -46,14 +46,27 @@ class HttpConnection:
     """From `accept` to its end. Its states and their moves are the table in `states.py`."""
 
     __slots__ = (
-        "_bodies", "_discarded", "_front", "_guest", "_queued", "_reader", "_since", "_socket", "_used", "_watch", "_writer",
-        "exchange", "peer", "sink", "state",
+        "_bodies",
+        "_context",
+        "_discarded",
+        "_guest",
+        "_queued",
+        "_reader",
+        "_since",
+        "_socket",
+        "_used",
+        "_watch",
+        "_writer",
+        "exchange",
+        "peer",
+        "sink",
+        "state",
     )  # fmt: skip
 
-    def __init__(self, front: Front, sock: socket.socket, sink: Sink, peer: str, guest: Guest | None = None) -> None:
+    def __init__(self, context: ServerContext, sock: socket.socket, sink: Sink, peer: str, guest: Guest | None = None) -> None:
         """`guest`: its place; None where none are counted."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        self._front = front
+        self._context = context
         self._socket = sock
         self.sink = sink
         self.peer = peer
@@ -69,11 +82,11 @@ class HttpConnection:
         self._queued = False
         """Does a step that takes the next request wait for its turn?"""
         self._discarded = 0
-        self._watch = SocketWatch(front.gate.loop, sock, self)
+        self._watch = SocketWatch(context.gate.loop, sock, self)
         self._bodies = BodySender(sock, sink, self._watch, self)
-        self.exchange = Exchange(front, self, self._reader, self._writer, self._bodies, guest)
-        front.enter(self)
-        front.gate.engine.newcomers.add(peer, self, self._since)
+        self.exchange = Exchange(context, self, self._reader, self._writer, self._bodies, guest)
+        context.enter(self)
+        context.gate.engine.newcomers.add(peer, self, self._since)
 
     # -- what the loop asks and tells
 
@@ -161,7 +174,7 @@ class HttpConnection:
         """Have the requests that have arrived whole served, one after the other, each in its turn."""
         if not self._queued and self._may_serve():
             self._queued = True
-            self._front.gate.work.add(self.peer, self._serve_one)
+            self._context.gate.work.add(self.peer, self._serve_one)
 
     def _may_serve(self) -> bool:
         reader = self._reader
@@ -208,7 +221,7 @@ class HttpConnection:
         if not self._reader.sent_ahead:
             self._bodies.next_request()
         if not self._used:
-            self._front.gate.engine.newcomers.discard(self.peer, self)
+            self._context.gate.engine.newcomers.discard(self.peer, self)
         self._used = True
         self._reader.sent_ahead = True  # whatever else is here by now
         self._enter(State.ADMITTING)
@@ -232,7 +245,7 @@ class HttpConnection:
             return self.close()
         self._watch.write(False)
         if self._writer.has_pieces:
-            self._front.gate.work.add(self.peer, self._send_piece)
+            self._context.gate.work.add(self.peer, self._send_piece)
         elif self._bodies.pending is not None:
             self._begin_body()
         elif self.state is State.SENDING:
@@ -254,35 +267,35 @@ class HttpConnection:
             # the poll reports what has arrived before it reports that there is room to write.
             self._receive()
         if self.state is not State.CLOSED:
-            self._bodies.begin(self._front.protocol, self.peer)
+            self._bodies.begin(self._context.protocol, self.peer)
 
     # -- what becomes of the bodies
 
     def body_written(self) -> None:
         """The whole answer is with the kernel."""
         self.exchange.request = None
-        if self.exchange.visit is not None:
+        if self.exchange.handler is not None:
             return self._enter(State.STREAMING)
-        if not self.exchange.keep_alive or self._front.gate.draining:
+        if not self.exchange.keep_alive or self._context.gate.draining:
             self.linger()
         else:
             self._enter(State.READING)
             self._since = time.monotonic()
             self._reader.next_begins()
             self._serve()
-        self._vacate_when_idle()
+        self._release_when_idle()
         self._watch.update()
 
     def body_acknowledged(self, transfer: Transfer) -> None:
         """The client's TCP has acknowledged the last byte of a body."""
-        self._vacate_when_idle()
+        self._release_when_idle()
         if self.state is State.READING:
             self.body_settled()
         elif self.state is State.LINGERING and self._reader.ended:
-            self._front.gate.loop.call_later(0, self._end_too)
+            self._context.gate.loop.call_later(0, self._end_too)
         elif self.state is State.LINGERING and self.sink.wire.encrypted:
-            wait = COUNTING_PATIENCE if counts_bytes(transfer) else PATIENCE
-            self._front.gate.loop.call_later(wait, self._end_too)
+            wait = COUNTING_CLOSE_NOTIFY_DELAY if counts_bytes(transfer) else CLOSE_NOTIFY_DELAY
+            self._context.gate.loop.call_later(wait, self._end_too)
 
     def body_settled(self) -> None:
         """A transfer has ended well, or been acknowledged."""
@@ -292,7 +305,7 @@ class HttpConnection:
             self._since = time.monotonic()
         self._serve()  # it may have had to wait for this
 
-    def _vacate_when_idle(self) -> None:
+    def _release_when_idle(self) -> None:
         if self.state in (State.READING, State.LINGERING):
             self._bodies.vacate_when_idle()
 
@@ -351,7 +364,7 @@ class HttpConnection:
         if self.state is State.READING:
             if self._reader.begun is not None and not self._bodies.crowded:
                 if now - self._reader.begun > HEADER_TIMEOUT:
-                    self.exchange.turn_away(RequestTimeout())
+                    self.exchange.reject(RequestTimeout())
             elif self._bodies.crowded or not self._bodies.under_way:
                 self._end_idle(waited)
         elif self.state is State.LINGERING:
@@ -366,7 +379,7 @@ class HttpConnection:
         """Nothing has come for `waited` seconds."""
         if self._bodies.crowded:
             limit = UNSETTLED_TIMEOUT
-        elif self._front.gate.draining:
+        elif self._context.gate.draining:
             limit = DRAIN_TIMEOUT
         elif not self._used:
             limit = HEADER_TIMEOUT
@@ -385,16 +398,16 @@ class HttpConnection:
             return
         self._enter(State.CLOSED)
         self._writer.clear()
-        visit, self.exchange.visit, self.exchange.request = self.exchange.visit, None, None
+        handler, self.exchange.handler, self.exchange.request = self.exchange.handler, None, None
         self._bodies.end()  # the kernel can be asked only while the socket is open
         self._watch.end()
         self._socket.close()
-        self._front.leave(self)
+        self._context.leave(self)
         if self._guest is not None:
             self._guest.leave()
-        self._front.gate.engine.newcomers.discard(self.peer, self)
-        if visit is not None:
-            visit.closed()
+        self._context.gate.engine.newcomers.discard(self.peer, self)
+        if handler is not None:
+            handler.closed()
 
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)

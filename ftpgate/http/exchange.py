@@ -9,11 +9,11 @@ from typing import Protocol
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError
 from ftpgate.http.body_sender import Body, BodySender
-from ftpgate.http.front import Front, Visit
-from ftpgate.http.messages import Answer, Request, Sent, head
-from ftpgate.http.pages import error_answer
+from ftpgate.http.messages import Request, Response, Sent, head
+from ftpgate.http.pages import error_response
 from ftpgate.http.request_reader import RequestReader
 from ftpgate.http.response_writer import ResponseWriter
+from ftpgate.http.server_context import RequestHandler, ServerContext
 from ftpgate.http.states import State
 from ftpgate.net.places import Guest
 from ftpgate.net.sockets import Sink
@@ -55,7 +55,7 @@ class ExchangeOwner(Protocol):
 
 
 class Exchange:
-    """A `front.Responder`.
+    """A `context.Responder`.
 
     Attributes:
         request: the one that is answered; None before it, and while its body is sent.
@@ -63,20 +63,20 @@ class Exchange:
         keep_alive: does the connection go on after it?
     """
 
-    __slots__ = ("_bodies", "_connection", "_front", "_guest", "_reader", "_writer", "keep_alive", "request", "visit")
+    __slots__ = ("_bodies", "_connection", "_context", "_guest", "_reader", "_writer", "handler", "keep_alive", "request")
 
     def __init__(
-        self, front: Front, connection: ExchangeOwner, reader: RequestReader, writer: ResponseWriter, bodies: BodySender,
-        guest: Guest | None,
+        self, context: ServerContext, connection: ExchangeOwner, reader: RequestReader, writer: ResponseWriter,
+        bodies: BodySender, guest: Guest | None,
     ) -> None:  # fmt: skip
-        self._front = front
+        self._context = context
         self._connection = connection
         self._reader = reader
         self._writer = writer
         self._bodies = bodies
         self._guest = guest
         self.request: Request | None = None
-        self.visit: Visit | None = None
+        self.handler: RequestHandler | None = None
         self.keep_alive = True
 
     @property
@@ -85,39 +85,39 @@ class Exchange:
 
     @property
     def protocol(self) -> str:
-        return self._front.protocol
+        return self._context.protocol
 
     def begin(self, request: Request) -> None:
         """Have `request` answered."""
         self.keep_alive = request.keep_alive
         self.request = request
         try:
-            visit = self._front.routes.visit(self, request)
+            handler = self._context.routes.handle(self, request)
         except GateError as error:
             return self.fail(error)
         if self._connection.state is State.ADMITTING:
-            self.visit = visit
+            self.handler = handler
 
-    def serves(self, visit: Visit) -> bool:
-        """Is this still waiting for the answer of `visit`?"""
-        return self._connection.state is State.ADMITTING and (self.visit is None or self.visit is visit)
+    def serves(self, handler: RequestHandler) -> bool:
+        """Is this still waiting for the answer of `handler`?"""
+        return self._connection.state is State.ADMITTING and (self.handler is None or self.handler is handler)
 
     def prove(self) -> None:
         """Its client has shown a valid token."""
         if self._guest is not None:
             self._guest.prove()
 
-    def occupy(self, customer: Customer) -> None:
-        """See `BodySender.occupy`."""
-        self._bodies.occupy(customer)
+    def acquire(self, customer: Customer) -> None:
+        """See `BodySender.acquire`."""
+        self._bodies.acquire(customer)
 
-    def go_on(self, visit: Visit, step: Callable[[], None]) -> None:
-        """Have `step` go on with `visit`: at once while its request is being taken, else in its turn.
+    def go_on(self, handler: RequestHandler, step: Callable[[], None]) -> None:
+        """Have `step` go on with `handler`: at once while its request is being taken, else in its turn.
 
         Many may wait for the same answer from a thread, and each of them can take a while to be served.
         """
-        if self.visit is visit:
-            self._front.gate.work.add(self.peer, partial(self._guarded, step))
+        if self.handler is handler:
+            self._context.gate.work.add(self.peer, partial(self._guarded, step))
         else:
             step()
 
@@ -127,36 +127,36 @@ class Exchange:
         except Exception:
             self._connection.failed()
 
-    def respond(self, answer: Answer) -> None:
+    def respond(self, response: Response) -> None:
         """Send an answer whose body, if any, is bytes only."""
-        self.visit = None
+        self.handler = None
         self._connection.sink.queue.narrow()
-        self._writer.chunked = answer.pieces is not None and self.request is not None and self.request.minor > 0
-        data = self._head(answer)
+        self._writer.chunked = response.pieces is not None and self.request is not None and self.request.minor > 0
+        data = self._head(response)
         if self.request is not None and self.request.is_head:
             return self._connection.send(data)
-        data = b"".join([data, *(part for part in answer.parts if isinstance(part, bytes))])
-        self._connection.send(data, answer.pieces)
+        data = b"".join([data, *(part for part in response.parts if isinstance(part, bytes))])
+        self._connection.send(data, response.pieces)
 
-    def deliver(self, fetch: Fetch, answer: Answer) -> None:
+    def deliver(self, fetch: Fetch, response: Response) -> None:
         """Send an answer whose body is a transfer."""
         assert self.request is not None
-        assert answer.length
-        self.visit = None
+        assert response.length
+        self.handler = None
         self._writer.chunked = False
         if not self.request.is_head:
-            if not self._reader and (answer.length >= CLOSES_FROM or fetch.grant.may_finish(fetch.leaf.item, answer.length)):
+            if not self._reader and (response.length >= CLOSES_FROM or fetch.grant.may_finish(fetch.leaf.item, response.length)):
                 self.keep_alive = False  # unless the next request is here already
             client = self.request.header("user-agent") or ""
-            self._bodies.pending = Body(fetch, answer.parts, answer.length, client)
-        self._connection.send(self._head(answer))
+            self._bodies.pending = Body(fetch, response.parts, response.length, client)
+        self._connection.send(self._head(response))
 
-    def stream(self, answer: Answer, visit: Visit) -> None:
+    def stream(self, response: Response, handler: RequestHandler) -> None:
         """Send the header of an answer without an end; then `push`."""
         self.keep_alive = self._writer.chunked = False
-        self.visit = visit
+        self.handler = handler
         self._connection.sink.queue.bound(STREAM_BUFFER)
-        self._connection.send(self._head(answer))
+        self._connection.send(self._head(response))
 
     def push(self, data: bytes) -> bool:
         """Send more of a stream; False, and nothing is sent, when the client has not taken what came before."""
@@ -171,21 +171,21 @@ class Exchange:
         if self._writer.busy:
             self._connection.reset()  # this viewer does not read
         elif self._connection.state is State.STREAMING:
-            self.visit = None
+            self.handler = None
             self._connection.linger()
 
     def fail(self, error: GateError) -> None:
         """Answer with an error. The connection lives on where the next request can be told from this one."""
-        self.respond(error_answer(error, self.request.header("accept") if self.request is not None else None))
+        self.respond(error_response(error, self.request.header("accept") if self.request is not None else None))
 
-    def turn_away(self, error: GateError) -> None:
+    def reject(self, error: GateError) -> None:
         """Answer before anything was asked, and end."""
         self.keep_alive = False
         self.fail(error)
 
-    def _head(self, answer: Answer) -> bytes:
+    def _head(self, response: Response) -> bytes:
         request = self.request
-        if (answer.length is None and not self._writer.chunked) or self._front.gate.draining:
+        if (response.length is None and not self._writer.chunked) or self._context.gate.draining:
             self.keep_alive = False
         kept = "" if request is None or request.minor else "keep-alive"
-        return head(answer, Sent(self._front.date(), kept if self.keep_alive else "close", self._writer.chunked))
+        return head(response, Sent(self._context.date(), kept if self.keep_alive else "close", self._writer.chunked))

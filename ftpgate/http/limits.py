@@ -21,5 +21,5 @@ UNSETTLED_TIMEOUT = 5.0
 """Seconds that it waits; then the connection ends in order, and the client may ask for the rest on another one."""
 RECEIVE_BUFFER = 32_768
 """Bytes that the kernel keeps of requests while none is read, doubled for its own needs. Left to itself it keeps megabytes."""
-COUNTING_PATIENCE = 1.5
+COUNTING_CLOSE_NOTIFY_DELAY = 1.5
 """Seconds before our close_notify, where the client knows where to end  and is to go first."""

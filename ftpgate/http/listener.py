@@ -11,9 +11,9 @@ from functools import partial
 from ftpgate.delivery.context import Gate
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.http.connection import HttpConnection
-from ftpgate.http.front import Front, Routes
 from ftpgate.http.messages import Sent, head
-from ftpgate.http.pages import error_answer
+from ftpgate.http.pages import error_response
+from ftpgate.http.server_context import Routes, ServerContext
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.listening import Acceptor, refuse
 from ftpgate.net.places import Guest
@@ -49,7 +49,7 @@ class HttpListener:
 
     def __init__(self, gate: Gate, address: Address, routes: Routes, tls: Handshakes | None = None) -> None:
         self._gate = gate
-        self._front = Front(gate, routes, "http" if tls is None else "https")
+        self._context = ServerContext(gate, routes, "http" if tls is None else "https")
         self._tls = tls
         self._acceptor = Acceptor(gate.loop, address, self._accepted)
         self.address = self._acceptor.address
@@ -62,7 +62,7 @@ class HttpListener:
     def _accepted(self, sock: socket.socket, peer: str) -> None:
         peer = peer.removeprefix("::ffff:")
         guest = None
-        if self._front.routes.counted:
+        if self._context.routes.counted:
             guest = self._gate.places.admit(peer, sock.close)
             if guest is None:
                 return refuse(sock, b"" if self._tls is not None else self._refusal())
@@ -75,36 +75,36 @@ class HttpListener:
 
     def _enter(self, sock: socket.socket, peer: str, guest: Guest | None, sink: Sink) -> None:
         try:
-            connection = HttpConnection(self._front, sock, sink, peer, guest)
+            connection = HttpConnection(self._context, sock, sink, peer, guest)
         except BaseException:
             if guest is not None:
                 guest.leave()
             raise
         if guest is not None and guest.refused:
-            connection.exchange.turn_away(Crowded())
+            connection.exchange.reject(Crowded())
 
     def _insecure(self, sock: socket.socket, peer: str, guest: Guest | None, error: HandshakeError) -> None:
         """Whoever speaks HTTP in the clear where TLS is spoken is told so; others have had an alert, where that helps."""
         _log.debug("%s: %s", peer, error)
         if error.plain_http:
             with contextlib.suppress(OSError):  # it has gone
-                return HttpConnection(self._front, sock, PlainSink(sock), peer, guest).exchange.turn_away(PlainHttp())
+                return HttpConnection(self._context, sock, PlainSink(sock), peer, guest).exchange.reject(PlainHttp())
         sock.close()
         if guest is not None:
             guest.leave()
 
     def _refusal(self) -> bytes:
         """What is said where even a lingering close is too much."""
-        answer = error_answer(Crowded(), None)
-        return head(answer, Sent(self._front.date(), "close")) + b"".join(
-            part for part in answer.parts if isinstance(part, bytes)
+        response = error_response(Crowded(), None)
+        return head(response, Sent(self._context.date(), "close")) + b"".join(
+            part for part in response.parts if isinstance(part, bytes)
         )
 
     def _tick(self) -> None:
-        if self._acceptor.open or self._front.connections:
+        if self._acceptor.open or self._context.connections:
             self._gate.loop.call_later(TICK, self._tick)
         now = time.monotonic()
         if self._tls is not None:
             self._tls.sweep(now)
-        for connection in tuple(self._front.connections):
+        for connection in tuple(self._context.connections):
             connection.tick(now)

@@ -109,7 +109,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """What to send: decided before anything is sent, the same for GET and HEAD.
 
     Attributes:
@@ -141,13 +141,13 @@ class Sent(NamedTuple):
     chunked: bool = False
 
 
-def head(answer: Answer, sent: Sent) -> bytes:
+def head(response: Response, sent: Sent) -> bytes:
     """The header block, ready for the wire. Values come from us, or were cleaned of control characters."""
-    lines = [_STATUS_LINES[answer.status], "Date: ", sent.date, "\r\n", _COMMON_LINES]
-    for name, value in answer.headers:
+    lines = [_STATUS_LINES[response.status], "Date: ", sent.date, "\r\n", _COMMON_LINES]
+    for name, value in response.headers:
         lines += (name, ": ", value, "\r\n")
-    if answer.length is not None and answer.status not in WITHOUT_BODY:
-        lines += ("Content-Length: ", str(answer.length), "\r\n")
+    if response.length is not None and response.status not in WITHOUT_BODY:
+        lines += ("Content-Length: ", str(response.length), "\r\n")
     if sent.chunked:
         lines.append("Transfer-Encoding: chunked\r\n")
     if sent.connection:
@@ -161,22 +161,22 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def body_answer(status: int, content_type: str, body: bytes, headers: Headers = ()) -> Answer:
+def body_response(status: int, content_type: str, body: bytes, headers: Headers = ()) -> Response:
     """An answer whose whole body is at hand."""
-    return Answer(status, [("Content-Type", content_type), *headers], (body,), len(body))
+    return Response(status, [("Content-Type", content_type), *headers], (body,), len(body))
 
 
 compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """A document as JSON without spaces, in one line."""
 
 
-def text_answer(content_type: str, text: Iterable[str], headers: Headers = ()) -> Answer:
+def text_response(content_type: str, text: Iterable[str], headers: Headers = ()) -> Response:
     """A good answer whose text, if it is long, is made while it is sent, so that nobody else has to wait for it."""
     pieces = _gathered(text)
     first, second = next(pieces, b""), next(pieces, None)
     if second is None:
-        return body_answer(200, content_type, first, headers)
-    return Answer(200, [("Content-Type", content_type), *headers], (), None, chain((first, second), pieces))
+        return body_response(200, content_type, first, headers)
+    return Response(200, [("Content-Type", content_type), *headers], (), None, chain((first, second), pieces))
 
 
 def _gathered(text: Iterable[str]) -> Iterator[bytes]:

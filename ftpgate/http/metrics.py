@@ -44,8 +44,8 @@ class GateMetrics(Collector):
         for outcome in ("done", "cut", "stalled", "revoked", "error"):
             outcomes.add_metric([outcome], engine.outcomes.get(outcome, 0))
         yield outcomes
-        yield GaugeMetricFamily("ftpgate_grants", "Grants held in memory.", len(gate.gatekeeper.grants()))
-        yield CounterMetricFamily("ftpgate_look_ups", "Tokens that the shop was asked about.", gate.gatekeeper.look_ups)
+        yield GaugeMetricFamily("ftpgate_grants", "Grants held in memory.", len(gate.grant_cache.grants()))
+        yield CounterMetricFamily("ftpgate_look_ups", "Tokens that the shop was asked about.", gate.grant_cache.look_ups)
         yield _histogram(gate.lag)
         yield GaugeMetricFamily("ftpgate_loop_lag_worst_seconds", "The loop's worst delay within ten seconds.", gate.lag.worst)
         yield GaugeMetricFamily("ftpgate_ledger_backlog", "Rows that are not recorded yet.", gate.ledger.backlog)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import GateError
-from ftpgate.http.messages import REASONS, TEXT, Answer, Headers, body_answer, compact_json, preferred, text_answer
+from ftpgate.http.messages import REASONS, TEXT, Headers, Response, body_response, compact_json, preferred, text_response
 from ftpgate.tree import Folder, Leaf
 
 _STYLE = files("ftpgate.http").joinpath("page.css").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ _HINTS = {
 }
 
 
-def error_answer(error: GateError, accept: str | None) -> Answer:
+def error_response(error: GateError, accept: str | None) -> Response:
     """How this front answers an error: the one place that translates."""
     headers: list[tuple[str, str]] = [NOT_STORED]
     if error.retry_after is not None:
@@ -50,15 +50,17 @@ def error_answer(error: GateError, accept: str | None) -> Answer:
     chosen = preferred(accept, ("text/plain", "text/html", "application/json"))
     if chosen == "application/json":
         document = {"status": error.http, "error": reason, "detail": error.text}
-        return body_answer(error.http, JSON, f"{compact_json(document)}\n".encode(), headers)
+        return body_response(error.http, JSON, f"{compact_json(document)}\n".encode(), headers)
     hint = _HINTS.get(error.http, "")
     if chosen == "text/plain":
-        return body_answer(error.http, TEXT, f"{error.http} {reason}\n{error.text}\n{hint and hint + chr(10)}".encode(), headers)
+        return body_response(
+            error.http, TEXT, f"{error.http} {reason}\n{error.text}\n{hint and hint + chr(10)}".encode(), headers
+        )
     body = f"<h1>{escape(reason)}</h1><p>{escape(error.text)}</p><p>{escape(hint)}</p><p class=dim>{error.http}</p>"
-    return body_answer(error.http, HTML, "".join(_page(reason, (body,))).encode(), [*headers, CONTENT_SECURITY])
+    return body_response(error.http, HTML, "".join(_page(reason, (body,))).encode(), [*headers, CONTENT_SECURITY])
 
 
-def folder_answer(grant: OpenGrant, folder: Folder, base: str, accept: str | None, hints: Headers = ()) -> Answer:
+def folder_response(grant: OpenGrant, folder: Folder, base: str, accept: str | None, hints: Headers = ()) -> Response:
     """The page of a folder, or its JSON.
 
     Args:
@@ -67,9 +69,9 @@ def folder_answer(grant: OpenGrant, folder: Folder, base: str, accept: str | Non
     """
     vary = ("Vary", "Accept")
     if preferred(accept, ("text/html", "application/json")) == "application/json":
-        return text_answer(JSON, _folder_json(grant, folder, base), [CACHING, vary])
+        return text_response(JSON, _folder_json(grant, folder, base), [CACHING, vary])
     page = _page(folder.name or "Your downloads", _folder_page(grant, folder, base, hints))
-    return text_answer(HTML, page, [CACHING, vary, CONTENT_SECURITY])
+    return text_response(HTML, page, [CACHING, vary, CONTENT_SECURITY])
 
 
 def href(base: str, path: str, *, folder: bool = False) -> str:

@@ -14,9 +14,9 @@ from ftpgate.access.open_grant import OpenGrant, Running
 from ftpgate.delivery.context import Gate
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.grants import File, Item
-from ftpgate.http.front import Responder
-from ftpgate.http.messages import Answer, Request, body_answer, compact_json, preferred
+from ftpgate.http.messages import Request, Response, body_response, compact_json, preferred
 from ftpgate.http.pages import JSON, NOT_STORED
+from ftpgate.http.server_context import Responder
 from ftpgate.proof.coverage import Span, SpanSet
 
 EVENTS = "text/event-stream"
@@ -42,7 +42,7 @@ class ProgressBoard:
         self._channels: dict[str, _Channel] = {}
         self._ticking = False
 
-    def answer(self, connection: Responder, request: Request, grant: OpenGrant, token: bytes | None) -> None:
+    def response(self, connection: Responder, request: Request, grant: OpenGrant, token: bytes | None) -> None:
         """Send the state, or begin to stream it, as the client prefers.
 
         Args:
@@ -60,15 +60,15 @@ class ProgressBoard:
             self.gate.loop.call_later(EVERY, self._tick)
         if preferred(request.header("accept"), (JSON, EVENTS)) == JSON:
             headers = [NOT_STORED, ("Vary", "Accept"), FROM_PAGES]
-            return connection.respond(body_answer(200, JSON, channel.state(time.monotonic()) + b"\n", headers))
-        answer = Answer(200, [("Content-Type", EVENTS), NOT_STORED, ("Vary", "Accept"), FROM_PAGES], (), None)
+            return connection.respond(body_response(200, JSON, channel.state(time.monotonic()) + b"\n", headers))
+        response = Response(200, [("Content-Type", EVENTS), NOT_STORED, ("Vary", "Accept"), FROM_PAGES], (), None)
         if request.is_head:
-            return connection.respond(answer)
+            return connection.respond(response)
         if len(channel.viewers) >= VIEWERS:
             raise Unavailable("Enough are looking at this already. Close another page.")
         viewer = Viewer(connection, channel, token)
         channel.join(viewer)
-        connection.stream(answer, viewer)
+        connection.stream(response, viewer)
         viewer.show(channel.event(time.monotonic()))
 
     def _tick(self) -> None:
@@ -107,14 +107,14 @@ class ProgressBoard:
 
     def _over(self, grant: OpenGrant) -> bool:
         try:
-            self.gate.gatekeeper.check_open(grant)
+            self.gate.grant_cache.check_open(grant)
         except GateError:
             return True
         return self.gate.draining
 
 
 class Viewer:
-    """One stream of events; a `Visit` that lasts until the client, or the grant, goes away."""
+    """One stream of events; a `RequestHandler` that lasts until the client, or the grant, goes away."""
 
     __slots__ = ("_channel", "_connection", "behind", "token")
 

@@ -19,12 +19,12 @@ from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.context import Gate
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
-from ftpgate.http.answers import content_disposition, resource_answer
-from ftpgate.http.front import Responder
 from ftpgate.http.links import METALINK_NAME, METALINK_TYPE, Links, hints, links, metalink, over_tls
-from ftpgate.http.messages import TEXT, Answer, Draining, Request, body_answer, text_answer
-from ftpgate.http.pages import CACHING, NOT_STORED, folder_answer, href
+from ftpgate.http.messages import TEXT, Draining, Request, Response, body_response, text_response
+from ftpgate.http.pages import CACHING, NOT_STORED, folder_response, href
 from ftpgate.http.progress import ProgressBoard
+from ftpgate.http.responses import content_disposition, resource_response
+from ftpgate.http.server_context import Responder
 from ftpgate.signed_links import Purpose
 from ftpgate.tokens import Token
 from ftpgate.tree import Folder, Leaf
@@ -52,7 +52,7 @@ class CustomerRoutes:
         self.gate = gate
         self.progress = ProgressBoard(gate)
 
-    def visit(self, connection: Responder, request: Request) -> CustomerVisit | None:
+    def handle(self, connection: Responder, request: Request) -> DownloadHandler | None:
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed()
         if self.gate.draining:
@@ -65,23 +65,23 @@ class CustomerRoutes:
             return self._with_token(connection, request, *rest)
         if first == BASIC:
             user, password = _basic(request)
-            visit = CustomerVisit(self, connection, request, rest, basic=True)
-            self.gate.gatekeeper.log_in(user, password, connection.peer, visit.admitted, visit.gone)
-            return visit
+            handler = DownloadHandler(self, connection, request, rest, basic=True)
+            self.gate.grant_cache.log_in(user, password, connection.peer, handler.admitted, handler.gone)
+            return handler
         if rest or first not in _FIXED:
             raise NotFound()
         connection.respond(_FIXED[first])
         return None
 
-    def _with_token(self, connection: Responder, request: Request, presented: str, *path: str) -> CustomerVisit:
-        visit = CustomerVisit(self, connection, request, path, basic=False)
-        admitted = partial(visit.admitted, presented)
+    def _with_token(self, connection: Responder, request: Request, presented: str, *path: str) -> DownloadHandler:
+        handler = DownloadHandler(self, connection, request, path, basic=False)
+        admitted = partial(handler.admitted, presented)
         watched = self._watched(presented, path)
         if watched is not None:
-            self.gate.gatekeeper.watch(watched, connection.peer, admitted)
+            self.gate.grant_cache.watch(watched, connection.peer, admitted)
         else:
-            self.gate.gatekeeper.admit(presented, connection.peer, admitted, visit.gone)
-        return visit
+            self.gate.grant_cache.admit(presented, connection.peer, admitted, handler.gone)
+        return handler
 
     def _watched(self, presented: str, path: Sequence[str]) -> str | None:
         """The id of the grant that a signed link shows; None when this is no such link, or a forged one: a wrong token like any.
@@ -92,22 +92,22 @@ class CustomerRoutes:
         if tuple(path) != (PROGRESS,) or "." not in presented:
             return None
         try:
-            return self.gate.passes.read(Purpose.WATCH, presented)
+            return self.gate.signed_links.read(Purpose.WATCH, presented)
         except UnknownToken:
             return None
 
-    def _over_tls(self, request: Request) -> Answer:
+    def _over_tls(self, request: Request) -> Response:
         where = over_tls(self.gate, request.host)
         if where is None:
             raise Unavailable("Nothing is served in the clear here, and there is no address for TLS.")
         path = "/".join(quote(part, safe="") for part in request.parts)
-        return Answer(308, [("Location", f"https://{where}/{path}"), NOT_STORED])
+        return Response(308, [("Location", f"https://{where}/{path}"), NOT_STORED])
 
 
 _FIXED = {
     # Everything may be visited: `wget -r` obeys this file. It is X-Robots-Tag that keeps addresses out of search engines.
-    "robots.txt": body_answer(200, TEXT, b"User-agent: *\nDisallow:\n", [("Cache-Control", "max-age=86400")]),
-    "favicon.ico": Answer(204, [("Cache-Control", "max-age=86400")]),
+    "robots.txt": body_response(200, TEXT, b"User-agent: *\nDisallow:\n", [("Cache-Control", "max-age=86400")]),
+    "favicon.ico": Response(204, [("Cache-Control", "max-age=86400")]),
 }
 
 
@@ -128,10 +128,10 @@ def _basic(request: Request) -> tuple[str, str]:
     return user, password
 
 
-class CustomerVisit:
+class DownloadHandler:
     """One request from its token to its answer; what it waits for calls it back."""
 
-    __slots__ = ("_answer", "_basic", "_connection", "_fetch", "_presented", "_request", "_rest", "_routes")
+    __slots__ = ("_basic", "_connection", "_fetch", "_presented", "_request", "_response", "_rest", "_routes")
 
     def __init__(
         self, routes: CustomerRoutes, connection: Responder, request: Request, rest: Sequence[str], *, basic: bool
@@ -142,7 +142,7 @@ class CustomerVisit:
         self._rest = list(rest)
         self._basic = basic
         self._fetch: Fetch | None = None
-        self._answer: Answer | None = None
+        self._response: Response | None = None
         self._presented = ""
 
     def admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
@@ -170,9 +170,9 @@ class CustomerVisit:
     def _prepared(self, error: GateError | None) -> None:
         if not self._connection.serves(self):
             return
-        fetch, answer = self._fetch, self._answer
+        fetch, response = self._fetch, self._response
         assert fetch is not None
-        assert answer is not None
+        assert response is not None
         try:
             if error is not None:
                 raise error
@@ -182,10 +182,10 @@ class CustomerVisit:
                     "a proxy (Via: %s) stands before the gate and acknowledges in the client's place: not supported",
                     self._request.headers["via"][:200],
                 )
-            if answer.carries:
-                self._connection.deliver(fetch, answer)
+            if response.carries:
+                self._connection.deliver(fetch, response)
             else:
-                self._connection.respond(answer)
+                self._connection.respond(response)
         except GateError as refused:
             self._connection.fail(refused)
         except Exception:
@@ -203,8 +203,8 @@ class CustomerVisit:
         path = self._rest
         if path == [PROGRESS]:
             token = Token.parse(self._presented)  # or a signed link
-            return self._routes.progress.answer(connection, request, grant, None if token is None else token.digest())
-        connection.occupy(grant.customer)
+            return self._routes.progress.response(connection, request, grant, None if token is None else token.digest())
+        connection.acquire(grant.customer)
         base = f"/{BASIC}/" if self._basic else f"/{TOKEN}/{self._token().reveal()}/"
         if not path:
             return connection.respond(_moved(base))
@@ -219,16 +219,16 @@ class CustomerVisit:
             connection.respond(_moved(href(base, found.path, folder=True)))
         else:
             shown = hints(self._links()) if found.item is None else ()
-            connection.respond(folder_answer(grant, found, base, request.header("accept"), shown))
+            connection.respond(folder_response(grant, found, base, request.header("accept"), shown))
 
     def _prepare(self, grant: OpenGrant, leaf: Leaf) -> None:
-        self._answer = resource_answer(self._request, leaf.resource, time.time())
+        self._response = resource_response(self._request, leaf.resource, time.time())
         self._fetch = Fetch(self._routes.gate, grant, self._token().digest(), leaf)
         self._fetch.prepare(self.prepared)
 
-    def _metalink(self, grant: OpenGrant) -> Answer:
+    def _metalink(self, grant: OpenGrant) -> Response:
         headers = [CACHING, ("Content-Disposition", content_disposition(METALINK_NAME))]
-        return text_answer(METALINK_TYPE, metalink(grant.tree, self._links()), headers)
+        return text_response(METALINK_TYPE, metalink(grant.tree, self._links()), headers)
 
     def _links(self) -> Links:
         return links(self._routes.gate, self._token(), self._request.host, self._connection.protocol == "https")
@@ -254,5 +254,5 @@ def _find(grant: OpenGrant, path: str) -> Folder | Leaf:
         return grant.tree.find(unquote(path))
 
 
-def _moved(to: str) -> Answer:
-    return Answer(301, [("Location", to), CACHING])
+def _moved(to: str) -> Response:
+    return Response(301, [("Location", to), CACHING])

@@ -21,17 +21,17 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class OffLoop(Protocol):
+class Executor(Protocol):
     """Runs blocking work in a thread, then `done(result, error)` on the loop. Raises `Unavailable` when its queue is full."""
 
     def submit(self, work: Callable[[], T], done: Callable[[T | None, GateError | None], None]) -> None: ...
 
 
-class InTurn:
-    """Hands at most `most` jobs at a time on to `offloop`; the others wait here, so that its queue is never full of them."""
+class BoundedExecutor:
+    """Hands at most `most` jobs at a time on to `executor`; the others wait here, so that its queue is never full of them."""
 
-    def __init__(self, offloop: OffLoop, most: int) -> None:
-        self._offloop = offloop
+    def __init__(self, executor: Executor, most: int) -> None:
+        self._executor = executor
         self._most = most
         self._jobs: deque[Callable[[], None]] = deque()
         self._running = 0
@@ -46,7 +46,7 @@ class InTurn:
 
         def begin() -> None:
             try:
-                self._offloop.submit(work, finished)
+                self._executor.submit(work, finished)
                 self._running += 1
             except GateError as error:
                 done(None, error)
@@ -104,7 +104,7 @@ class Waker:
         self._writer.close()
 
 
-class OffLoopThreads:
+class ThreadExecutor:
     """`threads` daemon threads that run what they are given, in order of arrival.
 
     Args:

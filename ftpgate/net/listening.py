@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ftpgate.net.silence import end_when_silent
-from ftpgate.sentences import os_reason
 from ftpgate.settings import Address
+from ftpgate.translatable import os_reason
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop

@@ -20,13 +20,13 @@ from OpenSSL import SSL
 from ftpgate.errors import UserError
 from ftpgate.net.sockets import SendQueue
 from ftpgate.net.tcp_info import TcpProbe
-from ftpgate.sentences import os_reason
+from ftpgate.translatable import os_reason
 
 RECORD = 16_384
 """Bytes of plaintext in one TLS record at the most (RFC 8446 section 5.1)."""
 BATCH = 8 * RECORD
 """Bytes that OpenSSL is given at a time: a quarter less processor time per gigabyte than record by record."""
-PATIENCE = 0.05
+CLOSE_NOTIFY_DELAY = 0.05
 """Seconds after the last acknowledgement before our close_notify, where that is the only end of a file. It is data: a client
 that ends by its own count, as lftp does with the last segment, would reset the connection because it has not read it, and
 nobody could tell that from a cut."""

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
-from ftpgate.access.grant_cache import Gatekeeper
+from ftpgate.access.grant_cache import GrantCache
 from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.context import Gate
 from ftpgate.delivery.engine import Engine
@@ -33,14 +33,14 @@ from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.live_table import LiveTable
 from ftpgate.errors import GateError, UserError
 from ftpgate.grants import Bridge, GateAddress
-from ftpgate.net.executor import OffLoopThreads, Waker
+from ftpgate.net.executor import ThreadExecutor, Waker
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.tcp_info import TRUTHFUL
 from ftpgate.net.tls import Certificates, Loaded
 from ftpgate.net.work_queue import WorkQueue
 from ftpgate.process import logs
-from ftpgate.sentences import os_reason
 from ftpgate.settings import Address, Settings
+from ftpgate.translatable import os_reason
 
 _log = logging.getLogger("ftpgate.gate")
 
@@ -123,11 +123,11 @@ def serve(settings: Settings, *, ftp: Address | None = None, http: Address | Non
 class _Threads(NamedTuple):
     """Where blocking work runs, in the order in which they end."""
 
-    ledger: OffLoopThreads
-    journal: OffLoopThreads
-    shop: OffLoopThreads
-    disk: OffLoopThreads
-    slow: OffLoopThreads
+    ledger: ThreadExecutor
+    journal: ThreadExecutor
+    shop: ThreadExecutor
+    disk: ThreadExecutor
+    slow: ThreadExecutor
 
 
 class _Process:
@@ -141,11 +141,11 @@ class _Process:
         self.id = secrets.token_hex(4)
         work = WorkQueue(loop.call_later)
         self.threads = threads = _Threads(
-            ledger=OffLoopThreads(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release),
-            journal=OffLoopThreads(loop, work, "journal", threads=JOURNAL_THREADS, most=16),
-            shop=OffLoopThreads(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release),
-            disk=OffLoopThreads(loop, work, "disk", threads=FILE_THREADS, most=WAITING),
-            slow=OffLoopThreads(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING),
+            ledger=ThreadExecutor(loop, work, "ledger", threads=1, most=16, finish=self.bridge.release),
+            journal=ThreadExecutor(loop, work, "journal", threads=JOURNAL_THREADS, most=16),
+            shop=ThreadExecutor(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release),
+            disk=ThreadExecutor(loop, work, "disk", threads=FILE_THREADS, most=WAITING),
+            slow=ThreadExecutor(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING),
         )
         self.backlog = Backlog(self.id, journaled=True)
         self.ledger = LedgerWriter(self.bridge, self.id, threads.ledger, loop.call_later, self.backlog)
@@ -156,11 +156,11 @@ class _Process:
         )  # fmt: skip
         files = FileStore(settings.media_root, threads.disk, self._report_changed, threads.slow)
         self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
-        keeper = Gatekeeper(
+        grant_cache = GrantCache(
             self.bridge, threads.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
         self.gate = Gate(
-            id=self.id, settings=settings, loop=loop, engine=self.engine, gatekeeper=keeper, started_at=time.time(),
+            id=self.id, settings=settings, loop=loop, engine=self.engine, grant_cache=grant_cache, started_at=time.time(),
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,
         )  # fmt: skip
         self._secure()

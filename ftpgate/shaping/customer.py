@@ -19,7 +19,7 @@ class Paced(Sender, Protocol):
         ...
 
 
-class Throttle:
+class GlobalLimiter:
     """The limit of the whole gate, `FTPGATE_TOTAL_RATE`, shared evenly between the customers who want to send."""
 
     __slots__ = ("_alarm", "_pacer")
@@ -46,15 +46,15 @@ class Customer:
     its turn comes: the customer's timer serves its run queue, or enters the customer in the run queue of the gate.
     """
 
-    __slots__ = ("_alarm", "_pacer", "_queued", "_throttle", "connections", "name", "tier", "transfers")
+    __slots__ = ("_alarm", "_limiter", "_pacer", "_queued", "connections", "name", "tier", "transfers")
 
-    def __init__(self, name: str, tier: Tier, call_later: CallLater, throttle: Throttle | None = None) -> None:
+    def __init__(self, name: str, tier: Tier, call_later: CallLater, limiter: GlobalLimiter | None = None) -> None:
         self.name = name
         self.tier = tier
         self.connections = 0
         self.transfers: set[Paced] = set()
         self._alarm = Alarm(call_later, self._turn)
-        self._throttle = throttle
+        self._limiter = limiter
         self._pacer = Pacer(tier.rate, time.monotonic())
         self._queued = False
         """Is it in the run queue of the gate?"""
@@ -66,7 +66,7 @@ class Customer:
     @property
     def paced(self) -> bool:
         """Do connections have to wait for their turn?"""
-        return bool(self.tier.rate) or self._throttle is not None
+        return bool(self.tier.rate) or self._limiter is not None
 
     def connect(self) -> None:
         """Take one of the tier's connections.
@@ -119,10 +119,10 @@ class Customer:
         return self._queued
 
     def _turn(self) -> None:
-        if self._throttle is not None:
+        if self._limiter is not None:
             if self._pacer and not self._queued:
                 self._queued = True
-                self._throttle.join(self)
+                self._limiter.join(self)
             return
         delay = self._pacer.run(time.monotonic()) if self.paced else None
         if delay is not None:

@@ -30,8 +30,8 @@ LONGEST = 60 / 30.5
 """Seconds that a round may take at the most: very slow connections get smaller turns. Of a number of turns and a half, a minute
 holds half a turn more or less, 1.6 %; of a whole number, a late one makes it a whole turn."""
 SEGMENT = 1_460
-"""Bytes of one full TCP segment: less is not worth a turn, unless a round of such turns would take longer than PATIENCE."""
-PATIENCE = 20.0
+"""Bytes of one full TCP segment: less is not worth a turn, unless a round of such turns takes longer than LONGEST_SILENCE."""
+LONGEST_SILENCE = 20.0
 """Seconds in which every connection gets something, however slow the customer: aria2 gives up one that is silent for 60."""
 SOONEST = 0.004
 """Seconds between two wake-ups of one customer at the least: several turns are given in one."""
@@ -93,7 +93,7 @@ class Pacer:
         if not self.rate:
             return FAST_CHUNK
         share = self.rate / max(len(self._queue), 1)
-        least = max(min(LEAST, share * LONGEST), min(SEGMENT, share * PATIENCE), 1)
+        least = max(min(LEAST, share * LONGEST), min(SEGMENT, share * LONGEST_SILENCE), 1)
         most = PACED_CHUNK if self.rate <= PACED_RATE else FAST_CHUNK
         return int(min(max(share * ROUND, least), most, self._capacity()))
 

@@ -17,7 +17,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 from tests.api.calling import Caller, problem
 from tests.portal.shop import make_grant, make_item, make_user
 from tests.portal.visiting import text, visitor
@@ -168,7 +168,7 @@ def test_why_a_delivery_failed_is_said_in_the_language_of_whoever_looks(browser:
     shop = make_shop()
     make_endpoint(shop)
     make_grant(make_customer(shop), make_item(1))
-    reason = Sentence("the connection failed: %(reason)s", reason=Sentence("Connection refused"))
+    reason = TranslatableText("the connection failed: %(reason)s", reason=TranslatableText("Connection refused"))
     Delivery.objects.update(attempts=1, answer=reason)
     pages = [
         reverse("admin:webhooks_event_change", args=[Event.objects.get().pk]),
@@ -187,12 +187,12 @@ def test_what_an_endpoint_answers_is_never_taken_for_a_sentence_of_ours(browser:
     make_endpoint(shop)
     make_grant(make_customer(shop), make_item(1))
     delivery = Delivery.objects.get()
-    delivery.answer = Sentence("has changed")
+    delivery.answer = TranslatableText("has changed")
     delivery.save()
     stored = Delivery.objects.annotate(raw=Cast("answer", TextField())).values_list("raw", flat=True).get()
     Delivery.objects.update(answer=stored)
     answer = Delivery.objects.get().answer
-    assert not isinstance(answer, Sentence)
+    assert not isinstance(answer, TranslatableText)
     assert answer == stored.lstrip("\x1e")
 
 

@@ -100,6 +100,6 @@ def shop(shop_database: str, databases: Databases, tmp_path_factory: pytest.Temp
 def stuck_disk(gate: InProcessGate) -> Iterator[Callable[[], None]]:
     """The disk's thread does nothing until this is called."""
     event = threading.Event()
-    gate.call(lambda: gate.engine.files._offloop.submit(lambda: event.wait(20), lambda _result, _error: None))
+    gate.call(lambda: gate.engine.files._executor.submit(lambda: event.wait(20), lambda _result, _error: None))
     yield event.set
     event.set()

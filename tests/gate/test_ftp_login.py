@@ -85,7 +85,7 @@ def test_what_cannot_be_a_token_is_refused_and_not_counted(gate: InProcessGate, 
     with RawFtp(gate.address("ftp")) as client:
         client.do("USER me", "331")
         client.do(f"PASS {Token.new(new_grant_id()).reveal()}", "530 No such download")
-    assert gate.keeper.look_ups == 2
+    assert gate.grant_cache.look_ups == 2
 
 
 def test_the_token_beside_another_one_logs_in(gate: InProcessGate, token: Token) -> None:
@@ -166,14 +166,14 @@ def test_a_session_holds_one_of_the_tiers_connections_until_it_ends(gate: InProc
         third.login(token)
         second.close()
         with RawFtp(gate.address("ftp")) as fourth:
-            wait_until(lambda: gate.call(lambda: gate.keeper.grants()[0].sessions) == 1, 10, "the end of a session")
+            wait_until(lambda: gate.call(lambda: gate.grant_cache.grants()[0].sessions) == 1, 10, "the end of a session")
             fourth.login(token)
             fourth.do("REIN", "220")
             fourth.do("PWD", "530")
             fourth.login(token)
     first.close()
     wait_until(lambda: gate.call(lambda: gate.gate.connections) == 0, 10, "the end of all sessions")
-    assert gate.call(lambda: [(grant.sessions, grant.customer.connections) for grant in gate.keeper.grants()]) == [(0, 0)]
+    assert gate.call(lambda: [(grant.sessions, grant.customer.connections) for grant in gate.grant_cache.grants()]) == [(0, 0)]
 
 
 def test_both_protocols_share_the_tiers_connections(gate: InProcessGate, item: Item) -> None:
@@ -244,7 +244,7 @@ def test_a_replaced_token_fetches_nothing_in_its_sessions_either(gate: InProcess
         client.login(token.reveal())
         another = Token.new(token.grant)
         gate.shop.change(token.grant, live_tokens=frozenset({another.digest()}))
-        wait_until(lambda: token.digest() not in gate.keeper.grants()[0].status.live_tokens, 10, "the news")
+        wait_until(lambda: token.digest() not in gate.grant_cache.grants()[0].status.live_tokens, 10, "the news")
         with client.data():
             client.do("RETR Ёлка [live]/01 one.ogg", "530")
             client.do("NOOP", "200")
@@ -254,7 +254,7 @@ def test_a_grant_that_is_gone_fetches_nothing_in_its_sessions_either(gate: InPro
     with RawFtp(gate.address("ftp")) as client:
         client.login(token.reveal())
         gate.shop.remove(token.grant)
-        wait_until(lambda: gate.keeper.grants()[0].status.state is not GrantState.OPEN, 10, "the news")
+        wait_until(lambda: gate.grant_cache.grants()[0].status.state is not GrantState.OPEN, 10, "the news")
         with client.data():
             client.do("RETR Ёлка [live]/01 one.ogg", "530")
             client.do("NOOP", "200")

@@ -371,7 +371,7 @@ def test_what_is_revoked_before_its_data_connection_comes_is_not_sent(session: R
     address = session.passive()
     session.do("RETR big.bin", "150")
     gate.shop.change(token.grant, state=GrantState.REVOKED)
-    wait_until(lambda: gate.keeper.grants()[0].status.state is GrantState.REVOKED, 10, "the news")
+    wait_until(lambda: gate.grant_cache.grants()[0].status.state is GrantState.REVOKED, 10, "the news")
     with pytest.raises(ConnectionResetError), socket.create_connection(address, 20) as data:  # at once, it may be
         data.recv(1)
     session.expect("426")
@@ -385,7 +385,7 @@ def test_what_is_revoked_while_it_is_being_prepared_is_not_promised(
     with session.data():
         session.send("RETR small.bin")
         gate.shop.change(token.grant, state=GrantState.REVOKED)
-        wait_until(lambda: gate.keeper.grants()[0].status.state is GrantState.REVOKED, 10, "the news")
+        wait_until(lambda: gate.grant_cache.grants()[0].status.state is GrantState.REVOKED, 10, "the news")
         stuck_disk()
         session.expect("530")
 
@@ -394,7 +394,7 @@ def test_expiry_lets_what_runs_end(session: RawFtp, gate: InProcessGate, token: 
     with session.data(buffer=SMALL_BUFFER) as data:
         session.do("RETR big.bin", "150")
         gate.shop.change(token.grant, state=GrantState.EXPIRED)
-        wait_until(lambda: gate.keeper.grants()[0].status.state is GrantState.EXPIRED, 10, "the news")
+        wait_until(lambda: gate.grant_cache.grants()[0].status.state is GrantState.EXPIRED, 10, "the news")
         assert len(read_all(data)) == BIG
         session.expect("226")
     with session.data():

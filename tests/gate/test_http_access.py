@@ -47,7 +47,7 @@ def issue(gate: InProcessGate, rate: int = 0, connections: int = 8) -> Token:
 
 def album(gate: InProcessGate, token: Token) -> Item:
     """The item of a grant that the gate holds."""
-    (held,) = [grant for grant in gate.keeper.grants() if grant.id == token.grant]
+    (held,) = [grant for grant in gate.grant_cache.grants() if grant.id == token.grant]
     return held.grant.items[0]
 
 
@@ -57,7 +57,7 @@ def connect(gate: InProcessGate, **options: int) -> RawClient:
 
 def slots(gate: InProcessGate) -> int:
     """Connections of customers that count."""
-    return gate.call(lambda: sum(grant.customer.connections for grant in gate.keeper.grants()))
+    return gate.call(lambda: sum(grant.customer.connections for grant in gate.grant_cache.grants()))
 
 
 def path(token: Token, name: str = "small.ogg") -> str:
@@ -217,7 +217,7 @@ def test_the_log_names_the_addresses_of_wrong_tokens(tmp_path: Path, caplog: pyt
     with InProcessGate(tmp_path / "media", {"http": front.listen}) as gate, RawClient(gate.address("http")) as client:
         for number in range(failed_tokens.LINES + 7):
             assert client.ask(f"/d/{unknown()}/").reply().status == (404 if number < failed_tokens.TRIES else 429)
-        gate.call(lambda: gate.keeper._told._minutes["127.0.0.1"].__setattr__("since", -failed_tokens.MINUTE))
+        gate.call(lambda: gate.grant_cache._told._minutes["127.0.0.1"].__setattr__("since", -failed_tokens.MINUTE))
         wait_until(lambda: "more" in caplog.text, 10, "the number")
     found = [record for record in caplog.records if record.name == "ftpgate.access"]
     assert {record.levelname for record in found} == {"WARNING"}
@@ -286,7 +286,7 @@ def test_who_reads_no_answers_is_asked_for_nothing_more(gate: InProcessGate) -> 
         client.socket.settimeout(1.0)
         with pytest.raises(TimeoutError):
             client.send(request("/none") * 200_000)
-        (held,) = gate.call(lambda: [(len(c._reader), c.reads(), c._socket) for c in gate.listeners["http"]._front.connections])  # type: ignore[attr-defined]
+        (held,) = gate.call(lambda: [(len(c._reader), c.reads(), c._socket) for c in gate.listeners["http"]._context.connections])  # type: ignore[attr-defined]
         assert held[0] <= parser.HEAD_LIMIT
         assert not held[1]
         assert held[2].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * connection.RECEIVE_BUFFER
@@ -301,7 +301,7 @@ def test_only_transfers_have_long_queues_in_the_kernel(gate: InProcessGate) -> N
     with connect(gate, receive_buffer=4_096) as client:
 
         def queue() -> int:
-            (sock,) = gate.call(lambda: [each._socket for each in gate.listeners["http"]._front.connections])  # type: ignore[attr-defined]
+            (sock,) = gate.call(lambda: [each._socket for each in gate.listeners["http"]._context.connections])  # type: ignore[attr-defined]
             return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT))
 
         assert client.ask(f"/d/{token.reveal()}/").reply().status == 200
@@ -376,7 +376,7 @@ def test_what_ends_while_a_file_is_being_prepared_is_not_answered(
         wait_until(lambda: slots(gate) == 1, 5, "the client to be admitted")
         gate.shop.change(token.grant, **changes)
         news = gate.shop.status(token.grant)
-        wait_until(lambda: any(held.status == news for held in gate.keeper.grants()), WITHIN, "the news")
+        wait_until(lambda: any(held.status == news for held in gate.grant_cache.grants()), WITHIN, "the news")
         stuck_disk()
         assert client.reply().status == 410
 

@@ -43,7 +43,7 @@ class Shop:
     def credited(self, path: str) -> int:
         """Bytes of a file that the gate holds for delivered, recorded or not."""
         (file,) = [file for file in self.item.files if file.path == path]
-        grants = [grant for grant in self.gate.keeper.grants() if grant.id == self.token.grant]
+        grants = [grant for grant in self.gate.grant_cache.grants() if grant.id == self.token.grant]
         return self.gate.call(lambda: sum(spans.size for grant in grants if (spans := grant.coverage.get(file.id)) is not None))
 
     def transfers(self) -> int:
@@ -206,7 +206,9 @@ def test_a_paced_body_is_watched_for_the_clients_end(gate: InProcessGate) -> Non
         client.ask(f"{shop.root}3.ogg").read(20_000)
         client.reset()
     wait_until(lambda: shop.transfers() == 0, 2, "the end of a transfer whose client has gone")
-    assert gate.call(lambda: sum(len(grant.transfers) for grant in gate.keeper.grants() if grant.id == shop.token.grant)) == 0
+    assert (
+        gate.call(lambda: sum(len(grant.transfers) for grant in gate.grant_cache.grants() if grant.id == shop.token.grant)) == 0
+    )
 
 
 def test_requests_sent_ahead_during_a_body_are_bounded_and_answered(gate: InProcessGate) -> None:
@@ -264,7 +266,7 @@ def test_too_many_unsettled_bodies_end_the_connection_in_order(shop: Shop, monke
     monkeypatch.setattr(connection, "UNSETTLED_TIMEOUT", 0.1)
     with shop.connect(receive_buffer=8192) as client:
         client.send(request(f"{shop.root}1.ogg", "Range: bytes=0-29999") * 6)  # four of them fit into the kernel's queue
-        connections = shop.gate.listeners["http"]._front.connections  # type: ignore[attr-defined]
+        connections = shop.gate.listeners["http"]._context.connections  # type: ignore[attr-defined]
         wait_until(lambda: any(found.state is State.LINGERING for found in tuple(connections)), 10, "the end of patience")
         assert [len(client.reply().body) for _ in range(4)] == [30_000] * 4
         assert client.ended()

@@ -24,7 +24,7 @@ from ftpgate.http.progress import RANGES, VIEWERS, compact
 from ftpgate.net.loop_lag import EVERY
 from ftpgate.proof.credit import PACED_CHUNK
 from ftpgate.proof.segments import Evidence
-from ftpgate.signed_links import LIFE, Purpose
+from ftpgate.signed_links import TTL, Purpose
 from ftpgate.tokens import Token
 from tests.bench.rounds import Figures
 from tests.bench.scenarios import lags
@@ -178,7 +178,7 @@ def test_viewers_share_one_state_and_are_bounded(gate: InProcessGate) -> None:
 
 
 def _streams(gate: InProcessGate, token: Token) -> int:
-    return gate.call(lambda: sum(grant.sessions for grant in gate.keeper.grants() if grant.id == token.grant))
+    return gate.call(lambda: sum(grant.sessions for grant in gate.grant_cache.grants() if grant.id == token.grant))
 
 
 def test_a_stream_ends_with_its_grant(gate: InProcessGate) -> None:
@@ -318,7 +318,7 @@ def test_a_stall_of_the_loop_shows_in_its_lag(site: Site) -> None:
 
 def test_a_pass_of_the_portal_opens_the_progress_and_nothing_else(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:
     token = issue(gate, rate=30_000)
-    shown = gate.gate.passes.make(Purpose.WATCH, token.grant)
+    shown = gate.gate.signed_links.make(Purpose.WATCH, token.grant)
     with connect(gate) as viewer, connect(gate) as client:
         events = Events(viewer, shown)  # nobody has used the grant yet: it is looked up by its id
         assert (events.status, events.state()["grant"]) == (200, token.grant)
@@ -328,14 +328,14 @@ def test_a_pass_of_the_portal_opens_the_progress_and_nothing_else(gate: InProces
     for path in (f"/d/{shown}/", f"/d/{shown}/Album/b.ogg", f"/d/{shown}/downloads.meta4", f"/d/{shown}/progress/x"):
         with connect(gate) as client:
             assert client.ask(path).reply().status == 404, path
-    others = gate.gate.passes.make(Purpose.END, token.grant)
+    others = gate.gate.signed_links.make(Purpose.END, token.grant)
     for wrong in (shown[:-1], others, shown.replace(token.grant, "2222222222"), f"{token.grant}.9999999999.", "..."):
         with connect(gate) as client:
             assert client.ask(f"/d/{wrong}/progress").reply().status == 404, wrong
     with connect(gate) as client:
-        assert client.ask(f"/d/{gate.gate.passes.make(Purpose.WATCH, '2222222222')}/progress").reply().status == 404
+        assert client.ask(f"/d/{gate.gate.signed_links.make(Purpose.WATCH, '2222222222')}/progress").reply().status == 404
     now = time.time()
-    monkeypatch.setattr("ftpgate.signed_links.time.time", lambda: now + LIFE)
+    monkeypatch.setattr("ftpgate.signed_links.time.time", lambda: now + TTL)
     with connect(gate) as client:
         assert client.ask(f"/d/{shown}/progress").reply().status == 410
 
@@ -344,7 +344,7 @@ def test_a_pass_opens_no_grant_that_opens_nothing(gate: InProcessGate) -> None:
     token = issue(gate)
     gate.shop.change(token.grant, state=GrantState.REVOKED)
     with connect(gate) as client:
-        assert client.ask(f"/d/{gate.gate.passes.make(Purpose.WATCH, token.grant)}/progress").reply().status == 410
+        assert client.ask(f"/d/{gate.gate.signed_links.make(Purpose.WATCH, token.grant)}/progress").reply().status == 410
 
 
 def test_what_one_client_fetches_can_be_ended(gate: InProcessGate) -> None:
@@ -353,7 +353,7 @@ def test_what_one_client_fetches_can_be_ended(gate: InProcessGate) -> None:
         for client, of in ((one, token), (two, token), (other, another)):
             client.ask(f"/d/{of.reveal()}/Album/a.ogg").head()
         key = f"{token.grant} http 127.0.0.1"
-        path = f"/end/{quote(gate.gate.passes.make(Purpose.END, key))}"
+        path = f"/end/{quote(gate.gate.signed_links.make(Purpose.END, key))}"
         with connect(gate, "admin") as admin:
             assert admin.ask(path).reply().status == 404, "it changes something: no GET"
         with connect(gate, "admin") as admin:
@@ -373,7 +373,7 @@ def test_what_one_client_fetches_can_be_ended(gate: InProcessGate) -> None:
 
 def test_a_renewed_grant_is_followed_at_once(gate: InProcessGate) -> None:
     token = issue(gate)
-    path = f"/d/{gate.gate.passes.make(Purpose.WATCH, token.grant)}/progress"
+    path = f"/d/{gate.gate.signed_links.make(Purpose.WATCH, token.grant)}/progress"
 
     def status() -> int:
         with connect(gate) as client:

@@ -123,7 +123,7 @@ class Customer:
 
     def accounted(self) -> bool:
         """Is all of the file delivered, or unconfirmed?"""
-        grants = [grant for grant in self.gate.keeper.grants() if grant.id == self.token.grant]
+        grants = [grant for grant in self.gate.grant_cache.grants() if grant.id == self.token.grant]
         unconfirmed = self.gate.call(lambda: [span for grant in grants for span in grant.unconfirmed().get(self.file.id, ())])
         return SpanSet([*self.gate.shop.spans(self.token.grant, self.file), *unconfirmed]).covers(0, SIZE)
 

@@ -84,7 +84,7 @@ class Case:
         """Wait until nothing of this grant runs, then what is recorded of it."""
 
         def quiet() -> bool:
-            grants = [grant for grant in self.gate.keeper.grants() if grant.id == self.token.grant]
+            grants = [grant for grant in self.gate.grant_cache.grants() if grant.id == self.token.grant]
             return not any(grant.transfers for grant in grants) and not self.gate.ledger.backlog
 
         wait_until(lambda: self.gate.call(quiet), 15, "the end of all transfers")
@@ -95,7 +95,7 @@ class Case:
 
     def unconfirmed(self) -> list[tuple[int, int]]:
         """What the gate knows to have been sent without proof, and not delivered since."""
-        grant = next(grant for grant in self.gate.keeper.grants() if grant.id == self.token.grant)
+        grant = next(grant for grant in self.gate.grant_cache.grants() if grant.id == self.token.grant)
         return self.gate.call(lambda: list(grant.unconfirmed().get(self.file.id, ())))
 
     def wait_accounted(self) -> None:

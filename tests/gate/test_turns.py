@@ -177,7 +177,9 @@ def test_sessions_that_wait_for_the_same_look_up(
         sessions = [stack.enter_context(RawFtp(gate.address("ftp"))) for _ in range(CLIENTS)]
         for session in sessions:
             session.send(f"USER me\r\nPASS {asked}")
-        wait_until(lambda: [len(waiting) for waiting in tuple(gate.keeper._waiting.values())] == [CLIENTS], 10, "all of them")
+        wait_until(
+            lambda: [len(waiting) for waiting in tuple(gate.grant_cache._waiting.values())] == [CLIENTS], 10, "all of them"
+        )
         answered.set()
         for session in sessions:
             session.expect("331")

@@ -23,8 +23,8 @@ from PIL import Image
 from pytest_django.fixtures import Settings
 
 from ftpgate.grants import Batch
-from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
+from ftpgate.translatable import TranslatableText
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, tokens_in, visitor
 from webportal.accounts.models import Tier, User
@@ -71,7 +71,7 @@ def test_all_pages_of_staff_speak_russian(browser: Client, staff: User) -> None:
     item = make_item(10, title="Соль")
     grant, _ = make_grant(staff, item)
     make_bridge(environment.current()).record("gate", Batch(delivered=whole(grant, item)))
-    report_changed({item.files.all()[0].pk: Sentence("is missing")})
+    report_changed({item.files.all()[0].pk: TranslatableText("is missing")})
     User.objects.filter(pk=staff.pk).update(language="ru")
     pages = ["/staff/", "/staff/import/", "/staff/purge/", reverse("admin:index"), reverse("admin:password_change")]
     for model, its_admin in admin.site._registry.items():

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from ftpgate.grants import Batch, Delivered
-from ftpgate.signed_links import Passes, Purpose
+from ftpgate.signed_links import Purpose, SignedLinks
 from ftpgate.tokens import Token
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, tokens_in, visitor
@@ -68,7 +68,7 @@ def pass_of(stream: str) -> str:
     """The grant that the address of a stream is for."""
     found = re.fullmatch(rf"http://{settings.FTPGATE.http}/d/([^/]+)/progress", stream)
     assert found
-    return Passes(settings.FTPGATE).read(Purpose.WATCH, found[1])
+    return SignedLinks(settings.FTPGATE).read(Purpose.WATCH, found[1])
 
 
 def condition(page: str) -> str:

@@ -126,12 +126,12 @@ def test_browsers_have_names_for_people() -> None:
 def test_every_string_is_translated_and_compiled(language: str) -> None:
     catalog = messages.translated(language)
     assert messages.missing(catalog) == []
-    mend = "run: ftpgate manage messages"
-    assert messages.po_text(catalog) == messages.po_file(language).read_bytes(), mend
+    hint = "run: ftpgate manage messages"
+    assert messages.po_text(catalog) == messages.po_file(language).read_bytes(), hint
     with messages.mo_file(language).open("rb") as file:
         compiled = [(message.id, message.string) for message in read_mo(file) if message.id]
     assert sorted(map(_plain, compiled)) == sorted(_plain((message.id, message.string)) for message in catalog if message.id), (
-        mend
+        hint
     )
 
 

@@ -20,7 +20,7 @@ from ftpgate.access.ledger import Ledger
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.engine import STALLED
 from ftpgate.delivery.sections import Part, Section
-from ftpgate.delivery.stop_lines import NUDGE, PATIENCE
+from ftpgate.delivery.stop_lines import LINE_TIMEOUT, NUDGE
 from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.credit import MARGIN, PACED_CHUNK, Credit, Phase
@@ -226,7 +226,7 @@ class Link:
             return
         self._hear(self.credit.progress)
         now = self._play.now
-        if self.credit.phase is Phase.AT_LINE and not self.over and self.credit.stood(now) >= PATIENCE:
+        if self.credit.phase is Phase.AT_LINE and not self.over and self.credit.stood(now) >= LINE_TIMEOUT:
             self._go_on()
 
     def hear_end(self) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from pyftpdlib.ioloop import IOLoop
 
-from ftpgate.access.grant_cache import Gatekeeper
+from ftpgate.access.grant_cache import GrantCache
 from ftpgate.clock import ClockGuard
 from ftpgate.delivery.context import Gate
 from ftpgate.delivery.engine import Engine
@@ -25,7 +25,7 @@ from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.errors import Unavailable
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
-from ftpgate.net.executor import OffLoopThreads, Waker
+from ftpgate.net.executor import ThreadExecutor, Waker
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.tls import Certificates
 from ftpgate.net.work_queue import WorkQueue
@@ -197,9 +197,9 @@ class InProcessGate:
         self._waker = Waker(loop, self._run_calls)
         work = WorkQueue(loop.call_later)
         names = ("shop", "disk", "ledger", "slow-disk")
-        self._offloop = [OffLoopThreads(loop, work, name, threads=1, most=2_000) for name in names]
-        shop, disk, scribe, slow = self._offloop
-        self.ledger = LedgerWriter(self.shop, "test", scribe, loop.call_later)
+        self._executor = [ThreadExecutor(loop, work, name, threads=1, most=2_000) for name in names]
+        shop, disk, ledger_executor, slow = self._executor
+        self.ledger = LedgerWriter(self.shop, "test", ledger_executor, loop.call_later)
         files = FileStore(media, disk, self.shop.report_changed, slow)
         self.engine = Engine(files, self.ledger, loop.call_later)
         given = {"FTPGATE_MEDIA_ROOT": str(media), "FTPGATE_STATE_DIR": str(media.parent / "state"), **(settings or {})}
@@ -207,11 +207,11 @@ class InProcessGate:
             self.certificate = Certificate(media.parent)
             given |= {"FTPGATE_TLS_CERT": str(self.certificate.chain), "FTPGATE_TLS_KEY": str(self.certificate.key)}
         parsed = load(given, directory=media)
-        self.keeper = Gatekeeper(
+        self.grant_cache = GrantCache(
             self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate, clock=clock
         )
         self.gate = Gate(
-            id="test", settings=parsed, loop=loop, engine=self.engine, gatekeeper=self.keeper, started_at=time.time(),
+            id="test", settings=parsed, loop=loop, engine=self.engine, grant_cache=self.grant_cache, started_at=time.time(),
             most_connections=most_connections, ledger=self.ledger, work=work,
         )  # fmt: skip
         if certificate:
@@ -271,7 +271,7 @@ class InProcessGate:
         """Wait until every byte of a file is delivered or unconfirmed: what a client that holds all may expect at the least."""
 
         def there() -> bool:
-            grants = [grant for grant in self.keeper.grants() if grant.id == token.grant]
+            grants = [grant for grant in self.grant_cache.grants() if grant.id == token.grant]
             unconfirmed = [span for grant in grants for span in self.call(grant.unconfirmed).get(file.id, ())]
             return SpanSet([*self.shop.spans(token.grant, file), *unconfirmed]).covers(0, file.size)
 
@@ -294,7 +294,7 @@ class InProcessGate:
 
         self.call(stop)
         self._thread.join(10)
-        for threads in self._offloop:
+        for threads in self._executor:
             threads.stop(2)
         self.engine.files.close()
         self.loop.close()

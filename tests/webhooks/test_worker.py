@@ -22,7 +22,7 @@ from tests.webhooks.receiver import Handler, Receiver
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.core.sentences import translated
+from webportal.core.translatable import translated
 from webportal.jobs import webhooks as worker_module
 from webportal.jobs.webhooks import Worker
 from webportal.shops.models import Shop

@@ -90,7 +90,7 @@ def teach(api: NinjaAPI) -> None:
         return error.response()
 
     def refused(_request: HttpRequest, error: UserError) -> HttpResponse:
-        # The mend is for people at a command line.
+        # The hint is for people at a command line.
         return Problem(409, f"{error.cause[:1].upper()}{error.cause[1:]}.", name="refused").response()
 
     def no_key(_request: HttpRequest, _error: AuthenticationError) -> HttpResponse:

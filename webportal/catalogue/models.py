@@ -10,7 +10,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.core.sentences import LineField, SentenceField, translated
+from webportal.core.translatable import TranslatableLineField, TranslatableTextField, translated
 
 ITEM_ID_LENGTH = 8
 _LONGEST_SEARCH = 50_000
@@ -127,7 +127,7 @@ class ImportJob(models.Model):
     state = models.CharField(_("state"), max_length=7, choices=State, default=State.RUNNING)
     read = models.BigIntegerField(_("read, bytes"), default=0)
     total = models.BigIntegerField(_("bytes"), default=0)
-    message = SentenceField(_("message"), blank=True)
+    message = TranslatableTextField(_("message"), blank=True)
     started_at = models.DateTimeField(_("started"))
     heard_at = models.DateTimeField(_("last sign of life"))
 
@@ -148,7 +148,7 @@ class FileReport(models.Model):
     """A file that is not on disk as it was imported, and is refused until it is."""
 
     file = models.OneToOneField(File, models.CASCADE, related_name="report", verbose_name=_("file"))
-    reason = LineField(_("reason"), max_length=500)
+    reason = TranslatableLineField(_("reason"), max_length=500)
     reported_at = models.DateTimeField(_("reported"))
 
     class Meta:

@@ -8,8 +8,8 @@ import dj_database_url
 
 from ftpgate import private
 from ftpgate.errors import UserError
-from ftpgate.sentences import os_reason
 from ftpgate.settings import database_file
+from ftpgate.translatable import os_reason
 
 _CONNECT_SECONDS = 5
 _SQLITE_BUSY_SECONDS = 15

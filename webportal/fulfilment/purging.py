@@ -17,8 +17,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import Sentence, os_reason
 from ftpgate.settings import Settings
+from ftpgate.translatable import TranslatableText, os_reason
 from webportal.accounts.models import User
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import File, Item
@@ -87,13 +87,13 @@ def purge(item: Item, *, by: User | None = None) -> Purged:
         path = root / file.media
         try:
             if not path.resolve().is_relative_to(root):
-                raise OSError(0, Sentence("it lies outside the media folder"))
+                raise OSError(0, TranslatableText("it lies outside the media folder"))
             path.unlink()
             freed += file.size
         except FileNotFoundError:
             continue
         except OSError as error:
-            kept.append(Sentence("%(file)s: %(reason)s", file=file.media, reason=os_reason(error)))
+            kept.append(TranslatableText("%(file)s: %(reason)s", file=file.media, reason=os_reason(error)))
     _remove_empty_folders(root / item.source, root)
     _log.info("purged the item %s: %d bytes", item.public_id, freed)
     return Purged(item, freed, kept)

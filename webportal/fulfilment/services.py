@@ -156,17 +156,17 @@ def _locked(grant: Grant) -> Grant:
     return locked[0]
 
 
-def _move(grant: Grant, state: State, mend: str) -> None:
+def _move(grant: Grant, state: State, hint: str) -> None:
     if state not in NEXT_STATES[State(grant.state)]:
-        raise UserError(f"the grant {grant} is {grant.state}", mend)
+        raise UserError(f"the grant {grant} is {grant.state}", hint)
     grant.state = state
     grant.save(update_fields=["state"])
 
 
 def _check_serving(grant: Grant) -> None:
     if grant.open_until is None:
-        mend = "renew it first" if grant.state == State.EXPIRED else "issue a new one"
-        raise UserError(f"the grant {grant} is {grant.state}, a token would open nothing", mend)
+        hint = "renew it first" if grant.state == State.EXPIRED else "issue a new one"
+        raise UserError(f"the grant {grant} is {grant.state}, a token would open nothing", hint)
 
 
 def _check_on_offer(items: QuerySet[Item]) -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 from ftpgate.commands import status as gates
-from ftpgate.signed_links import Passes, Purpose, connection_key
+from ftpgate.signed_links import Purpose, SignedLinks, connection_key
 from webportal.accounts.models import User
 from webportal.catalogue.models import Item
 from webportal.grants.models import Gate
@@ -60,7 +60,7 @@ def end_connection(user: User, key: str) -> bool:
     """End one of a customer's own; False when there is none (any more) under this key."""
     if all(found.key != key for found in connections_of(user)):
         return False
-    ended = gates.end(_addresses(running_gates()), Passes(settings.FTPGATE).make(Purpose.END, key))
+    ended = gates.end(_addresses(running_gates()), SignedLinks(settings.FTPGATE).make(Purpose.END, key))
     cache.delete(_CACHED)
     return ended > 0
 

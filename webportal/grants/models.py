@@ -11,7 +11,7 @@ from ftpgate.grants import GrantState
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
 from webportal.catalogue.models import File, Item
 from webportal.core import clock
-from webportal.core.sentences import LineField
+from webportal.core.translatable import TranslatableLineField
 
 
 class State(models.TextChoices):
@@ -130,7 +130,7 @@ class GrantToken(models.Model):
 
     grant = models.ForeignKey(Grant, models.CASCADE, related_name="tokens", verbose_name=_("grant"))
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
-    made_for = LineField(_("made for"), max_length=200, blank=True, help_text=_("The browser or command it is for"))
+    made_for = TranslatableLineField(_("made for"), max_length=200, blank=True, help_text=_("The browser or command it is for"))
     made_at = models.DateTimeField(_("made"))
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
     dead_at = models.DateTimeField(_("dead since"), null=True, blank=True)

@@ -12,7 +12,7 @@ from django.db.models import QuerySet, Sum
 from ftpgate.naming import shown_paths, unique_folders
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.settings import Address, Settings, parse_address
-from ftpgate.signed_links import Passes, Purpose
+from ftpgate.signed_links import Purpose, SignedLinks
 from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.catalogue.models import File
@@ -207,8 +207,8 @@ def watch_addresses(grants: Iterable[Grant]) -> dict[str, str]:
     following = [grant.public_id for grant in grants if grant.present_state is State.OPEN]
     if not following:
         return {}
-    gate, passes = _http(running_gates().first()), Passes(settings.FTPGATE)
-    return {grant: f"{gate}/d/{passes.make(Purpose.WATCH, grant)}/progress" for grant in following}
+    gate, signed_links = _http(running_gates().first()), SignedLinks(settings.FTPGATE)
+    return {grant: f"{gate}/d/{signed_links.make(Purpose.WATCH, grant)}/progress" for grant in following}
 
 
 def _http(gate: Gate | None) -> str:

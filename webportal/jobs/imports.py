@@ -16,8 +16,8 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import Sentence
 from ftpgate.settings import Settings
+from ftpgate.translatable import TranslatableText
 from webportal.accounts.models import User
 from webportal.catalogue.importing import Imported, import_item
 from webportal.catalogue.importing.litter import why_left_out
@@ -58,15 +58,17 @@ def start_import(folder: str, user: User) -> ImportJob:
     root = _media_root()
     path = _folder_in(root, folder)
     if path is None:
-        cause = Sentence("%(folder)r is no folder under the media folder", folder=folder[:_LONGEST_SHOWN])
-        raise UserError(cause, Sentence("name one that is"))
+        cause = TranslatableText("%(folder)r is no folder under the media folder", folder=folder[:_LONGEST_SHOWN])
+        raise UserError(cause, TranslatableText("name one that is"))
     now = timezone.now()
     end_dead_jobs()
     try:
         with transaction.atomic():
             job = ImportJob.objects.create(folder=path.relative_to(root).as_posix(), user=user, started_at=now, heard_at=now)
     except IntegrityError:
-        raise UserError(Sentence("%(folder)r is just being imported", folder=folder), Sentence("wait for it")) from None
+        raise UserError(
+            TranslatableText("%(folder)r is just being imported", folder=folder), TranslatableText("wait for it")
+        ) from None
     transaction.on_commit(lambda: threading.Thread(target=_work, args=(job.pk, path), name="import", daemon=True).start())
     return job
 
@@ -85,7 +87,7 @@ def _folder_in(root: Path, name: str) -> Path | None:
 def end_dead_jobs() -> None:
     """Write down that jobs ended which nobody works on any more."""
     dead = ImportJob.objects.filter(state=ImportJob.State.RUNNING, heard_at__lt=timezone.now() - DEAD_AFTER)
-    dead.update(state=ImportJob.State.FAILED, message=Sentence("the portal was stopped meanwhile: start it again"))
+    dead.update(state=ImportJob.State.FAILED, message=TranslatableText("the portal was stopped meanwhile: start it again"))
 
 
 def _work(job: int, folder: Path) -> None:
@@ -115,7 +117,7 @@ def _import(folder: Path, count: _Count) -> dict[str, Any]:
         return {"state": failed, "message": error.sentence}
     except Exception:
         _log.exception("the import of %s met an error", folder)
-        return {"state": failed, "message": Sentence("an error of our own; it has been logged")}
+        return {"state": failed, "message": TranslatableText("an error of our own; it has been logged")}
     return {"state": ImportJob.State.DONE, "item": imported.item, "message": _message(imported)}
 
 
@@ -124,22 +126,22 @@ def _message(imported: Imported) -> str:
     said = list(imported.warnings)
     if imported.left_out:
         shown = imported.left_out[:_MOST_LEFT_OUT]
-        names = _joined([Sentence("%(path)s (%(reason)s)", path=left.path, reason=left.reason) for left in shown], ", ")
+        names = _joined([TranslatableText("%(path)s (%(reason)s)", path=left.path, reason=left.reason) for left in shown], ", ")
         more = len(imported.left_out) - len(shown)
         said.append(
-            Sentence("left out: %(names)s and %(more)d more", names=names, more=more)
+            TranslatableText("left out: %(names)s and %(more)d more", names=names, more=more)
             if more
-            else Sentence("left out: %(names)s", names=names)
+            else TranslatableText("left out: %(names)s", names=names)
         )
     return _joined(said, "; ")
 
 
-def _joined(sentences: Sequence[Sentence], between: str) -> str:
+def _joined(sentences: Sequence[TranslatableText], between: str) -> str:
     """Sentences as one, which is still said in the language of whoever reads it."""
     if not sentences:
         return ""
     values = {f"s{number}": sentence for number, sentence in enumerate(sentences)}
-    return Sentence(between.join(f"%({name})s" for name in values), **values)
+    return TranslatableText(between.join(f"%({name})s" for name in values), **values)
 
 
 class _Count:

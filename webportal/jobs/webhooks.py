@@ -24,7 +24,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from standardwebhooks import Webhook
 
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 from webportal.core import clock
 from webportal.core.processes import is_running
 from webportal.core.sealing import Unreadable, unseal
@@ -173,10 +173,12 @@ class Worker:
         except Unsent as error:
             failure = error.why
         except Unreadable:
-            failure = Sentence("the endpoint's secret cannot be decrypted: FTPGATE_SECRET_KEY has changed; give it a new secret")
+            failure = TranslatableText(
+                "the endpoint's secret cannot be decrypted: FTPGATE_SECRET_KEY has changed; give it a new secret"
+            )
         except Exception:
             _log.exception("an attempt to send %s failed in an unforeseen way", job.event)
-            failure = Sentence("an error of our own; it has been logged")
+            failure = TranslatableText("an error of our own; it has been logged")
         self._done.put(_Done(job, answer, failure))
 
     def _hear_of_attempts(self, seconds: float) -> None:
@@ -277,5 +279,5 @@ def _said(done: _Done) -> str:
     if done.answer is None:
         return done.failure
     if 300 <= done.answer.status < 400:
-        return Sentence("redirects are not followed")
+        return TranslatableText("redirects are not followed")
     return done.answer.text

@@ -7,7 +7,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.core.sentences import SentenceField
+from webportal.core.translatable import TranslatableTextField
 from webportal.shops.models import Shop
 
 LONGEST_URL = 1_000
@@ -107,7 +107,7 @@ class Delivery(models.Model):
     attempted_at = models.DateTimeField(_("last attempt"), null=True)
     give_up_at = models.DateTimeField(_("tried until"))
     status = models.SmallIntegerField(_("status"), null=True)
-    answer = SentenceField(_("answer"), default="", blank=True)
+    answer = TranslatableTextField(_("answer"), default="", blank=True)
 
     class Meta:
         verbose_name = _("delivery of an event")

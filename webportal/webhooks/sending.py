@@ -17,7 +17,7 @@ from typing import NamedTuple
 import h11
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import Sentence, os_reason
+from ftpgate.translatable import TranslatableText, os_reason
 from webportal.webhooks.guard import Target, is_internal, target
 
 SECONDS = 10.0
@@ -58,26 +58,26 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, allow_internal: b
     except UserError as error:
         raise Unsent(error.cause) from None
     except TimeoutError:
-        raise Unsent(Sentence("no answer within %(seconds)g s", seconds=seconds)) from None
+        raise Unsent(TranslatableText("no answer within %(seconds)g s", seconds=seconds)) from None
     except ssl.SSLError as error:
-        raise Unsent(Sentence("TLS failed: %(reason)s", reason=str(error.reason or error))) from None
+        raise Unsent(TranslatableText("TLS failed: %(reason)s", reason=str(error.reason or error))) from None
     except OSError as error:
-        raise Unsent(Sentence("the connection failed: %(reason)s", reason=os_reason(error))) from None
+        raise Unsent(TranslatableText("the connection failed: %(reason)s", reason=os_reason(error))) from None
     except h11.RemoteProtocolError as error:
-        raise Unsent(Sentence("the answer is not HTTP: %(reason)s", reason=str(error)[:_MOST_SAID])) from None
+        raise Unsent(TranslatableText("the answer is not HTTP: %(reason)s", reason=str(error)[:_MOST_SAID])) from None
 
 
 def _look_up(to: Target, allow_internal: bool) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     try:
         found = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError):
-        raise Unsent(Sentence("the name %(host)s is not known", host=to.host)) from None
+        raise Unsent(TranslatableText("the name %(host)s is not known", host=to.host)) from None
     addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
     for family, _, _, _, address in found:
         host = str(address[0])
         # One internal address among others is refused too: nobody would mean that.
         if not allow_internal and ("%" in host or is_internal(ipaddress.ip_address(host))):
-            raise Unsent(Sentence("%(host)s leads to the internal address %(address)s", host=to.host, address=host))
+            raise Unsent(TranslatableText("%(host)s leads to the internal address %(address)s", host=to.host, address=host))
         addresses.append((family, (host, to.port)))
     return addresses[:_MOST_ADDRESSES]
 
@@ -110,7 +110,7 @@ def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body
         event = http.next_event()
         if event is h11.NEED_DATA:
             if received > _MOST_RECEIVED:
-                raise Unsent(Sentence("the answer's head has no end"))
+                raise Unsent(TranslatableText("the answer's head has no end"))
             try:
                 connection.settimeout(_left(deadline))
                 data = connection.recv(4096)
@@ -131,7 +131,7 @@ def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body
         else:
             break
     if not status:
-        raise Unsent(Sentence("the answer is not one to a POST"))
+        raise Unsent(TranslatableText("the answer is not one to a POST"))
     return Answer(status, text.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 

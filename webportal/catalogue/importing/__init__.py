@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 
 from ftpgate.errors import UserError
 from ftpgate.naming import FOLDER_LIMIT, folder_name, legal_name, shown_paths
-from ftpgate.sentences import Sentence, os_reason
+from ftpgate.translatable import TranslatableText, os_reason
 from webportal.catalogue.importing.copying import copied, umask_of
 from webportal.catalogue.importing.covers import find_cover
 from webportal.catalogue.importing.hashing import Digest, hash_files, stamp
@@ -46,7 +46,7 @@ class Imported(NamedTuple):
 
     item: Item
     new: bool
-    warnings: Sequence[Sentence] = ()
+    warnings: Sequence[TranslatableText] = ()
     left_out: Sequence[LeftOut] = ()
 
 
@@ -71,7 +71,10 @@ def import_item(
         UserError: the folder or a file in it cannot be imported, or is not as it was when it was imported before.
     """
     if not folder.is_dir():
-        raise UserError(Sentence("%(folder)r is no folder", folder=str(folder)), Sentence("name the folder that holds the album"))
+        raise UserError(
+            TranslatableText("%(folder)r is no folder", folder=str(folder)),
+            TranslatableText("name the folder that holds the album"),
+        )
     overrides = _checked(overrides)
     folder, media_root = folder.resolve(), media_root.resolve()
     if folder == media_root:
@@ -178,41 +181,41 @@ def _store(
             item.save(update_fields=["search"])  # with the tracks' titles
             for file in files:
                 if stamp(media_root, file.real.relative_to(media_root).as_posix()) != digests[file.path].stamp:
-                    cause = Sentence("%(file)r changed while it was imported", file=file.path)
-                    raise UserError(cause, Sentence("import it again when nothing writes to it"))
+                    cause = TranslatableText("%(file)r changed while it was imported", file=file.path)
+                    raise UserError(cause, TranslatableText("import it again when nothing writes to it"))
     except BaseException as error:
         if stored:
             item.cover.delete(save=False)
         if isinstance(error, IntegrityError):
-            cause = Sentence("%(folder)r is just being imported by someone else", folder=str(folder))
-            raise UserError(cause, Sentence("try again")) from None
+            cause = TranslatableText("%(folder)r is just being imported by someone else", folder=str(folder))
+            raise UserError(cause, TranslatableText("try again")) from None
         if isinstance(error, OSError):
-            cause = Sentence("%(folder)r cannot be imported (%(reason)s)", folder=str(folder), reason=os_reason(error))
-            raise UserError(cause, Sentence("mend permissions or space")) from None
+            cause = TranslatableText("%(folder)r cannot be imported (%(reason)s)", folder=str(folder), reason=os_reason(error))
+            raise UserError(cause, TranslatableText("mend permissions or space")) from None
         raise
     warnings = [*_tag_warnings(files, tags), *cover.refused[:_MOST_REFUSED], *_path_warnings(item, rows)]
     return Imported(item, new=True, warnings=warnings)
 
 
-def _tag_warnings(files: Sequence[Found], tags: Mapping[str, Tags]) -> Iterator[Sentence]:
+def _tag_warnings(files: Sequence[Found], tags: Mapping[str, Tags]) -> Iterator[TranslatableText]:
     broken = [file.path for file in files if tags[file.path].unreadable]
     if broken:
-        yield Sentence("the tags of %(files)s cannot be read; imported without", files=_listed(broken))
+        yield TranslatableText("the tags of %(files)s cannot be read; imported without", files=_listed(broken))
     doubtful = [file.path for file in files if tags[file.path].doubtful]
     if doubtful:
-        yield Sentence(
+        yield TranslatableText(
             "the tags of %(files)s look wrongly decoded (%(sample)r): add the folder again with --tag-encoding, such as cp1251",
             files=_listed(doubtful),
             sample=tags[doubtful[0]].doubtful[:_LONGEST_SAMPLE],
         )
 
 
-def _path_warnings(item: Item, rows: Sequence[File]) -> Iterator[Sentence]:
+def _path_warnings(item: Item, rows: Sequence[File]) -> Iterator[TranslatableText]:
     """As Windows counts: UTF-16 units of the path as customers get it."""
     paths = [f"{item.folder}/{row.path}" for row in rows]
     long = [path for path in paths if len(path.encode("utf-16-le")) // 2 > LONGEST_FOR_WINDOWS]
     if long:
-        yield Sentence(
+        yield TranslatableText(
             "%(count)d paths have more than %(most)d characters, such as %(path)r: many programs on Windows cannot save them",
             count=len(long),
             most=LONGEST_FOR_WINDOWS,
@@ -224,7 +227,9 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(map(repr, names[:most])) + (" …" if len(names) > most else "")
 
 
-def _read_tags_again(item: Item, files: Sequence[Found], media_root: Path, overrides: Overrides, name: str) -> Sequence[Sentence]:
+def _read_tags_again(
+    item: Item, files: Sequence[Found], media_root: Path, overrides: Overrides, name: str
+) -> Sequence[TranslatableText]:
     """Take an item's words from its tags by another encoding. Customers may have its folder, whose name stays."""
     found = {file.real.relative_to(media_root).as_posix(): file for file in files}
     rows = [row for row in item.files.order_by("position") if row.media in found]
@@ -298,7 +303,9 @@ def _source(folder: Path, media_root: Path) -> str:
     try:
         size = len(source.encode())
     except UnicodeEncodeError:
-        raise UserError(Sentence("the name %(path)r is not UTF-8", path=source), Sentence("rename the folder")) from None
+        raise UserError(
+            TranslatableText("the name %(path)r is not UTF-8", path=source), TranslatableText("rename the folder")
+        ) from None
     if size > LONGEST_PATH:
         raise too_long(source)
     return source
@@ -322,22 +329,22 @@ def _check_same(item: Item, media: Sequence[str], media_root: Path) -> None:
     """Raises UserError when the files on disk are not those that were imported."""
     known = set(item.files.values_list("media", flat=True))
     added = sorted(set(media) - known)
-    again = Sentence("import what is new as another folder; %(item)s keeps its files", item=item.public_id)
+    again = TranslatableText("import what is new as another folder; %(item)s keeps its files", item=item.public_id)
     if added:
-        cause = Sentence(
+        cause = TranslatableText(
             "%(file)r is not in the item %(item)s that was imported from this folder", file=added[0], item=item.public_id
         )
         raise UserError(cause, again)
     problems = refresh_stamps(item, media_root)
     if problems:
         path, problem = problems[0]
-        cause = Sentence(
+        cause = TranslatableText(
             "%(file)r of the item %(item)s is not as it was imported (it %(problem)s)",
             file=path,
             item=item.public_id,
             problem=problem,
         )
-        mend = Sentence(
+        hint = TranslatableText(
             "put the file back (ftpgate item verify %(item)s names all), or %(again)s", item=item.public_id, again=again
         )
-        raise UserError(cause, mend)
+        raise UserError(cause, hint)

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from ftpgate import private
 from ftpgate.errors import UserError
-from ftpgate.sentences import os_reason
+from ftpgate.translatable import os_reason
 from webportal.catalogue.importing.walking import Found
 
 _UNFINISHED = ".ftpgate-import"

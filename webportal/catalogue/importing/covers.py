@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 from webportal.catalogue.importing.tags import embedded_cover
 from webportal.catalogue.importing.walking import Found
 from webportal.catalogue.pictures import MOST_BYTES, Refused, jpeg_of
@@ -23,12 +23,12 @@ class Cover(NamedTuple):
     """A JPEG of at most `LARGE` pixels a side, None where there is none that can be shown; and why others were not taken."""
 
     picture: bytes | None
-    refused: Sequence[Sentence] = ()
+    refused: Sequence[TranslatableText] = ()
 
 
 def find_cover(files: Sequence[Found]) -> Cover:
     """An image called like a cover comes before one within a track."""
-    refused: list[Sentence] = []
+    refused: list[TranslatableText] = []
     named = [file for file in files if _rank(file.path) is not None]
     for file in sorted(named, key=lambda file: (file.path.count("/"), _rank(file.path), file.path)):
         with file.real.open("rb") as opened:
@@ -36,7 +36,7 @@ def find_cover(files: Sequence[Found]) -> Cover:
         try:
             return Cover(jpeg_of(data, LARGE), refused)
         except Refused as error:
-            cause = Sentence("%(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
+            cause = TranslatableText("%(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
             refused.append(cause)
     for file in files[:5]:
         embedded = embedded_cover(file.real)
@@ -45,7 +45,7 @@ def find_cover(files: Sequence[Found]) -> Cover:
         try:
             return Cover(jpeg_of(embedded, LARGE), refused)
         except Refused as error:
-            cause = Sentence("the picture in %(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
+            cause = TranslatableText("the picture in %(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
             refused.append(cause)
     return Cover(None, refused)
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ftpgate.errors import UserError
 from ftpgate.ondisk import LOOK, Identity, NoRegularFile, has_lasting_inodes, open_below, why_not
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 
 _CHUNK = 1 << 20
 _THREADS = 4
@@ -44,8 +44,8 @@ class Digest(NamedTuple):
 class FileError(UserError):
     """A file cannot be hashed; `problem` completes a sentence about it ("changed while it was read")."""
 
-    def __init__(self, name: str, problem: Sentence, mend: Sentence) -> None:
-        super().__init__(Sentence("%(file)r %(problem)s", file=name, problem=problem), mend)
+    def __init__(self, name: str, problem: TranslatableText, hint: TranslatableText) -> None:
+        super().__init__(TranslatableText("%(file)r %(problem)s", file=name, problem=problem), hint)
         self.problem = problem
 
 
@@ -143,9 +143,11 @@ def _hash(root: Path, name: str, path: str, advance: Callable[[int], None]) -> D
                 advance(count)
         after = stamp(root, path)
     except OSError as error:
-        raise FileError(name, why_not(error), Sentence("mend its permissions or the disk")) from None
+        raise FileError(name, why_not(error), TranslatableText("mend its permissions or the disk")) from None
     if after != before or read != before.size:
-        raise FileError(name, Sentence("changed while it was read"), Sentence("import it again when nothing writes to it"))
+        raise FileError(
+            name, TranslatableText("changed while it was read"), TranslatableText("import it again when nothing writes to it")
+        )
     return Digest(before, sha256.digest(), crc32)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 from webportal.catalogue.importing.tags import is_audio
 
-_DESKTOP = Sentence("left by a desktop system")
-_NAS = Sentence("left by a NAS")
-_VERSIONS = Sentence("of a version control system")
-_EDITOR = Sentence("left by an editor")
-_UNFINISHED = Sentence("an unfinished download")
-_HIDDEN = Sentence("hidden, and no audio")
-_OF_ANOTHER = Sentence("a stream of another file")
+_DESKTOP = TranslatableText("left by a desktop system")
+_NAS = TranslatableText("left by a NAS")
+_VERSIONS = TranslatableText("of a version control system")
+_EDITOR = TranslatableText("left by an editor")
+_UNFINISHED = TranslatableText("an unfinished download")
+_HIDDEN = TranslatableText("hidden, and no audio")
+_OF_ANOTHER = TranslatableText("a stream of another file")
 
 _IGNORE, _EXACT = re.IGNORECASE, re.NOFLAG
 
@@ -75,7 +75,7 @@ _AUDIO = re.compile(
 """Sound whose tags are not read."""
 
 
-def why_left_out(name: str, *, folder: bool, hidden: bool = False, beside: Collection[str] = ()) -> Sentence | None:
+def why_left_out(name: str, *, folder: bool, hidden: bool = False, beside: Collection[str] = ()) -> TranslatableText | None:
     """Why a file or folder of this name is no part of an item; None when it is one.
 
     Args:

@@ -10,17 +10,17 @@ from django.db import transaction
 from django.db.models import F
 
 from ftpgate.ondisk import why_not
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 from webportal.catalogue.importing.hashing import FileError, Stamp, hash_each, stamp
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.services import report_changed, withdraw_reports
 
 
 class Problem(NamedTuple):
-    """`path` is the file's in its item; `problem` completes a sentence about it (Sentence("is missing"))."""
+    """`path` is the file's in its item; `problem` completes a sentence about it (TranslatableText("is missing"))."""
 
     path: str
-    problem: Sentence
+    problem: TranslatableText
 
 
 def verify_item(item: Item, media_root: Path) -> list[Problem]:
@@ -44,10 +44,10 @@ def _verify(item: Item, files: Sequence[File], media_root: Path) -> list[Problem
     readable = []
     for file in files:
         found = _found(media_root, file)
-        if isinstance(found, Sentence):
+        if isinstance(found, TranslatableText):
             problems[file.pk] = Problem(file.path, found)
         elif found.size != file.size:
-            size = Sentence("has %(found)d bytes, %(imported)d were imported", found=found.size, imported=file.size)
+            size = TranslatableText("has %(found)d bytes, %(imported)d were imported", found=found.size, imported=file.size)
             problems[file.pk] = Problem(file.path, size)
         else:
             readable.append(file)
@@ -56,7 +56,7 @@ def _verify(item: Item, files: Sequence[File], media_root: Path) -> list[Problem
         if isinstance(digest, FileError):
             problems[file.pk] = Problem(file.path, digest.problem)
         elif digest.sha256 != bytes(file.sha256) or digest.stamp.size != file.size:
-            problems[file.pk] = Problem(file.path, Sentence("has changed"))
+            problems[file.pk] = Problem(file.path, TranslatableText("has changed"))
         elif digest.stamp != _recorded(file):
             _, file.mtime_ns, file.ctime_ns, file.inode = digest.stamp
             fresh.append(file)
@@ -73,11 +73,11 @@ def _recorded(file: File) -> Stamp:
     return Stamp(file.size, file.mtime_ns, file.ctime_ns, file.inode)
 
 
-def _found(media_root: Path, file: File) -> Stamp | Sentence:
+def _found(media_root: Path, file: File) -> Stamp | TranslatableText:
     """The file as it is on the disk, or what is wrong with it."""
     try:
         return stamp(media_root, file.media)
     except (FileNotFoundError, NotADirectoryError):
-        return Sentence("is missing")
+        return TranslatableText("is missing")
     except OSError as error:
         return why_not(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import Sentence, os_reason
+from ftpgate.translatable import TranslatableText, os_reason
 from webportal.catalogue.importing.litter import why_left_out
 
 MOST_FILES = 20_000
@@ -29,7 +29,7 @@ class LeftOut(NamedTuple):
     """A file of a folder, or a folder with all that is in it, that is not imported. `path` can be printed."""
 
     path: str
-    reason: Sentence
+    reason: TranslatableText
 
 
 class Contents(NamedTuple):
@@ -50,8 +50,8 @@ def find_files(folder: Path) -> Contents:
     found = sorted(walk.files(folder), key=lambda file: natural(file.path))
     if not found:
         raise UserError(
-            Sentence("there is no file to import in %(folder)r", folder=str(folder)),
-            Sentence("name the folder that holds the album"),
+            TranslatableText("there is no file to import in %(folder)r", folder=str(folder)),
+            TranslatableText("name the folder that holds the album"),
         )
     return Contents(found, sorted(walk.left_out))
 
@@ -94,21 +94,21 @@ class _Walk:
             mode = real.stat().st_mode
             if stat.S_ISDIR(mode):
                 if entry.is_symlink() and folder.is_relative_to(real):
-                    cause = Sentence("the link %(path)r leads back to a folder it lies in", path=path)
-                    raise UserError(cause, Sentence("remove it"))
+                    cause = TranslatableText("the link %(path)r leads back to a folder it lies in", path=path)
+                    raise UserError(cause, TranslatableText("remove it"))
                 yield from self.files(real, path + "/", hidden=hidden or name.startswith("."))
             elif stat.S_ISREG(mode):
                 yield Found(path, real)
             else:
-                self._leave_out(path, Sentence("no regular file"))
+                self._leave_out(path, TranslatableText("no regular file"))
 
     def _count_one(self) -> None:
         self._count += 1
         if self._count > MOST_FILES:
-            cause = Sentence("%(folder)r holds more than %(most)d files", folder=str(self._top), most=MOST_FILES)
-            raise UserError(cause, Sentence("import its folders one by one"))
+            cause = TranslatableText("%(folder)r holds more than %(most)d files", folder=str(self._top), most=MOST_FILES)
+            raise UserError(cause, TranslatableText("import its folders one by one"))
 
-    def _leave_out(self, path: str, reason: Sentence) -> None:
+    def _leave_out(self, path: str, reason: TranslatableText) -> None:
         self.left_out.append(LeftOut(os.fsencode(path).decode(errors="replace"), reason))
 
 
@@ -116,8 +116,8 @@ def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     try:
         return {entry.name: entry for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)}
     except OSError as error:
-        cause = Sentence("%(folder)r cannot be read (%(reason)s)", folder=str(folder), reason=os_reason(error))
-        raise UserError(cause, Sentence("mend its permissions")) from None
+        cause = TranslatableText("%(folder)r cannot be read (%(reason)s)", folder=str(folder), reason=os_reason(error))
+        raise UserError(cause, TranslatableText("mend its permissions")) from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -131,23 +131,25 @@ def _resolved(entry: os.DirEntry[str], path: str, top: Path) -> Path:
     try:
         real = Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):
-        raise UserError(Sentence("the link %(path)r leads nowhere", path=path), Sentence("mend or remove it")) from None
+        raise UserError(
+            TranslatableText("the link %(path)r leads nowhere", path=path), TranslatableText("mend or remove it")
+        ) from None
     if not real.is_relative_to(top):
-        cause = Sentence("the link %(path)r leads out of the folder", path=path)
-        raise UserError(cause, Sentence("put the file itself there, or remove the link"))
+        cause = TranslatableText("the link %(path)r leads out of the folder", path=path)
+        raise UserError(cause, TranslatableText("put the file itself there, or remove the link"))
     return real
 
 
 def too_long(path: str) -> UserError:
-    cause = Sentence("the path %(path)r… has more than %(most)d bytes", path=path[:80], most=LONGEST_PATH)
-    return UserError(cause, Sentence("shorten it"))
+    cause = TranslatableText("the path %(path)r… has more than %(most)d bytes", path=path[:80], most=LONGEST_PATH)
+    return UserError(cause, TranslatableText("shorten it"))
 
 
 def _check_name(path: str) -> None:
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
-        mend = Sentence("rename it (convmv renames whole folders)")
-        raise UserError(Sentence("the name %(path)r is not UTF-8", path=path), mend) from None
+        hint = TranslatableText("rename it (convmv renames whole folders)")
+        raise UserError(TranslatableText("the name %(path)r is not UTF-8", path=path), hint) from None
     if size > LONGEST_PATH:
         raise too_long(path)

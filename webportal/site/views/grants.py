@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
+from ftpgate.translatable import TranslatableText
 from webportal.accounts.models import User
 from webportal.core.browsers import browser_name
 from webportal.core.paging import page_of
@@ -121,7 +121,7 @@ def another_device(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Links for a device that cannot sign in here. Shown in this answer only."""
     grant = _grant(request.user, grant_id)
     try:
-        token = services.add_token(grant, made_for=Sentence("another device"))
+        token = services.add_token(grant, made_for=TranslatableText("another device"))
     except UserError:
         return redirect("grant", grant.public_id)
     details = selectors.details(grant)

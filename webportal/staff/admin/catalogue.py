@@ -16,7 +16,7 @@ from webportal.catalogue.pictures import MOST_BYTES, Refused, jpeg_of
 from webportal.catalogue.selectors import items
 from webportal.catalogue.thumbnails import LARGE, cover_name
 from webportal.core.formats import length, size
-from webportal.core.sentences import translated
+from webportal.core.translatable import translated
 from webportal.staff.admin.base import Changed, Watched, WatchedInline
 
 

@@ -15,11 +15,11 @@ from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.errors import UserError
-from ftpgate.sentences import Sentence
 from ftpgate.tokens import Token
+from ftpgate.translatable import TranslatableText
 from webportal.core import clock
 from webportal.core.formats import percent, size
-from webportal.core.sentences import translated
+from webportal.core.translatable import translated
 from webportal.fulfilment import services
 from webportal.grants import selectors
 from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, State
@@ -142,7 +142,7 @@ class GrantAdmin(Watched):
             return None
         try:
             with transaction.atomic():
-                token = services.add_token(grant, made_for=Sentence("staff"))
+                token = services.add_token(grant, made_for=TranslatableText("staff"))
                 self.log_change(request, grant, gettext_noop("new token"))
         except UserError:
             self._refused(request, grant)
@@ -158,7 +158,7 @@ class GrantAdmin(Watched):
         expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
         try:
             with transaction.atomic():
-                again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=Sentence("staff"))
+                again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=TranslatableText("staff"))
                 self.log_change(request, grant, [{"added": {"name": gettext_noop("grant"), "object": again.public_id}}])
                 self.log_addition(request, again, gettext_noop("issued again"))
         except UserError:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.errors import UserError
-from webportal.core.sentences import translated
+from webportal.core.translatable import translated
 from webportal.staff.admin.base import Changed, StaffForm, UsesStaffForm, Watched, WatchedInline
 from webportal.staff.secrets_shown import shown_once
 from webportal.webhooks import selectors, services

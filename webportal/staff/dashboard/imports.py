@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from ftpgate.errors import UserError
 from webportal.catalogue.models import ImportJob
-from webportal.core.sentences import translated
+from webportal.core.translatable import translated
 from webportal.jobs.imports import MOST_FOLDERS, end_dead_jobs, folders_to_import, start_import
 from webportal.site.requests import CustomerRequest, not_stored
 

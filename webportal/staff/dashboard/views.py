@@ -13,7 +13,7 @@ from ftpgate.errors import UserError
 from webportal.catalogue.models import Item
 from webportal.core.formats import size
 from webportal.core.paging import page_of
-from webportal.core.sentences import translated
+from webportal.core.translatable import translated
 from webportal.fulfilment.purging import purge, purgeable
 from webportal.site.requests import CustomerRequest, not_stored
 from webportal.staff.dashboard import selectors

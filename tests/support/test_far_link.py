@@ -43,7 +43,12 @@ def test_all_bytes_arrive_in_spite_of_loss_and_no_faster_than_the_bottleneck(far
         with client, accepted:
             sent = bytes(range(256)) * 4_000
             began = time.monotonic()
-            threading.Thread(target=lambda: (accepted.sendall(sent), accepted.shutdown(socket.SHUT_WR)), daemon=True).start()
+
+            def send() -> None:
+                accepted.sendall(sent)
+                accepted.shutdown(socket.SHUT_WR)
+
+            threading.Thread(target=send, daemon=True).start()
             received = b"".join(iter(lambda: client.recv(65_536), b""))
             assert received == sent
             assert time.monotonic() - began >= len(sent) / 2_000_000

@@ -22,8 +22,8 @@ from ftpgate.sources import zip as zip_module
 from ftpgate.sources.file import PlainFile
 from ftpgate.sources.media_types import media_type
 from ftpgate.sources.zip import ZipArchive
+from tests.ftpgate.items import MTIME, content, make_file, make_item
 from tests.support.tools import clean_environment, require_tool
-from tests.unit.items import MTIME, content, make_file, make_item
 
 GIB = 1 << 30
 FOLDER = "Кино - 100% [live] #1 (1988)"

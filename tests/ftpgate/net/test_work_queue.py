@@ -10,7 +10,7 @@ from pyftpdlib.ioloop import IOLoop
 
 from ftpgate.errors import GateError
 from ftpgate.net import work_queue
-from ftpgate.net.executor import OffLoopThreads
+from ftpgate.net.executor import ThreadExecutor
 from ftpgate.net.work_queue import BUDGET, CHARGE, WorkQueue
 from tests.support.waiting import wait_until
 
@@ -144,7 +144,7 @@ def loop() -> Iterator[IOLoop]:
 def test_answers_that_let_the_next_job_in_leave_the_loop_to_others(loop: IOLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that is faster than the loop could keep it delivering for ever."""
     monkeypatch.setattr(work_queue, "BUDGET", 0.0)
-    threads = OffLoopThreads(loop, WorkQueue(loop.call_later), "test", threads=1, most=500)
+    threads = ThreadExecutor(loop, WorkQueue(loop.call_later), "test", threads=1, most=500)
     turns: list[int] = []
     told = 0
 

@@ -14,7 +14,7 @@ from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.grants import Batch, GrantStatus, TransferRecord
 from ftpgate.proof.coverage import SpanSet
-from tests.unit.test_live_table import RUNNING
+from tests.ftpgate.delivery.test_live_table import RUNNING
 
 
 class Clock:

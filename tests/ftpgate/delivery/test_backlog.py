@@ -15,8 +15,8 @@ from ftpgate.delivery.journal_rows import CREDIT, LEFT, SEGMENT, TRANSFER, USE, 
 from ftpgate.grants import Batch, Delivered
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence
-from tests.unit.test_journal import ENDED, RECORD
-from tests.unit.test_live_table import RUNNING
+from tests.ftpgate.delivery.test_journal import ENDED, RECORD
+from tests.ftpgate.delivery.test_live_table import RUNNING
 
 Row = tuple[str, str]
 

@@ -15,11 +15,11 @@ from ftpgate.net import timer
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.segments import Evidence, Segment
 from ftpgate.shaping import customer
-from ftpgate.shaping.customer import Customer, Throttle
+from ftpgate.shaping.customer import Customer, GlobalLimiter
 from ftpgate.shaping.token_bucket import SOONEST
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
-from tests.unit.items import make_file, make_item
+from tests.ftpgate.items import make_file, make_item
 
 
 class Loop:
@@ -88,7 +88,7 @@ def tier(rate: int) -> Tier:
 @pytest.mark.parametrize("before", [0, 1, 100, 1_000_000])
 @pytest.mark.parametrize("after", [10_000, 2_000_000])
 def test_another_tier_is_felt_within_a_second(loop: Loop, total: int, before: int, after: int) -> None:
-    customer = Customer("anna", tier(before), loop.call_later, Throttle(total, loop.call_later) if total else None)
+    customer = Customer("anna", tier(before), loop.call_later, GlobalLimiter(total, loop.call_later) if total else None)
     (connection,) = downloading(customer)
     loop.run(100.0)
     customer.change(tier(after))
@@ -110,8 +110,8 @@ def test_a_tier_without_a_rate_lets_the_connections_go(loop: Loop) -> None:
 
 
 def test_the_limit_of_the_gate_is_shared_between_customers_first(loop: Loop) -> None:
-    throttle = Throttle(10_000_000, loop.call_later)
-    many, one, slow = (Customer(f"at {rate}", tier(rate), loop.call_later, throttle) for rate in (0, 0, 500_000))
+    limiter = GlobalLimiter(10_000_000, loop.call_later)
+    many, one, slow = (Customer(f"at {rate}", tier(rate), loop.call_later, limiter) for rate in (0, 0, 500_000))
     got = [downloading(many, 40), downloading(one, 1), downloading(slow, 7)]
     loop.run(10.0)
     of_many, of_one, of_slow = (sum(connection.got for connection in connections) for connections in got)

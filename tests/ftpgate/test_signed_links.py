@@ -1,4 +1,4 @@
-"""Passes: whole, of the right purpose, of this installation and in time, or nothing."""
+"""Signed links: whole, of the right purpose, of this installation and in time, or nothing."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import pytest
 
 from ftpgate.errors import DeadToken, UnknownToken
 from ftpgate.settings import load
-from ftpgate.signed_links import LIFE, Passes, Purpose, connection_key
+from ftpgate.signed_links import TTL, Purpose, SignedLinks, connection_key
 from ftpgate.tokens import Token, new_grant_id
 
 ONE, TWO = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v", "kD3vZ8oQyRj1BwGt5xMhCu7nEpAsLf0i"
 
 
-def passes(secret: str, tmp_path: Path) -> Passes:
-    return Passes(load({"FTPGATE_SECRET_KEY": secret, "FTPGATE_STATE_DIR": str(tmp_path)}, directory=tmp_path))
+def signed_links(secret: str, tmp_path: Path) -> SignedLinks:
+    return SignedLinks(load({"FTPGATE_SECRET_KEY": secret, "FTPGATE_STATE_DIR": str(tmp_path)}, directory=tmp_path))
 
 
 @pytest.mark.parametrize("subject", ["23456789ab", "23456789ab http 192.0.2.7", "23456789ab ftps 2001:db8::1", "a.b.c", ""])
 def test_a_pass_says_what_it_was_made_for(tmp_path: Path, subject: str) -> None:
-    ours = passes(ONE, tmp_path)
+    ours = signed_links(ONE, tmp_path)
     made = ours.make(Purpose.END, subject)
-    assert ours.read(Purpose.END, made) == passes(ONE, tmp_path).read(Purpose.END, made) == subject
-    for other, purpose in ((ours, Purpose.WATCH), (passes(TWO, tmp_path), Purpose.END)):
+    assert ours.read(Purpose.END, made) == signed_links(ONE, tmp_path).read(Purpose.END, made) == subject
+    for other, purpose in ((ours, Purpose.WATCH), (signed_links(TWO, tmp_path), Purpose.END)):
         with pytest.raises(UnknownToken):
             other.read(purpose, made)
 
 
 def test_no_letter_of_a_pass_can_be_changed(tmp_path: Path) -> None:
-    ours = passes(ONE, tmp_path)
+    ours = signed_links(ONE, tmp_path)
     made = ours.make(Purpose.WATCH, "23456789ab")
     for at in range(len(made)):
         for letter in {"2", "A", ".", "é"} - {made[at]}:
@@ -41,17 +41,17 @@ def test_no_letter_of_a_pass_can_be_changed(tmp_path: Path) -> None:
 
 
 def test_a_pass_is_over_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = passes(ONE, tmp_path)
+    ours = signed_links(ONE, tmp_path)
     made, now = ours.make(Purpose.WATCH, "23456789ab"), time.time()
-    monkeypatch.setattr(time, "time", lambda: now + LIFE - 2)
+    monkeypatch.setattr(time, "time", lambda: now + TTL - 2)
     assert ours.read(Purpose.WATCH, made)
-    monkeypatch.setattr(time, "time", lambda: now + LIFE)
+    monkeypatch.setattr(time, "time", lambda: now + TTL)
     with pytest.raises(DeadToken):
         ours.read(Purpose.WATCH, made)
 
 
 def test_a_pass_is_no_token(tmp_path: Path) -> None:
-    assert Token.parse(passes(ONE, tmp_path).make(Purpose.WATCH, new_grant_id())) is None
+    assert Token.parse(signed_links(ONE, tmp_path).make(Purpose.WATCH, new_grant_id())) is None
 
 
 def test_one_clients_transfers_have_one_key() -> None:

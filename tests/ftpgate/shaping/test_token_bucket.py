@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpgate.shaping.token_bucket import GRID, LATE, PATIENCE, SAVED, SEGMENT, SOONEST, Pacer
+from ftpgate.shaping.token_bucket import GRID, LATE, LONGEST_SILENCE, SAVED, SEGMENT, SOONEST, Pacer
 
 
 class Client:
@@ -109,12 +109,12 @@ def test_nobody_starves_however_slow_the_customer(rate: int, count: int) -> None
     pacer, clients = Pacer(rate, 0.0), [Client() for _ in range(count)]
     for client in clients:
         pacer.join(client)
-    seconds = 3 * PATIENCE if rate < 1_000_000 else 0.5
+    seconds = 3 * LONGEST_SILENCE if rate < 1_000_000 else 0.5
     run(pacer, clients, seconds)
     round_of_single_bytes = count / rate
     for client in clients:
         times = [0.0, *(at for at, _ in client.turns), seconds]
-        assert max(after - before for before, after in pairwise(times)) <= max(PATIENCE, round_of_single_bytes) * 1.1 + 0.1
+        assert max(after - before for before, after in pairwise(times)) <= max(LONGEST_SILENCE, round_of_single_bytes) * 1.1 + 0.1
     owed = max(min(pacer.quantum(), rate * seconds / 2), rate * ((pacer.delay() or 0.0) + GRID))
     assert sum(client.got for client in clients) >= 0.97 * seconds * rate - owed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Sentence(str):
+class TranslatableText(str):
     """English text that remembers what it was made of, so that it can be said in another language when it is shown.
 
     Logs, the command line and the API take it for the string that it is; the portal's `translated` says it anew.
@@ -17,12 +17,12 @@ class Sentence(str):
     template: str
     values: dict[str, object]
 
-    def __new__(cls, template: str, /, **values: object) -> Sentence:
+    def __new__(cls, template: str, /, **values: object) -> TranslatableText:
         sentence = super().__new__(cls, template % values if values else template)
         sentence.template, sentence.values = template, values
         return sentence
 
 
-def os_reason(error: OSError) -> Sentence:
+def os_reason(error: OSError) -> TranslatableText:
     """What the operating system says of an error, without what `socket.create_server` repeats behind it: the address."""
-    return Sentence((error.strerror or str(error)).partition(" (while ")[0])
+    return TranslatableText((error.strerror or str(error)).partition(" (while ")[0])

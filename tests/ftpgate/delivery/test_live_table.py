@@ -184,7 +184,7 @@ def test_on_a_disk_that_is_full_no_store_ends_the_process(tmp_path: Path) -> Non
     try:
         program = f"""
 from pathlib import Path
-from tests.unit.test_live_table import RUNNING, make
+from tests.ftpgate.delivery.test_live_table import RUNNING, make
 table = make(Path({str(tmp_path)!r}, "gate.bin"))
 try:
     Path({str(tmp_path)!r}, "fill").write_bytes(bytes(10_000_000))
@@ -206,7 +206,7 @@ def test_a_killed_gate_leaves_its_rows_and_can_be_told_from_a_running_one(tmp_pa
     path = tmp_path / "gate.bin"
     program = f"""
 from pathlib import Path
-from tests.unit.test_live_table import RUNNING, make
+from tests.ftpgate.delivery.test_live_table import RUNNING, make
 table = make(Path({str(path)!r}))
 slot = table.add(RUNNING)
 print("ready", flush=True)

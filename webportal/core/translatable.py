@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext, gettext_noop
 
-from ftpgate.sentences import Sentence
+from ftpgate.translatable import TranslatableText
 
 _MARK = "\x1e"
 """Begins what is stored of a sentence, and nothing else: a stranger's text (an endpoint's answer) is never one."""
@@ -33,7 +33,7 @@ _OF_THE_SYSTEM = (
 
 def translated(text: str) -> str:
     """A sentence in the language of this thread; any other text as it is."""
-    if not isinstance(text, Sentence) or not text:
+    if not isinstance(text, TranslatableText) or not text:
         return text
     said = gettext(text.template)
     if not text.values:
@@ -45,7 +45,7 @@ class _KeepsSentences(models.Field):
     """What was a sentence when it was stored is one again when it is read. To the database it is a field of text."""
 
     def get_prep_value(self, value: Any) -> Any:
-        if isinstance(value, Sentence):
+        if isinstance(value, TranslatableText):
             stored = _MARK + json.dumps(_taken_apart(value))
             if self.max_length is None or len(stored) <= self.max_length:
                 return super().get_prep_value(stored)
@@ -60,16 +60,16 @@ class _KeepsSentences(models.Field):
         return name, f"django.db.models.{base.__name__}", arguments, keywords
 
 
-class SentenceField(_KeepsSentences, models.TextField):
+class TranslatableTextField(_KeepsSentences, models.TextField):
     """Text, perhaps a sentence."""
 
 
-class LineField(_KeepsSentences, models.CharField):
+class TranslatableLineField(_KeepsSentences, models.CharField):
     """Text of some length at most, perhaps a sentence; what is too long for one is kept as plain text, as far as it fits."""
 
 
 def _taken_apart(text: object) -> object:
-    if not isinstance(text, Sentence):
+    if not isinstance(text, TranslatableText):
         return text
     return [text.template, {name: _taken_apart(value) for name, value in text.values.items()}]
 
@@ -78,4 +78,4 @@ def _put_together(stored: Any) -> Any:
     if not isinstance(stored, list):
         return stored
     template, values = stored
-    return Sentence(template, **{name: _put_together(value) for name, value in values.items()})
+    return TranslatableText(template, **{name: _put_together(value) for name, value in values.items()})

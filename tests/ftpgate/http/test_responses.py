@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
 from ftpgate.delivery.sections import Part
-from ftpgate.http.answers import content_disposition, resource_answer
 from ftpgate.http.dates import http_date, parse_date
-from ftpgate.http.messages import Answer, Request, Sent, head, preferred
+from ftpgate.http.messages import Request, Response, Sent, head, preferred
+from ftpgate.http.responses import content_disposition, resource_response
 from ftpgate.sources.file import PlainFile
 from ftpgate.sources.zip import ZipArchive
-from tests.unit.items import MTIME, content, make_file, make_item
+from tests.ftpgate.items import MTIME, content, make_file, make_item
 
 SIZE = 1000
 FILE = PlainFile(make_file(7, "x.ogg", SIZE), "x.ogg")
@@ -28,29 +28,29 @@ DATE = http_date(MTIME)
 EARLIER, LATER = http_date(MTIME - 1), http_date(MTIME + 1)
 
 
-def answer(method: str = "GET", resource: PlainFile | ZipArchive = FILE, now: float = NOW, **headers: str) -> Answer:
+def response(method: str = "GET", resource: PlainFile | ZipArchive = FILE, now: float = NOW, **headers: str) -> Response:
     return conditional(method, headers, resource, now)
 
 
-def conditional(method: str, headers: dict[str, str], resource: PlainFile | ZipArchive = FILE, now: float = NOW) -> Answer:
+def conditional(method: str, headers: dict[str, str], resource: PlainFile | ZipArchive = FILE, now: float = NOW) -> Response:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return resource_answer(Request(method, ("x.ogg",), given), resource, now)
+    return resource_response(Request(method, ("x.ogg",), given), resource, now)
 
 
-def header(found: Answer, name: str) -> str | None:
+def header(found: Response, name: str) -> str | None:
     values = [value for key, value in found.headers if key == name]
     assert len(values) <= 1, f"{name} is there more than once"
     return values[0] if values else None
 
 
-def body(found: Answer) -> bytes:
+def body(found: Response) -> bytes:
     """The bytes that would go out, with those of the file put in."""
     data = content(7, SIZE)
     return b"".join(data[part.start : part.end] if isinstance(part, Part) else part for part in found.parts)
 
 
 def test_a_whole_file() -> None:
-    found = answer()
+    found = response()
     assert (found.status, found.length, body(found)) == (200, SIZE, content(7, SIZE))
     assert header(found, "ETag") == TAG
     assert header(found, "Last-Modified") == DATE == "Wed, 01 Jun 2005 13:42:12 GMT"
@@ -62,21 +62,21 @@ def test_a_whole_file() -> None:
 
 
 def test_head_is_answered_like_get_and_ignores_ranges() -> None:
-    assert answer("HEAD", range="bytes=0-1").headers == answer().headers
-    assert answer("HEAD", range="bytes=0-1").status == 200
+    assert response("HEAD", range="bytes=0-1").headers == response().headers
+    assert response("HEAD", range="bytes=0-1").status == 200
 
 
 def test_a_zip_has_no_digest_that_is_known() -> None:
     archive = ZipArchive(make_item("1", "A", [make_file(1, "a", 5)]), "A")
-    found = answer(resource=archive)
+    found = response(resource=archive)
     assert header(found, "Repr-Digest") is None
     assert header(found, "ETag") == archive.etag
 
 
 def test_an_empty_file_has_no_parts() -> None:
-    found = answer(resource=PlainFile(make_file(1, "a", 0), "a"), range="bytes=0-")
+    found = response(resource=PlainFile(make_file(1, "a", 0), "a"), range="bytes=0-")
     assert (found.status, found.length, found.parts) == (416, len(body(found)), (body(found),))
-    assert answer(resource=PlainFile(make_file(1, "a", 0), "a")).parts == ()
+    assert response(resource=PlainFile(make_file(1, "a", 0), "a")).parts == ()
 
 
 @pytest.mark.parametrize(
@@ -135,33 +135,33 @@ def test_preconditions(method: str, headers: dict[str, str], status: int) -> Non
     ],
 )
 def test_if_range(value: str, part: bool) -> None:
-    assert answer(if_range=value, range="bytes=0-1").status == (206 if part else 200)
-    assert answer(if_range=value, range="bytes=5000-").status == (416 if part else 200)
-    assert answer(if_range=value).status == 200
+    assert response(if_range=value, range="bytes=0-1").status == (206 if part else 200)
+    assert response(if_range=value, range="bytes=5000-").status == (416 if part else 200)
+    assert response(if_range=value).status == 200
 
 
 def test_a_date_of_this_very_second_is_no_strong_validator() -> None:
-    assert answer(if_range=DATE, range="bytes=0-1", now=MTIME + 0.5).status == 200
+    assert response(if_range=DATE, range="bytes=0-1", now=MTIME + 0.5).status == 200
 
 
 def test_last_modified_never_lies_in_the_future() -> None:
-    assert header(answer(now=MTIME - 100), "Last-Modified") == http_date(MTIME - 100)
+    assert header(response(now=MTIME - 100), "Last-Modified") == http_date(MTIME - 100)
 
 
 def test_one_range() -> None:
-    found = answer(range="bytes=10-19")
+    found = response(range="bytes=10-19")
     assert (found.status, found.length, body(found)) == (206, 10, content(7, SIZE)[10:20])
     assert header(found, "Content-Range") == f"bytes 10-19/{SIZE}"
     assert header(found, "Content-Type") == "audio/ogg"
 
 
 def test_a_range_that_is_the_whole_is_still_a_part() -> None:
-    assert (answer(range="bytes=0-").status, answer(range="bytes=0-").length) == (206, SIZE)
+    assert (response(range="bytes=0-").status, response(range="bytes=0-").length) == (206, SIZE)
 
 
 @pytest.mark.parametrize("value", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
 def test_no_such_range(value: str) -> None:
-    found = answer(range=value)
+    found = response(range=value)
     assert found.status == 416
     assert header(found, "Content-Range") == f"bytes */{SIZE}"
     assert found.length == len(body(found))
@@ -169,13 +169,13 @@ def test_no_such_range(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["items=0-1", "bytes=1", "bytes=2-1", "bytes", "bytes=0-1;2-3"])
 def test_a_range_that_is_none_is_ignored(value: str) -> None:
-    assert answer(range=value).status == 200
+    assert response(range=value).status == 200
 
 
 @given(st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(1, 50)), min_size=1, max_size=12))
 def test_several_ranges_as_a_mail_parser_reads_them(asked: list[tuple[int, int]]) -> None:
     value = "bytes=" + ", ".join(f"{start}-{start + count - 1}" for start, count in asked)
-    found = answer(range=value)
+    found = response(range=value)
     data = content(7, SIZE)
     sent = body(found)
     assert found.status == 206
@@ -269,8 +269,8 @@ def test_what_is_no_date(text: str) -> None:
 
 
 def test_the_header_block() -> None:
-    block = head(Answer(206, [("X", "y")], (), 5), Sent("now", "close"))
+    block = head(Response(206, [("X", "y")], (), 5), Sent("now", "close"))
     assert block.startswith(b"HTTP/1.1 206 Partial Content\r\nDate: now\r\n")
     assert block.endswith(b"X: y\r\nContent-Length: 5\r\nConnection: close\r\n\r\n")
     assert b"Referrer-Policy: no-referrer\r\n" in block
-    assert b"Content-Length" not in head(Answer(304), Sent("now", ""))
+    assert b"Content-Length" not in head(Response(304), Sent("now", ""))

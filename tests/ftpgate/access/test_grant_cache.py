@@ -11,7 +11,7 @@ import pytest
 
 from ftpgate.access import grant_cache
 from ftpgate.access.failed_tokens import TRIES
-from ftpgate.access.grant_cache import Gatekeeper
+from ftpgate.access.grant_cache import GrantCache
 from ftpgate.access.look_ups import AT_ONCE
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import DeadToken, GateError, Unavailable
@@ -69,18 +69,18 @@ class Case:
         self.rounds: list[Callable[[], None]] = []
         self.shop = Shop(self.token)
         self.clocks = Clocks()
-        self.keeper = Gatekeeper(
+        self.grant_cache = GrantCache(
             self.shop, self.threads, Ledger(), lambda _, call: self.rounds.append(call),  # type: ignore[arg-type]
             grace=0, clock=self.clocks.guard,
         )  # fmt: skip
         self.heard: Heard = []
 
     def admit_one_that_fails_and_one_that_does_not(self) -> None:
-        self.keeper.admit(self.token.reveal(), "::1", self._fail)
-        self.keeper.admit(self.token.reveal(), "::2", lambda *answer: self.heard.append(answer))
+        self.grant_cache.admit(self.token.reveal(), "::1", self._fail)
+        self.grant_cache.admit(self.token.reveal(), "::2", lambda *answer: self.heard.append(answer))
 
     def admitted(self) -> GateError | None:
-        self.keeper.admit(self.token.reveal(), "::1", lambda *answer: self.heard.append(answer))
+        self.grant_cache.admit(self.token.reveal(), "::1", lambda *answer: self.heard.append(answer))
         if self.threads.jobs:
             self.threads.work()
         return self.heard.pop()[1]
@@ -101,7 +101,7 @@ def test_a_front_that_fails_leaves_the_others_that_wait_for_the_same_token_alone
 def test_so_it_does_when_they_have_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case()
     case.admit_one_that_fails_and_one_that_does_not()
-    monkeypatch.setattr(grant_cache, "PATIENCE", 0.0)
+    monkeypatch.setattr(grant_cache, "LOOKUP_TIMEOUT", 0.0)
     case.rounds[-1]()
     ((grant, error),) = case.heard
     assert grant is None
@@ -124,22 +124,22 @@ def test_a_grant_that_is_over_for_ever_is_not_asked_for_again(state: GrantState)
     case = Case()
     case.shop.grant = replace(case.shop.grant, status=replace(case.shop.grant.status, state=state, completed_at=1.0))
     assert isinstance(case.admitted(), DeadToken)
-    look_ups = case.keeper.look_ups
+    look_ups = case.grant_cache.look_ups
     assert isinstance(case.admitted(), DeadToken)
-    assert case.keeper.look_ups == look_ups
+    assert case.grant_cache.look_ups == look_ups
 
 
 def test_a_grant_is_kept_for_a_while_after_its_last_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """A download of hours is cut, and its client comes back: what is unconfirmed of it is judged by what this gate knows."""
     case = Case()
     assert case.admitted() is None
-    (grant,) = case.keeper.grants()
+    (grant,) = case.grant_cache.grants()
     grant.sessions += 1
-    monkeypatch.setattr(case.keeper, "_used", {grant.id: -1e9})
+    monkeypatch.setattr(case.grant_cache, "_used", {grant.id: -1e9})
     case.rounds[-1]()
     grant.sessions -= 1
     case.rounds[-1]()
-    assert case.keeper.grants() == (grant,)
+    assert case.grant_cache.grants() == (grant,)
 
 
 def test_while_the_clocks_disagree_a_grant_is_kept_to_hear_the_databases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_while_the_clocks_disagree_a_grant_is_kept_to_hear_the_databases(monkeyp
     for ahead in (WEEK, WEEK, 0.0):
         case.clocks.wall_ahead = ahead
         case.rounds[-1]()
-        kept.append(len(case.keeper.grants()))
+        kept.append(len(case.grant_cache.grants()))
     assert kept == [1, 1, 0]
 
 
@@ -162,9 +162,9 @@ def test_ten_dead_tokens_put_an_address_in_the_slower_line_and_lock_nothing_out(
     for _ in range(TRIES):
         assert isinstance(case.admitted(), DeadToken)
     case.shop.grant = fresh
-    assert not case.keeper._line._pausing
+    assert not case.grant_cache._line._pausing
     assert case.admitted() is None
-    assert case.keeper._line._pausing
+    assert case.grant_cache._line._pausing
 
 
 def test_a_token_is_not_looked_up_for_a_client_that_has_left() -> None:
@@ -172,9 +172,9 @@ def test_a_token_is_not_looked_up_for_a_client_that_has_left() -> None:
     left: list[bool] = []
     for n in range(AT_ONCE + 1):
         token = Token.new(new_grant_id())
-        case.keeper.admit(token.reveal(), "::1", lambda *answer: case.heard.append(answer), lambda: bool(left))
+        case.grant_cache.admit(token.reveal(), "::1", lambda *answer: case.heard.append(answer), lambda: bool(left))
         assert len(case.threads.jobs) == min(n + 1, AT_ONCE)
     left.append(True)
     case.threads.work()
     assert case.threads.jobs == []
-    assert case.keeper.look_ups == AT_ONCE
+    assert case.grant_cache.look_ups == AT_ONCE

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ftpgate.access.failed_tokens import ADDRESSES, LINES, MINUTE, TRIES, WINDOW, Strangers, Told
+from ftpgate.access.failed_tokens import ADDRESSES, LINES, MINUTE, TRIES, WINDOW, FailedTokenLimiter, Told
 from ftpgate.net.addresses import network
 
 
 def test_ten_within_the_window_lock_out() -> None:
-    strangers = Strangers()
+    strangers = FailedTokenLimiter()
     for n in range(TRIES):
         assert strangers.locked("192.0.2.1", float(n)) == 0
         strangers.wrong("192.0.2.1", float(n))
@@ -17,7 +17,7 @@ def test_ten_within_the_window_lock_out() -> None:
 
 
 def test_tries_while_locked_out_do_not_prolong() -> None:
-    strangers = Strangers()
+    strangers = FailedTokenLimiter()
     for _ in range(TRIES):
         strangers.wrong("192.0.2.1", 0.0)
     strangers.wrong("192.0.2.1", WINDOW - 1)
@@ -25,7 +25,7 @@ def test_tries_while_locked_out_do_not_prolong() -> None:
 
 
 def test_slow_tries_do_not_lock_out() -> None:
-    strangers = Strangers()
+    strangers = FailedTokenLimiter()
     for n in range(100):
         strangers.wrong("192.0.2.1", n * (WINDOW / (TRIES - 1) + 1))
         assert strangers.locked("192.0.2.1", n * (WINDOW / (TRIES - 1) + 1)) == 0
@@ -38,14 +38,14 @@ def test_a_network_is_one_stranger() -> None:
 
 
 def test_bounded() -> None:
-    strangers = Strangers()
+    strangers = FailedTokenLimiter()
     for n in range(ADDRESSES + 100):
         strangers.wrong(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 0.0)
     assert len(strangers._unknown._tries) == len(strangers._useless._tries) == ADDRESSES
 
 
 def test_dead_tokens_make_doubtful_and_lock_nothing_out() -> None:
-    strangers = Strangers()
+    strangers = FailedTokenLimiter()
     for n in range(TRIES):
         assert not strangers.doubtful("192.0.2.1", float(n))
         strangers.dead("192.0.2.1", float(n))
@@ -58,7 +58,7 @@ def test_dead_tokens_make_doubtful_and_lock_nothing_out() -> None:
 
 
 def test_who_is_locked_out_is_doubtful() -> None:
-    strangers = Strangers()
+    strangers = FailedTokenLimiter()
     for _ in range(TRIES):
         strangers.wrong("192.0.2.1", 0.0)
     assert strangers.doubtful("192.0.2.1", 1.0)

@@ -10,11 +10,11 @@ from ftpgate.delivery.context import Gate
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError
 from ftpgate.http.dates import http_date
-from ftpgate.http.messages import Answer, Request
+from ftpgate.http.messages import Request, Response
 from ftpgate.shaping.customer import Customer
 
 
-class Visit(Protocol):
+class RequestHandler(Protocol):
     """A request while it is being answered."""
 
     def closed(self) -> None:
@@ -35,19 +35,19 @@ class Responder(Protocol):
         """`http` or `https`."""
         ...
 
-    def serves(self, visit: Visit) -> bool:
-        """Is this still waiting for the answer of `visit`?"""
+    def serves(self, handler: RequestHandler) -> bool:
+        """Is this still waiting for the answer of `handler`?"""
         ...
 
-    def go_on(self, visit: Visit, step: Callable[[], None]) -> None:
-        """Have `step` go on with `visit`: at once while its request is being taken, else in its turn."""
+    def go_on(self, handler: RequestHandler, step: Callable[[], None]) -> None:
+        """Have `step` go on with `handler`: at once while its request is being taken, else in its turn."""
         ...
 
     def prove(self) -> None:
         """The client has shown a valid token: it is no stranger any more."""
         ...
 
-    def occupy(self, customer: Customer) -> None:
+    def acquire(self, customer: Customer) -> None:
         """Take one of the customer's connections until the answer has been acknowledged.
 
         Raises:
@@ -55,15 +55,15 @@ class Responder(Protocol):
         """
         ...
 
-    def respond(self, answer: Answer) -> None:
+    def respond(self, response: Response) -> None:
         """Send an answer whose body, if any, is bytes only."""
         ...
 
-    def deliver(self, fetch: Fetch, answer: Answer) -> None:
+    def deliver(self, fetch: Fetch, response: Response) -> None:
         """Send an answer whose body is a transfer."""
         ...
 
-    def stream(self, answer: Answer, visit: Visit) -> None:
+    def stream(self, response: Response, handler: RequestHandler) -> None:
         """Send the header of an answer without an end; then `push`."""
         ...
 
@@ -94,7 +94,7 @@ class Routes(Protocol):
     counted: bool
     """Are its connections those of clients?"""
 
-    def visit(self, connection: Responder, request: Request) -> Visit | None:
+    def handle(self, connection: Responder, request: Request) -> RequestHandler | None:
         """Have `request` answered, now or later, by one of the connection's `respond`, `deliver`, `stream` and `fail`.
 
         Returns who is to hear of the connection's end until then; None when it is answered.
@@ -105,7 +105,7 @@ class Routes(Protocol):
         ...
 
 
-class Front:
+class ServerContext:
     """What the connections of one listener share."""
 
     __slots__ = ("_date", "_date_of", "connections", "gate", "protocol", "routes")

@@ -11,7 +11,7 @@ from ftpgate.grants import File
 from ftpgate.sources.file import PlainFile
 from ftpgate.sources.zip import ZipArchive
 from ftpgate.tree import Folder, GrantTree, Leaf
-from tests.unit.items import MTIME, make_file, make_item
+from tests.ftpgate.items import MTIME, make_file, make_item
 
 KINO = make_item(
     "kino",

@@ -7,7 +7,7 @@ import pytest
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.proof.reconciler import LINES, SEGMENTS, Reconciler
 from ftpgate.proof.segments import Segment
-from tests.unit.segments import KB, Story, left
+from tests.ftpgate.proof.segments import KB, Story, left
 
 MB = 1_000_000
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -109,7 +110,11 @@ ForkServer({{"LC_ALL": "C.UTF-8"}}).run({waits!r}, {environ!r}, Path({str(tmp_pa
         wait_until(lambda: written.exists() and written.read_text().endswith(" "), 60, "its start")
         starter.kill()
     for pid in map(int, written.read_text().split()):
-        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists() or "Z" in state(pid), 20, "its end")
+        wait_until(partial(has_ended, pid), 20, "its end")
+
+
+def has_ended(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists() or "Z" in state(pid)
 
 
 def state(pid: int) -> str:

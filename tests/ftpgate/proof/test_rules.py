@@ -26,7 +26,7 @@ from ftpgate.proof.rules import (
 )  # fmt: skip
 from ftpgate.proof.segments import Segment
 from ftpgate.proof.window import KIB
-from tests.unit.segments import KB, Story, left
+from tests.ftpgate.proof.segments import KB, Story, left
 
 MB = 1_000_000
 

@@ -20,7 +20,7 @@ from ftpgate.delivery.journal_file import broken as set_aside
 from ftpgate.delivery.journal_rows import CREDIT, LEFT, SEGMENT, TRANSFER, USE, Changes, Recovered, encode
 from ftpgate.grants import TransferRecord
 from ftpgate.proof.coverage import Span, SpanSet
-from tests.unit.test_live_table import RUNNING, files_no_larger_than, make
+from tests.ftpgate.delivery.test_live_table import RUNNING, files_no_larger_than, make
 
 RECORD = TransferRecord("grant", "item", "p\u0000\ud800ath", "http", "::1", "curl", 0, 9, 9, 1.5, 2.5, "done")
 ENDED = replace(RUNNING, id="gate-9", sent=2_000, exact=True, unconfirmed={7: ((1_000, 2_000),)})

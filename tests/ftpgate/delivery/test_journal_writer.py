@@ -20,8 +20,8 @@ from ftpgate.delivery.journal_rows import CREDIT, LEFT, TRANSFER, Changes, Recov
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.live_table import FIRST_ROWS, NO_SLOT, LiveTable
 from ftpgate.errors import GateError, Unavailable
-from tests.unit.test_journal import BREAKAGES, RECORD, Gate, rows
-from tests.unit.test_live_table import RUNNING, files_no_larger_than
+from tests.ftpgate.delivery.test_journal import BREAKAGES, RECORD, Gate, rows
+from tests.ftpgate.delivery.test_live_table import RUNNING, files_no_larger_than
 
 
 class Writer:

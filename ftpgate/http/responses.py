@@ -16,7 +16,7 @@ from ftpgate.delivery.sections import BodyPart, Part
 from ftpgate.errors import RangeNotSatisfiable
 from ftpgate.http.conditions import Verdict, range_applies, verdict
 from ftpgate.http.dates import http_date
-from ftpgate.http.messages import TEXT, Answer, Request, body_answer
+from ftpgate.http.messages import TEXT, Request, Response, body_response
 from ftpgate.http.ranges import content_range, parse_range
 from ftpgate.proof.coverage import Span
 from ftpgate.sources import Resource
@@ -28,7 +28,7 @@ _ATTR_CHARS = "!#$&+.^_`|~"
 # Of `attr-char` in RFC 8187 section 3.2.1; `quote` lets letters, digits and "_.-~" through by itself.
 
 
-def resource_answer(request: Request, resource: Resource, now: float) -> Answer:
+def resource_response(request: Request, resource: Resource, now: float) -> Response:
     """The answer to a GET or HEAD of `resource`.
 
     Args:
@@ -39,24 +39,24 @@ def resource_answer(request: Request, resource: Resource, now: float) -> Answer:
     etag = resource.etag
     found = verdict(request, etag, modified, now)
     if found is Verdict.FAILED:
-        return body_answer(412, TEXT, b"The file is not the one that the request names.\n", [("ETag", etag), CACHING])
+        return body_response(412, TEXT, b"The file is not the one that the request names.\n", [("ETag", etag), CACHING])
     headers = [("ETag", etag), ("Last-Modified", http_date(modified)), CACHING]
     if found is Verdict.NOT_MODIFIED:
-        return Answer(304, headers)
+        return Response(304, headers)
     headers += _described(resource.name, resource.sha256)
     size = resource.size
     try:
         spans = _spans(request, resource, modified, now)
     except RangeNotSatisfiable as error:
         told = [("ETag", etag), CACHING, ("Accept-Ranges", "bytes"), ("Content-Range", f"bytes */{size}")]
-        return body_answer(416, TEXT, f"{error.text}\n".encode(), told)
+        return body_response(416, TEXT, f"{error.text}\n".encode(), told)
     if spans is None:
         headers.append(("Content-Type", resource.content_type))
-        return Answer(200, headers, (Part(resource, 0, size),) if size else (), size)
+        return Response(200, headers, (Part(resource, 0, size),) if size else (), size)
     if len(spans) == 1:
         start, end = spans[0]
         headers += (("Content-Type", resource.content_type), ("Content-Range", content_range(spans[0], size)))
-        return Answer(206, headers, (Part(resource, start, end),), end - start)
+        return Response(206, headers, (Part(resource, start, end),), end - start)
     return _several(resource, spans, headers)
 
 
@@ -68,7 +68,7 @@ def _spans(request: Request, resource: Resource, modified: int, now: float) -> l
     return parse_range(value, resource.size)
 
 
-def _several(resource: Resource, spans: list[Span], headers: list[tuple[str, str]]) -> Answer:
+def _several(resource: Resource, spans: list[Span], headers: list[tuple[str, str]]) -> Response:
     """`multipart/byteranges` (RFC 9110 section 14.6). The boundary comes from the tag, which no content can contain by chance."""
     boundary = hashlib.sha256(f"{resource.etag}{spans}".encode()).hexdigest()[:32]
     parts: list[BodyPart] = []
@@ -83,7 +83,7 @@ def _several(resource: Resource, spans: list[Span], headers: list[tuple[str, str
     closing = f"\r\n--{boundary}--\r\n".encode()
     parts.append(closing)
     headers.append(("Content-Type", f"multipart/byteranges; boundary={boundary}"))
-    return Answer(206, headers, tuple(parts), length + len(closing))
+    return Response(206, headers, tuple(parts), length + len(closing))
 
 
 @lru_cache(maxsize=4096)
