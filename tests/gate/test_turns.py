@@ -80,7 +80,7 @@ def turns(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
         monkeypatch.setattr(owner, name, call)
 
     monkeypatch.setattr(work_queue, "BUDGET", 0.0)
-    counted(CustomerRoutes, "visit")
+    counted(CustomerRoutes, "handle")
     counted(Exchange, "_head")  # of each answer
     counted(HttpConnection, "_send_piece")
     counted(Session, "run")
@@ -240,7 +240,7 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
     """Counted in steps from when his request is read: about one of each stranger's address, and not all that is there."""
     served: list[str] = []
     arrived: list[int] = []
-    visit, run, read = CustomerRoutes.visit, Session.run, HttpConnection.on_readable
+    visit, run, read = CustomerRoutes.handle, Session.run, HttpConnection.on_readable
 
     def visited(routes: CustomerRoutes, connection: Exchange, asked: Request) -> Any:
         served.append(connection.peer)
@@ -255,7 +255,7 @@ def test_a_customer_comes_before_what_strangers_have_sent_ahead(
             arrived.append(len(served))
         read(connection)
 
-    monkeypatch.setattr(CustomerRoutes, "visit", visited)
+    monkeypatch.setattr(CustomerRoutes, "handle", visited)
     monkeypatch.setattr(Session, "run", ran)
     monkeypatch.setattr(HttpConnection, "on_readable", has_read)
     ahead = request("/") * 200 if protocol == "http" else b"NOOP\r\n" * 200
