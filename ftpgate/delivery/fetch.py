@@ -47,12 +47,11 @@ class Fetch:
             raise Unavailable()
 
     def prepare(self, done: Callable[[GateError | None], None]) -> None:
-        """Have the files compared with their import, then `done(error)` on the loop; `check` again then.
+        """Have the files compared with their import, then `done(error)` on the loop. Call `check` before and after.
 
         Raises:
-            DeadToken, Unavailable: as `check` does, and when too much waits already.
+            Unavailable: too much waits already.
         """
-        self.check()
         self._gate.engine.files.prepare(self.leaf.resource.files, done)
 
     def start(self, carrier: Carrier, parts: Sequence[BodyPart], *, protocol: str, peer: str, client: str) -> Transfer:

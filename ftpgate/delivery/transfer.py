@@ -93,7 +93,7 @@ class Transfer:
 
     __slots__ = (
         "_body", "_carrier", "_credited", "_engine", "_lines", "_looked", "_speed", "_wait", "credit", "grant", "info",
-        "moved_at", "outcome", "started_at", "stream",
+        "length", "moved_at", "outcome", "started_at", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -111,18 +111,15 @@ class Transfer:
         self._speed = Speed(now)
         precise = _precise(carrier.sink, grant.customer, paced=0 < grant.customer.tier.rate <= PACED_RATE)
         self.stream = Stream(grant, engine.evidence, engine.new_segment, parts, now, precise=precise)
-        self._lines = StopLines(self.stream.only, self.stream.length)
+        self.length = self.stream.length
+        """Bytes of the whole stream."""
+        self._lines = StopLines(self.stream.only, self.length)
         self._body = BodyReader(engine.files, parts, self.length, ready=self._loaded, failed=lambda: self.cut("error"))
         self.credit = Credit(carrier.sink.wire.written, self.length, truthful=TRUTHFUL)
         self._looked = 0
         """Bytes of the stream that were written at the last look."""
         self._credited = 0
         """Bytes of the stream that were passed on as delivered."""
-
-    @property
-    def length(self) -> int:
-        """Bytes of the whole stream."""
-        return self.stream.length
 
     @property
     def start(self) -> int:
@@ -364,7 +361,7 @@ class Transfer:
         """What the history keeps of it."""
         outcome = self.outcome or "running"
         return TransferRecord(
-            grant=self.grant.id, **self.info._asdict(), start=self.start, end=self.end, delivered=self.credit.credited,
+            self.grant.id, *self.info, start=self.start, end=self.end, delivered=self.credit.credited,
             started_at=self.started_at, ended_at=time.time(), outcome=_RECORDED.get(outcome, outcome),
         )  # fmt: skip
 

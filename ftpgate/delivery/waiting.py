@@ -8,6 +8,8 @@ from enum import Enum, auto
 class Wait(Enum):
     """What a transfer waits for."""
 
+    __hash__ = object.__hash__  # that of Enum is a function of Python, and every move takes two
+
     TURN = auto()
     """Its turn in the customer's run queue."""
     ROOM = auto()

@@ -131,7 +131,7 @@ def _basic(request: Request) -> tuple[str, str]:
 class DownloadHandler:
     """One request from its token to its answer; what it waits for calls it back."""
 
-    __slots__ = ("_basic", "_connection", "_fetch", "_presented", "_request", "_response", "_rest", "_routes")
+    __slots__ = ("_basic", "_connection", "_fetch", "_known", "_request", "_response", "_rest", "_routes")
 
     def __init__(
         self, routes: CustomerRoutes, connection: Responder, request: Request, rest: Sequence[str], *, basic: bool
@@ -143,7 +143,8 @@ class DownloadHandler:
         self._basic = basic
         self._fetch: Fetch | None = None
         self._response: Response | None = None
-        self._presented = ""
+        self._known: Token | None = None
+        """What the client was admitted with; None for a signed link."""
 
     def admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         """The token was looked up; `presented` is what the client gave."""
@@ -152,7 +153,7 @@ class DownloadHandler:
     def _admitted(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         if not self._connection.serves(self):
             return
-        self._presented = presented
+        self._known = Token.parse(presented)
         try:
             if grant is None:
                 raise Unauthorized() if self._basic and isinstance(error, UnknownToken) else error or GateError()
@@ -202,12 +203,11 @@ class DownloadHandler:
         connection, request = self._connection, self._request
         path = self._rest
         if path == [PROGRESS]:
-            token = Token.parse(self._presented)  # or a signed link
+            token = self._known
             return self._routes.progress.response(connection, request, grant, None if token is None else token.digest())
         connection.acquire(grant.customer)
-        base = f"/{BASIC}/" if self._basic else f"/{TOKEN}/{self._token().reveal()}/"
         if not path:
-            return connection.respond(_moved(base))
+            return connection.respond(_moved(self._base()))
         if path == [METALINK_NAME]:
             return connection.respond(self._metalink(grant))
         if any("/" in part for part in path):
@@ -216,10 +216,10 @@ class DownloadHandler:
         if isinstance(found, Leaf):
             self._prepare(grant, found)
         elif path[-1]:
-            connection.respond(_moved(href(base, found.path, folder=True)))
+            connection.respond(_moved(href(self._base(), found.path, folder=True)))
         else:
             shown = hints(self._links()) if found.item is None else ()
-            connection.respond(folder_response(grant, found, base, request.header("accept"), shown))
+            connection.respond(folder_response(grant, found, self._base(), request.header("accept"), shown))
 
     def _prepare(self, grant: OpenGrant, leaf: Leaf) -> None:
         self._response = resource_response(self._request, leaf.resource, time.time())
@@ -234,9 +234,12 @@ class DownloadHandler:
         return links(self._routes.gate, self._token(), self._request.host, self._connection.protocol == "https")
 
     def _token(self) -> Token:
-        token = Token.parse(self._presented)
-        assert token is not None, "it was admitted"
-        return token
+        assert self._known is not None, "a signed link opens nothing but the progress"
+        return self._known
+
+    def _base(self) -> str:
+        """The address of the grant's root."""
+        return f"/{BASIC}/" if self._basic else f"/{TOKEN}/{self._token().reveal()}/"
 
     def _failed(self) -> None:
         _log.exception("a request met an error")

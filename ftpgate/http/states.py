@@ -6,6 +6,8 @@ from enum import Enum, auto
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # that of Enum is a function of Python, and every move takes two
+
     READING = auto()
     """Waits for a request, or for the rest of its head."""
     ADMITTING = auto()

@@ -37,6 +37,8 @@ very little. So slow downloads are credited without much delay."""
 class Phase(Enum):
     """Where a transfer's bytes are."""
 
+    __hash__ = object.__hash__  # that of Enum is a function of Python, and every move takes two
+
     SENDING = auto()
     """Some are not written to the socket yet."""
     AT_LINE = auto()
