@@ -14,20 +14,9 @@ from collections.abc import Iterator
 
 from ftpgate.delivery.transfer import Transfer
 from ftpgate.errors import GateError
+from ftpgate.http import limits
 from ftpgate.http.body_sender import BodySender, counts_bytes
 from ftpgate.http.exchange import Exchange
-from ftpgate.http.limits import (
-    COUNTING_CLOSE_NOTIFY_DELAY,
-    DRAIN_TIMEOUT,
-    HEADER_TIMEOUT,
-    IDLE_TIMEOUT,
-    LINGER_BYTES,
-    LINGER_TIMEOUT,
-    RECEIVE_BUFFER,
-    SEND_TIMEOUT,
-    UNPROVEN_TIMEOUT,
-    UNSETTLED_TIMEOUT,
-)
 from ftpgate.http.messages import Request, RequestTimeout
 from ftpgate.http.request_reader import RequestReader
 from ftpgate.http.response_writer import ResponseWriter
@@ -46,26 +35,13 @@ class HttpConnection:
     """From `accept` to its end. Its states and their moves are the table in `states.py`."""
 
     __slots__ = (
-        "_bodies",
-        "_context",
-        "_discarded",
-        "_guest",
-        "_queued",
-        "_reader",
-        "_since",
-        "_socket",
-        "_used",
-        "_watch",
-        "_writer",
-        "exchange",
-        "peer",
-        "sink",
-        "state",
+        "_bodies", "_context", "_discarded", "_guest", "_queued", "_reader", "_since", "_socket", "_used", "_watch",
+        "_writer", "exchange", "peer", "sink", "state",
     )  # fmt: skip
 
     def __init__(self, context: ServerContext, sock: socket.socket, sink: Sink, peer: str, guest: Guest | None = None) -> None:
         """`guest`: its place; None where none are counted."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.RECEIVE_BUFFER)
         self._context = context
         self._socket = sock
         self.sink = sink
@@ -159,7 +135,7 @@ class HttpConnection:
             return self.close()
         if data:
             self._discarded += len(data)
-            if self._discarded > LINGER_BYTES:
+            if self._discarded > limits.LINGER_BYTES:
                 self.close()
             return
         self._reader.ended = True
@@ -294,7 +270,7 @@ class HttpConnection:
         elif self.state is State.LINGERING and self._reader.ended:
             self._context.gate.loop.call_later(0, self._end_too)
         elif self.state is State.LINGERING and self.sink.wire.encrypted:
-            wait = COUNTING_CLOSE_NOTIFY_DELAY if counts_bytes(transfer) else CLOSE_NOTIFY_DELAY
+            wait = limits.COUNTING_CLOSE_NOTIFY_DELAY if counts_bytes(transfer) else CLOSE_NOTIFY_DELAY
             self._context.gate.loop.call_later(wait, self._end_too)
 
     def body_settled(self) -> None:
@@ -363,28 +339,28 @@ class HttpConnection:
         waited = now - self._since
         if self.state is State.READING:
             if self._reader.begun is not None and not self._bodies.crowded:
-                if now - self._reader.begun > HEADER_TIMEOUT:
+                if now - self._reader.begun > limits.HEADER_TIMEOUT:
                     self.exchange.reject(RequestTimeout())
             elif self._bodies.crowded or not self._bodies.under_way:
                 self._end_idle(waited)
         elif self.state is State.LINGERING:
             # It has got everything that was sent, and still may read it.
-            quiet = not self._bodies.under_way and now - max(self._since, self._bodies.moved_at) > LINGER_TIMEOUT
+            quiet = not self._bodies.under_way and now - max(self._since, self._bodies.moved_at) > limits.LINGER_TIMEOUT
             if quiet or self._watch.broken():
                 self._part()
-        elif self._writer.busy and now - self._writer.moved_at > SEND_TIMEOUT:
+        elif self._writer.busy and now - self._writer.moved_at > limits.SEND_TIMEOUT:
             self.reset()
 
     def _end_idle(self, waited: float) -> None:
         """Nothing has come for `waited` seconds."""
         if self._bodies.crowded:
-            limit = UNSETTLED_TIMEOUT
+            limit = limits.UNSETTLED_TIMEOUT
         elif self._context.gate.draining:
-            limit = DRAIN_TIMEOUT
+            limit = limits.DRAIN_TIMEOUT
         elif not self._used:
-            limit = HEADER_TIMEOUT
+            limit = limits.HEADER_TIMEOUT
         else:
-            limit = UNPROVEN_TIMEOUT if self._bodies else IDLE_TIMEOUT
+            limit = limits.UNPROVEN_TIMEOUT if self._bodies else limits.IDLE_TIMEOUT
         if waited <= limit:
             return
         if self._bodies:

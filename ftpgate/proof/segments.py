@@ -50,26 +50,8 @@ class Segment:
     """
 
     __slots__ = (
-        "acknowledged",
-        "began",
-        "client_survived",
-        "credited",
-        "end",
-        "ended",
-        "ended_at",
-        "exact",
-        "hidden_bytes",
-        "id",
-        "line",
-        "lines",
-        "moved",
-        "order",
-        "orderly",
-        "paced",
-        "sent",
-        "shown",
-        "start",
-        "told",
+        "acknowledged", "began", "client_survived", "credited", "end", "ended", "ended_at", "exact", "hidden_bytes", "id",
+        "line", "lines", "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
     )  # fmt: skip
 
     def __init__(self, id: str, start: int, end: int, order: int, began: float) -> None:

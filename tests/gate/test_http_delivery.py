@@ -11,7 +11,7 @@ import pytest
 
 from ftpgate import http as front
 from ftpgate.grants import GrantState, Item, Tier
-from ftpgate.http import body_sender, connection
+from ftpgate.http import body_sender, limits
 from ftpgate.http.parser import HEAD_LIMIT
 from ftpgate.http.states import State
 from ftpgate.proof.credit import Phase
@@ -144,7 +144,7 @@ def test_a_body_that_may_be_the_last_of_its_item_ends_the_connection(tmp_path: P
 
 
 def test_an_idle_connection_is_ended_so_that_the_clients_own_end_tells(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "UNPROVEN_TIMEOUT", 0.0)
+    monkeypatch.setattr(limits, "UNPROVEN_TIMEOUT", 0.0)
     with shop.connect() as client:
         client.ask(f"{shop.root}CD/4.ogg").reply()
         assert client.ended()
@@ -263,7 +263,7 @@ def test_unsettled_bodies_of_all_connections_of_a_customer_are_bounded(shop: Sho
 
 def test_too_many_unsettled_bodies_end_the_connection_in_order(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_sender, "UNSETTLED", 4)
-    monkeypatch.setattr(connection, "UNSETTLED_TIMEOUT", 0.1)
+    monkeypatch.setattr(limits, "UNSETTLED_TIMEOUT", 0.1)
     with shop.connect(receive_buffer=8192) as client:
         client.send(request(f"{shop.root}1.ogg", "Range: bytes=0-29999") * 6)  # four of them fit into the kernel's queue
         connections = shop.gate.listeners["http"]._context.connections  # type: ignore[attr-defined]
