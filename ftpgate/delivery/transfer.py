@@ -19,6 +19,7 @@ from ftpgate.delivery.stop_lines import LINE_TIMEOUT, NUDGE, StopLines
 from ftpgate.delivery.waiting import MOVES, SENDS, Wait
 from ftpgate.errors import ChangedFile
 from ftpgate.grants import TransferInfo, TransferRecord
+from ftpgate.moves import check_move
 from ftpgate.net.sockets import Sink
 from ftpgate.net.tcp_info import TRUTHFUL
 from ftpgate.proof.credit import PACED_CHUNK, PACED_RATE, Credit, Phase
@@ -204,8 +205,7 @@ class Transfer:
 
     def _wait_for(self, what: Wait) -> None:
         """The one place where it is decided what has to happen before it goes on."""
-        assert what in MOVES[self._wait], f"{self._wait} to {what}"
-        self._wait = what
+        self._wait = check_move(MOVES, self._wait, what)
         self._carrier.watch_writable(what is Wait.ROOM)
 
     def _want_turn(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
+
+from ftpgate.moves import StateEnum
 
 
-class Wait(Enum):
+class Wait(StateEnum):
     """What a transfer waits for."""
-
-    __hash__ = object.__hash__  # that of Enum is a function of Python, and every move takes two
 
     TURN = auto()
     """Its turn in the customer's run queue."""

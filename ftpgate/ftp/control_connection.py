@@ -20,7 +20,8 @@ from ftpgate.errors import GateError
 from ftpgate.ftp.command_buffer import CommandBuffer
 from ftpgate.ftp.commands import COMMANDS, Command
 from ftpgate.ftp.server_context import ServerContext
-from ftpgate.ftp.session_state import ABORTABLE, DEAF, SessionState, check_move, has_to_wait
+from ftpgate.ftp.session_state import ABORTABLE, DEAF, MOVES, SessionState, has_to_wait
+from ftpgate.moves import check_move
 from ftpgate.net.handshake import Handshake
 from ftpgate.net.sockets import Sink
 from ftpgate.net.tls import HandshakeError
@@ -116,8 +117,7 @@ class ControlConnection(AsyncChat):  # type: ignore[misc]  # pyftpdlib has no ty
 
     def move(self, state: SessionState) -> None:
         """Go to another state. Raises IllegalMoveError."""
-        check_move(self.state, state)
-        self.state = state
+        self.state = check_move(MOVES, self.state, state)
 
     def ready(self) -> None:
         """What commands had to wait for has ended."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import time
-from enum import Enum, auto
+from enum import auto
 from functools import partial
 from typing import Protocol
 
@@ -19,9 +19,10 @@ from ftpgate.delivery.sections import Part
 from ftpgate.delivery.transfer import Transfer
 from ftpgate.ftp.data_connection import DataConnection, Owner
 from ftpgate.ftp.lingering import HasLingering, Lingering
+from ftpgate.moves import StateEnum, check_move
 from ftpgate.net import sockets
 from ftpgate.net.tls import CLOSE_NOTIFY_DELAY
-from ftpgate.proof.credit import IllegalMoveError, Phase
+from ftpgate.proof.credit import Phase
 
 LINGER = 10.0
 """Seconds without any sign of the client reading on, after which an acknowledged connection is closed."""
@@ -35,7 +36,7 @@ class FileOwner(Owner, HasLingering, Protocol):
     """The session's data commands, as a file on a data connection sees them."""
 
 
-class LastReply(Enum):
+class LastReply(StateEnum):
     """Whether the session has given its last reply for a file."""
 
     SENDING = auto()
@@ -217,9 +218,7 @@ class FileSender:
     # -- the last reply, and what follows it
 
     def _move(self, reply: LastReply) -> None:
-        if reply not in MOVES[self._reply]:
-            raise IllegalMoveError(f"{self._reply.name} to {reply.name}")
-        self._reply = reply
+        self._reply = check_move(MOVES, self._reply, reply)
 
     def _answered(self) -> None:
         """No reply is due any more."""

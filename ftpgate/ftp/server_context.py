@@ -54,11 +54,6 @@ class ServerContext:
         self.gate.sessions -= 1
 
     @property
-    def room_for_sessions(self) -> bool:
-        """Is there room for those that are here? Each may need a second socket for its data."""
-        return self.gate.sessions <= self.gate.most_connections // 2 and self.room_for_sockets
-
-    @property
     def room_for_sockets(self) -> bool:
         return len(self.loop.socket_map) < self.gate.most_connections
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
 
 from ftpgate.ftp.commands import Command
+from ftpgate.moves import StateEnum
 
 
-class SessionState(Enum):
+class SessionState(StateEnum):
     """What a session is doing."""
 
     READY = auto()
@@ -46,16 +47,6 @@ ABORTABLE = (SessionState.PREPARING, SessionState.TRANSFERRING)
 """Where ABOR runs before what waits."""
 DEAF = (SessionState.LEAVING, SessionState.CLOSING)
 """Where nothing that the client sends matters any more."""
-
-
-class IllegalMoveError(Exception):
-    """A session was to do what it cannot do in its state: a mistake in this program."""
-
-
-def check_move(state: SessionState, to: SessionState) -> None:
-    """Raises IllegalMoveError unless `to` may follow `state`."""
-    if to not in MOVES[state]:
-        raise IllegalMoveError(f"{state.name} to {to.name}")
 
 
 def has_to_wait(state: SessionState, command: Command | None) -> bool:

@@ -21,7 +21,8 @@ from ftpgate.http.messages import Request, RequestTimeout
 from ftpgate.http.request_reader import RequestReader
 from ftpgate.http.response_writer import ResponseWriter
 from ftpgate.http.server_context import ServerContext
-from ftpgate.http.states import State, move
+from ftpgate.http.states import MOVES, State
+from ftpgate.moves import check_move
 from ftpgate.net import sockets
 from ftpgate.net.places import Guest
 from ftpgate.net.socket_watch import SocketWatch
@@ -386,4 +387,4 @@ class HttpConnection:
             handler.closed()
 
     def _enter(self, state: State) -> None:
-        self.state = move(self.state, state)
+        self.state = check_move(MOVES, self.state, state)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
+
+from ftpgate.moves import StateEnum
 
 
-class State(Enum):
-    __hash__ = object.__hash__  # that of Enum is a function of Python, and every move takes two
-
+class State(StateEnum):
     READING = auto()
     """Waits for a request, or for the rest of its head."""
     ADMITTING = auto()
@@ -29,18 +29,3 @@ MOVES: dict[State, frozenset[State]] = {
     State.LINGERING: frozenset({State.CLOSED}),
     State.CLOSED: frozenset(),
 }
-
-
-class IllegalMoveError(Exception):
-    """A connection was told something that cannot happen in its state: a mistake in this program."""
-
-
-def move(present: State, state: State) -> State:
-    """`state`, if it may follow.
-
-    Raises:
-        IllegalMoveError: it may not.
-    """
-    if state not in MOVES[present]:
-        raise IllegalMoveError(f"{present.name} to {state.name}")
-    return state

@@ -14,8 +14,9 @@ When the client cuts instead, what was sent beyond the credited bytes is unconfi
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
 
+from ftpgate.moves import StateEnum, check_move
 from ftpgate.proof.window import KIB, TcpSnapshot
 
 PACED_RATE = 20_000_000
@@ -34,10 +35,8 @@ than AGED_HIDDEN: a client that pauses for so long shows it, or had to widen its
 very little. So slow downloads are credited without much delay."""
 
 
-class Phase(Enum):
+class Phase(StateEnum):
     """Where a transfer's bytes are."""
-
-    __hash__ = object.__hash__  # that of Enum is a function of Python, and every move takes two
 
     SENDING = auto()
     """Some are not written to the socket yet."""
@@ -61,10 +60,6 @@ MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.CREDITED: frozenset(),
     Phase.ABORTED: frozenset(),
 }
-
-
-class IllegalMoveError(Exception):
-    """A transfer was told something that cannot happen in its phase: a mistake in this program."""
 
 
 class Credit:
@@ -233,9 +228,7 @@ class Credit:
         return self.length if self.line is None else self.line
 
     def _move(self, phase: Phase) -> None:
-        if phase not in MOVES[self.phase]:
-            raise IllegalMoveError(f"{self.phase.name} to {phase.name}")
-        self.phase = phase
+        self.phase = check_move(MOVES, self.phase, phase)
 
     def _take(self, look: TcpSnapshot) -> None:
         acknowledged = min(max(look.acknowledged - self.base, 0), self.length)

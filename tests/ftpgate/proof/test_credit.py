@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftpgate.moves import IllegalMoveError
 from ftpgate.proof.credit import (
     AGED_HIDDEN,
     AGED_MARGIN,
@@ -15,7 +16,6 @@ from ftpgate.proof.credit import (
     PACED_CHUNK,
     PACED_RATE,
     Credit,
-    IllegalMoveError,
     Phase,
 )
 from ftpgate.proof.window import FULLY_OPEN, LITTLE, TcpSnapshot

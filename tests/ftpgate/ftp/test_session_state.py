@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from ftpgate.ftp.session_state import MOVES, IllegalMoveError, SessionState, check_move
+from ftpgate.ftp.session_state import MOVES, SessionState
+from ftpgate.moves import IllegalMoveError, check_move
 
 
 def after(state: SessionState) -> set[SessionState]:
@@ -28,7 +29,7 @@ def test_every_state_comes_about_and_has_an_end() -> None:
 @pytest.mark.parametrize(("state", "to"), list(product(SessionState, SessionState)))
 def test_only_what_is_in_the_table_may_follow(state: SessionState, to: SessionState) -> None:
     if to in MOVES[state]:
-        check_move(state, to)
+        check_move(MOVES, state, to)
     else:
         with pytest.raises(IllegalMoveError, match=f"{state.name} to {to.name}"):
-            check_move(state, to)
+            check_move(MOVES, state, to)
