@@ -37,7 +37,7 @@ Check = Callable[[], str]
 
 
 def examine() -> dict[str, Any]:
-    """`{"ok", "checks": [{"name", "ok", "found", "hint"}]}`; `hint` is null where all is well."""
+    """`{"ok", "checks": [{"name", "ok", "found", "mend"}]}`; `mend` is null where all is well."""
     checks = [_done(name, check) for name, check in _checks()]
     return {"ok": all(check["ok"] for check in checks), "checks": checks}
 

@@ -44,7 +44,7 @@ class Listener:
         self._gate = gate
         self.context = ServerContext(gate)
         self._tls = tls
-        self._acceptor = Acceptor(gate.loop, address, self._accepted, buffer=BUFFER)
+        self._acceptor = Acceptor(gate.loop, address, self._accepted, receive_buffer=BUFFER, send_buffer=BUFFER)
         self.address = self._acceptor.address
         gate.loop.call_later(SWEEP_EVERY, self._sweep)
 

@@ -42,7 +42,6 @@ class HttpConnection:
 
     def __init__(self, context: ServerContext, sock: socket.socket, sink: Sink, peer: str, guest: Guest | None = None) -> None:
         """`guest`: its place; None where none are counted."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.RECEIVE_BUFFER)
         self._context = context
         self._socket = sock
         self.sink = sink

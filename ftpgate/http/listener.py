@@ -11,6 +11,7 @@ from functools import partial
 from ftpgate.delivery.context import Gate
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.http.connection import HttpConnection
+from ftpgate.http.limits import RECEIVE_BUFFER
 from ftpgate.http.messages import Sent, head
 from ftpgate.http.pages import error_response
 from ftpgate.http.server_context import Routes, ServerContext
@@ -51,7 +52,7 @@ class HttpListener:
         self._gate = gate
         self._context = ServerContext(gate, routes, "http" if tls is None else "https")
         self._tls = tls
-        self._acceptor = Acceptor(gate.loop, address, self._accepted)
+        self._acceptor = Acceptor(gate.loop, address, self._accepted, receive_buffer=RECEIVE_BUFFER)
         self.address = self._acceptor.address
         gate.loop.call_later(TICK, self._tick)
 

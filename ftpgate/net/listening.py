@@ -34,7 +34,9 @@ class Acceptor:
 
     Args:
         accepted: told of every connection, a non-blocking socket that is its own from then on, and of its client's address.
-        buffer: bytes that the kernel keeps of what a connection sends and receives, doubled for its needs; 0 leaves that to it.
+        receive_buffer: bytes that the kernel keeps of what a client has sent and nobody has read, doubled for its needs; 0 leaves
+            that to it.
+        send_buffer: the same of what the client has not taken.
 
     Attributes:
         address: where it listens, with the real port. `::` takes IPv4 as well.
@@ -44,11 +46,12 @@ class Acceptor:
     """
 
     def __init__(
-        self, loop: IOLoop, address: Address, accepted: Callable[[socket.socket, str], None], *, buffer: int = 0
-    ) -> None:
+        self, loop: IOLoop, address: Address, accepted: Callable[[socket.socket, str], None], *,
+        receive_buffer: int = 0, send_buffer: int = 0,
+    ) -> None:  # fmt: skip
         self._loop = loop
         self._accepted = accepted
-        self._socket = _bound(address, buffer)
+        self._socket = _bound(address, receive_buffer, send_buffer)
         self._fileno = self._socket.fileno()
         self._watched = False
         host, port = self._socket.getsockname()[:2]
@@ -121,7 +124,7 @@ def refuse(sock: socket.socket, words: bytes = b"") -> None:
     sock.close()
 
 
-def _bound(address: Address, buffer: int) -> socket.socket:
+def _bound(address: Address, receive_buffer: int, send_buffer: int) -> socket.socket:
     family, kind, protocol, _, where = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -132,9 +135,9 @@ def _bound(address: Address, buffer: int) -> socket.socket:
         # Accepted sockets inherit these. An answer's last, partial segment goes at once.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         end_when_silent(sock)
-        if buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        for name, count in ((socket.SO_RCVBUF, receive_buffer), (socket.SO_SNDBUF, send_buffer)):
+            if count:
+                sock.setsockopt(socket.SOL_SOCKET, name, count)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(where)
