@@ -13,6 +13,7 @@ import termios
 import time
 
 from ftpgate.net.silence import BACKED_OFF, SILENCE, extended, is_shut, set_silence
+from ftpgate.net.tls_records import TlsRecords
 from ftpgate.proof.window import TcpSnapshot, Window
 
 _FIELDS = struct.Struct("=B55xI60xQ16xI80xI")
@@ -54,8 +55,8 @@ class TcpProbe(Window):
 
     It is a window, instead of having one, for the memory of thousands.
 
-    Under TLS `written` counts plaintext and `queued` ciphertext, which is never smaller than the plaintext in it, so
-    that `written - queued` stays a safe lower bound.
+    Under TLS `written` counts plaintext and the kernel ciphertext. `TlsRecords` tells what plaintext that is; where it cannot,
+    `written - queued` is a safe lower bound, since ciphertext is never smaller than the plaintext in it.
 
     Attributes:
         written: bytes that the kernel has taken.
@@ -63,7 +64,7 @@ class TcpProbe(Window):
         encrypted: is there TLS between?
     """
 
-    __slots__ = ("_base", "_shut_at", "ahead", "encrypted", "socket", "written")
+    __slots__ = ("_base", "_records", "_shut_at", "ahead", "encrypted", "socket", "written")
 
     def __init__(self, sock: socket.socket, *, encrypted: bool = False, written: int = 0) -> None:
         """`written`: bytes of plain data that went out before (an HTTP connection counts from its first)."""
@@ -71,6 +72,7 @@ class TcpProbe(Window):
         self.written = written
         self.ahead = 0
         self.encrypted = encrypted
+        self._records: TlsRecords | None = None
         self._base = width = 0
         self._shut_at: float | None = None
         """Since when its window keeps data back, while the kernel is told to wait for it."""
@@ -88,18 +90,51 @@ class TcpProbe(Window):
         if info[_BACKOFF] >= BACKED_OFF or self._shut_at is not None:
             self._wait_for_window(info, width, silence / 1000)
         if self.encrypted:
-            acknowledged = self.written - self.queued()
-            unsent -= unsent >> 6  # ciphertext, less its overhead: `sent` is an upper bound
+            acknowledged, sent = self._decrypted(acknowledged, unsent)
         else:
             acknowledged -= self._base
             if acknowledged > self.written:
                 acknowledged = self.written  # our FIN counts as one byte
+            sent = self.written - unsent
         acknowledged = max(acknowledged, 0)
+        sent = max(sent, acknowledged)
         unread, hidden = self.judge(width, acknowledged)
-        sent = max(self.written + self.ahead - unsent, acknowledged)
         definitely = self.definitely_unread(width, encrypted=self.encrypted)
         broken, half_closed = state == _CLOSED, state in _HALF_CLOSED
         return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000, broken, half_closed, width)
+
+    def sealing(self, count: int) -> None:
+        """TLS is about to hand over a batch of `count` bytes, or goes on with it."""
+        self.ahead = count
+        if TRUTHFUL and self._records is None:
+            self._records = TlsRecords(self._taken())
+
+    def sealed(self) -> None:
+        """All of the batch was handed over."""
+        count, self.ahead = self.ahead, 0
+        if self._records is not None:
+            self._records.sealed(count)
+            if not self._records.learned:
+                self._records.measured(self._taken(), 0)
+
+    def _taken(self) -> int:
+        """Bytes that the kernel has taken, as it counts them."""
+        acknowledged: int = _FIELDS.unpack_from(self._ask())[2]
+        return acknowledged + self.queued()
+
+    def _decrypted(self, acknowledged: int, unsent: int) -> tuple[int, int]:
+        """The plaintext in `acknowledged` bytes of ciphertext, as the kernel counts them, and in what it has sent."""
+        queued, opened, sent = self.queued(), None, None
+        if self._records is not None:
+            self._records.measured(acknowledged + queued, self.ahead)
+            self._records.arrived(acknowledged)
+            opened = self._records.opened(acknowledged, self.ahead)
+            sent = self._records.opened(acknowledged + queued - unsent, self.ahead)
+        if opened is None:
+            opened = self.written - queued
+        if sent is None:
+            sent = self.written + self.ahead - (unsent - (unsent >> 6))  # less what records add
+        return opened, sent
 
     def queued(self) -> int:
         """Bytes that the kernel holds and the client has not acknowledged (SIOCOUTQ)."""

@@ -1,8 +1,7 @@
 """TLS behind the same `Sink` as a plain socket: pyOpenSSL on a non-blocking socket, 1.2 and 1.3 only.
 
 Files are read in batches of eight records, since bytes have to pass through OpenSSL, which then writes one record after
-the other without coming back to Python. What is acknowledged is known as a lower bound: the kernel's queue counts
-ciphertext, which is never smaller than the plaintext in it.
+the other without coming back to Python.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ from OpenSSL import SSL
 from ftpgate.errors import UserError
 from ftpgate.net.sockets import SendQueue
 from ftpgate.net.tcp_info import TcpProbe
+from ftpgate.net.tls_records import RECORD
 from ftpgate.translatable import os_reason
 
-RECORD = 16_384
-"""Bytes of plaintext in one TLS record at the most (RFC 8446 section 5.1)."""
 BATCH = 8 * RECORD
 """Bytes that OpenSSL is given at a time: a quarter less processor time per gigabyte than record by record."""
 CLOSE_NOTIFY_DELAY = 0.05
@@ -192,14 +190,14 @@ class TlsSink:
     def _write(self, data: bytes | memoryview) -> int:
         # OpenSSL has a record of it encrypted when it has to wait, and wants the whole batch again (SSL_write(3)).
         wire = self.wire
-        wire.ahead = len(data)
+        wire.sealing(len(data))
         try:
             count = self._connection.send(data)
         except SSL.WantWriteError:
             raise BlockingIOError from None
         except SSL.Error as error:
             raise ConnectionResetError(_reason(error)) from None
-        wire.ahead = 0
+        wire.sealed()
         return count
 
 

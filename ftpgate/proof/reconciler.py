@@ -92,11 +92,14 @@ class Reconciler:
 
     def _prove(self, cuts: Iterable[Segment]) -> list[Span]:
         found = []
-        for cut in cuts:
-            x = rules.proven(cut, self._segments)
+        pending = list(cuts)
+        while pending:
+            cut = pending.pop()
+            x = rules.proven(cut, self._segments) if cut.unconfirmed else None
             if x is not None:
                 found.append((cut.credited, x))
                 cut.credited = cut.sent = x  # what lies behind, its client has not read
+                pending += (other for other in self._segments if other.unconfirmed and rules.begins_within(cut, other))
         return found
 
     def _lacks(self, segment: Segment) -> bool:

@@ -6,11 +6,11 @@ one of these holds:
 - x lies in what is unconfirmed of it (`begins_within`);
 - no segment that began later begins there below x (`is_lowest`);
 - what the connection shows agrees with x (`agrees`);
-- the segment at x was read for long enough to be meant (`was_meant`);
+- the segment at x was read for long enough to be meant, or to its end (`was_meant`);
 - it began after the cut, or the client went on after it (`survived`).
 
 The segment at x may have begun before the cut or after it: over a link of 20 ms a new request was seen 65 ms before the end of
-the old connection, and other ends 1.7 s late. Nothing follows from a proof: it settles one segment.
+the old connection, and other ends 1.7 s late. A proof settles one segment, and shows that this one was meant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from ftpgate.proof.segments import Segment
-from ftpgate.proof.window import KIB
+from ftpgate.proof.window import FULLY_OPEN, KIB
 
 MEANT = 64 * KIB
 """Bytes that a segment has to be read for before it counts as meant: a client that looks around drops it earlier."""
@@ -79,11 +79,12 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
     together are confirmed by one that resumes behind the last.
 
     Args:
-        resumed: no segment began at `x` before the cut. Who goes on then at just the byte where the connection ended has read it
-        all; but where it stood at a line, that is a place which its client knew before, though nothing may be left of what began
-        there. later: a segment began at `x` some time after the cut: its client does not skip forward.
+        resumed: no segment began at `x` before the cut. Who goes on then at just the byte where the connection ended, of what was
+        acknowledged or of what was sent, has read it all; but where it stood at a line, that is a place which its client knew
+        before, though nothing may be left of what began there.
+        later: a segment began at `x` some time after the cut: its client does not skip forward.
     """
-    if resumed and x != cut.line and (cut.acknowledged <= x <= cut.sent if cut.exact else x == cut.acknowledged):
+    if resumed and x != cut.line and (x in (cut.acknowledged, cut.sent) or (cut.exact and cut.acknowledged <= x <= cut.sent)):
         return True
     if cut.paced:
         most, hidden, near = LONG, HIDDEN, 0
@@ -93,8 +94,9 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
         most, hidden, near = LONG, HIDDEN_VAGUE // 2, 0
     if cut.hidden_bytes > hidden or cut.shown - x > most:
         return False
-    read = cut.shown - cut.start  # of what is hardly read at all, a window hides all the rest
-    return x - cut.shown <= min(SHORT, read) or (cut.sent - cut.shown <= near and read >= near)
+    shown = cut.acknowledged if cut.acknowledged - cut.shown <= FULLY_OPEN else cut.shown
+    read = shown - cut.start  # of what is hardly read at all, a window hides all the rest
+    return x - shown <= min(SHORT, read) or (cut.sent - shown <= near and read >= near)
 
 
 def is_lowest(cut: Segment, x: int, others: Iterable[Segment]) -> bool:
@@ -109,11 +111,12 @@ def is_lowest(cut: Segment, x: int, others: Iterable[Segment]) -> bool:
 
 
 def was_meant(other: Segment) -> bool:
-    """Was `other` read for MEANT bytes, or to its end?
+    """Was `other` read for MEANT bytes, or to the end of what it was asked for, or as far as something proves?
 
     Without it, a link preview or a media player that only looks at a place confirms what is before it.
     """
-    return other.orderly or other.shown - other.start >= MEANT
+    proven = other.ended and other.start < other.credited == other.sent
+    return other.orderly or proven or other.shown >= min(other.start + MEANT, other.end, other.line)
 
 
 def survived(cut: Segment, other: Segment) -> bool:

@@ -25,7 +25,7 @@ from ftpgate.proof.rules import (
     was_meant,
 )  # fmt: skip
 from ftpgate.proof.segments import Segment
-from ftpgate.proof.window import KIB
+from ftpgate.proof.window import FULLY_OPEN, KIB
 from tests.ftpgate.proof.segments import KB, Story, left
 
 MB = 1_000_000
@@ -89,6 +89,13 @@ def test_a_paced_window_agrees_with_a_place_near_what_it_shows() -> None:
         assert agrees(paced, x, resumed=False, later=False) is agreed, x
 
 
+def test_a_window_that_is_fully_open_shows_all_that_was_acknowledged() -> None:
+    """It is a little narrower than at its widest, but nothing lies unread; what came next was read before its acknowledgement."""
+    for unread, agreed in ((FULLY_OPEN, True), (FULLY_OPEN + 1, False)):
+        paced = cut(0, 100 * KB, 500 * KB - unread, 900 * KB, acknowledged=500 * KB)
+        assert agrees(paced, 500 * KB + SHORT, resumed=False, later=False) is agreed
+
+
 def test_a_player_that_skips_forward_does_not_agree() -> None:
     """It has read 500 kB, and opens the file again within what was on its way."""
     paced = cut(0, 244 * KB, 500 * KB, 900 * KB)
@@ -112,8 +119,9 @@ def test_who_goes_on_where_the_connection_ended_has_read_it_all() -> None:
     reset = cut(0, 0, 100 * KB, 900 * KB, acknowledged=800 * KB, hidden_bytes=9 * MB)
     assert agrees(reset, 800 * KB, resumed=True, later=False)
     assert not agrees(reset, 800 * KB, resumed=False, later=False), "a neighbour that began before may begin there by chance"
+    assert agrees(reset, 900 * KB, resumed=True, later=False), "it has read the rest, and reset before its acknowledgement"
     assert not agrees(reset, 800 * KB + 1, resumed=True, later=True)
-    assert not agrees(reset, 900 * KB, resumed=True, later=True)
+    assert not agrees(reset, 900 * KB - 1, resumed=True, later=True)
 
 
 def test_a_neighbour_that_is_begun_anew_where_the_connection_ended_proves_little() -> None:
@@ -153,7 +161,7 @@ def test_of_what_a_stopped_gate_was_just_writing_a_part_may_have_arrived() -> No
 
 
 def vague(shown: int, sent: int, *, hidden_bytes: int = 0) -> Segment:
-    return cut(0, 0, shown, sent, acknowledged=shown + 7, paced=False, hidden_bytes=hidden_bytes)
+    return cut(0, 0, shown, sent, acknowledged=shown + FULLY_OPEN + 1, paced=False, hidden_bytes=hidden_bytes)
 
 
 def test_a_vague_window_agrees_with_less_that_was_read_when_the_client_comes_later() -> None:
@@ -165,10 +173,10 @@ def test_a_vague_window_agrees_with_less_that_was_read_when_the_client_comes_lat
 def test_a_vague_window_agrees_with_more_where_little_is_left_and_the_client_comes_later() -> None:
     """Where the client stopped does not matter much then."""
     near = vague(5 * MB, 5 * MB + NEAR_VAGUE)
-    assert agrees(near, 5 * MB + NEAR_VAGUE, resumed=True, later=True)
-    assert not agrees(near, 5 * MB + NEAR_VAGUE, resumed=True, later=False), "a player that skips forward"
+    assert agrees(near, 5 * MB + NEAR_VAGUE - 1, resumed=True, later=True)
+    assert not agrees(near, 5 * MB + NEAR_VAGUE - 1, resumed=True, later=False), "a player that skips forward"
     assert not agrees(vague(5 * MB, 5 * MB + NEAR_VAGUE + 1), 5 * MB + NEAR_VAGUE, resumed=True, later=True)
-    assert not agrees(vague(NEAR_VAGUE - 1, 2 * NEAR_VAGUE - 1), 2 * NEAR_VAGUE - 1, resumed=True, later=True)
+    assert not agrees(vague(NEAR_VAGUE - 1, 2 * NEAR_VAGUE - 1), 2 * NEAR_VAGUE - 2, resumed=True, later=True)
     assert agrees(vague(5 * MB, 9 * MB), 5 * MB + SHORT, resumed=True, later=False)
 
 
@@ -213,6 +221,22 @@ def test_what_is_read_for_long_enough_or_to_its_end_is_meant() -> None:
     assert not was_meant(segment(MB, shown=MB + MEANT - 1))
     assert was_meant(segment(MB, shown=MB + MEANT))
     assert was_meant(segment(MB, shown=MB + 10, orderly=True))
+
+
+def test_a_short_segment_is_meant_when_all_of_it_is_read() -> None:
+    """Though it ended by a reset: over TLS the client has our close_notify unread."""
+    for made in (segment(MB, end=MB + 10), segment(MB, line=MB + 10)):
+        made.shown = MB + 9
+        assert not was_meant(made)
+        made.shown = MB + 10
+        assert was_meant(made)
+
+
+def test_a_segment_is_meant_when_something_proves_what_was_read_of_it() -> None:
+    told = {"shown": MB + 10, "sent": MB + 30 * KB, "ended": True}
+    assert not was_meant(segment(MB, credited=MB + 10, **told))
+    assert was_meant(segment(MB, credited=MB + 30 * KB, **told))
+    assert not was_meant(segment(MB, credited=MB, **{**told, "sent": MB})), "nothing was sent of it"
 
 
 @pytest.mark.parametrize("looked", [0, 16 * KB, MEANT - 1])
@@ -281,6 +305,19 @@ def test_a_short_rest_counts_by_its_end() -> None:
     story.read(first, 980 * KB, 0.9, sent=MB, credited=700 * KB)
     story.cut(first, 1.0)
     assert story.finish(story.begin(990 * KB, 2.0), 2.5) == [(700 * KB, 990 * KB)]
+    assert story.complete
+
+
+def test_a_client_that_is_stopped_twice_within_a_short_time() -> None:
+    """The second part was not read for long enough to be meant; the third proves that it was, and so the first."""
+    story = Story(MB)
+    first = story.begin(0, 0.0)
+    story.read(first, 300 * KB, 0.9, sent=400 * KB)
+    story.cut(first, 1.0)
+    second = story.begin(310 * KB, 2.0)
+    story.read(second, 320 * KB, 2.1, sent=380 * KB)
+    assert story.cut(second, 2.2) == []
+    assert story.finish(story.begin(330 * KB, 3.0), 4.0) == [(310 * KB, 330 * KB), (0, 310 * KB)]
     assert story.complete
 
 
