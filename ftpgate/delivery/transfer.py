@@ -22,6 +22,7 @@ from ftpgate.grants import TransferInfo, TransferRecord
 from ftpgate.moves import check_move
 from ftpgate.net.sockets import Sink
 from ftpgate.net.tcp_info import TRUTHFUL
+from ftpgate.net.tls import LAST_RECORD
 from ftpgate.proof.credit import PACED_CHUNK, PACED_RATE, Credit, Phase
 from ftpgate.proof.window import TcpSnapshot
 from ftpgate.shaping.customer import Customer
@@ -173,7 +174,7 @@ class Transfer:
         sent = 0
         body.begin_turn()
         try:
-            while sent < budget and (count := body.send(self._carrier.sink, budget - sent)):
+            while sent < budget and (count := body.send(self._carrier.sink, self._at_once(budget - sent, line))):
                 sent += count
                 wire.written += count
         except BlockingIOError:
@@ -188,6 +189,11 @@ class Transfer:
             self._wait_for(Wait.DISK)
         self._sent(sent, line)
         return sent
+
+    def _at_once(self, budget: int, line: int | None) -> int:
+        """Of what may be sent, the bytes to be handed over in one call; see `tls.LAST_RECORD`."""
+        left = (self.length if line is None else line) - self._body.written
+        return min(budget, left - LAST_RECORD) if left > LAST_RECORD and self._carrier.sink.wire.encrypted else budget
 
     def writable(self) -> None:
         """The socket takes more."""

@@ -21,7 +21,7 @@ from ftpgate.ftp.data_connection import DataConnection, Owner
 from ftpgate.ftp.lingering import HasLingering, Lingering
 from ftpgate.moves import StateEnum, check_move
 from ftpgate.net import sockets
-from ftpgate.net.tls import CLOSE_NOTIFY_DELAY
+from ftpgate.net.tls import CLOSE_NOTIFY_DELAY, still_reads
 from ftpgate.proof.credit import Phase
 
 LINGER = 10.0
@@ -247,6 +247,8 @@ class FileSender:
             return
         if self._connection.client_ended:
             self.give_up()  # it waits for our end, and its own is to come no more
+        elif still_reads(self.sink.wire.look()):
+            self._connection.loop.call_later(CLOSE_NOTIFY_DELAY, self._end_too)
         else:
             self._connection.finish()
 

@@ -27,7 +27,7 @@ from ftpgate.net import sockets
 from ftpgate.net.places import Guest
 from ftpgate.net.socket_watch import SocketWatch
 from ftpgate.net.sockets import Sink
-from ftpgate.net.tls import CLOSE_NOTIFY_DELAY
+from ftpgate.net.tls import CLOSE_NOTIFY_DELAY, still_reads
 
 _log = logging.getLogger(__name__)
 
@@ -308,6 +308,8 @@ class HttpConnection:
             return
         if self._reader.ended:
             self._part()  # it waits for our end, and its own is to come no more
+        elif self.sink.wire.encrypted and still_reads(self.sink.wire.look()):
+            self._context.gate.loop.call_later(CLOSE_NOTIFY_DELAY, self._end_too)
         else:
             self._finish()
             self._watch.update()

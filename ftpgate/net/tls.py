@@ -20,14 +20,22 @@ from ftpgate.errors import UserError
 from ftpgate.net.sockets import SendQueue
 from ftpgate.net.tcp_info import TcpProbe
 from ftpgate.net.tls_records import RECORD
+from ftpgate.proof.window import TcpSnapshot
 from ftpgate.translatable import os_reason
 
 BATCH = 8 * RECORD
 """Bytes that OpenSSL is given at a time: a quarter less processor time per gigabyte than record by record."""
+LAST_RECORD = 4096
+"""Bytes of a body's last record at the most, and of the last one before a stop line. A client that reads less than a record at a
+time and then waits for its socket does not see what its TLS library holds of the last one until something else arrives: axel
+waited for our close_notify with up to 16 kB in hand, and then did not read that any more."""
 CLOSE_NOTIFY_DELAY = 0.05
 """Seconds after the last acknowledgement before our close_notify, where that is the only end of a file. It is data: a client
 that ends by its own count, as lftp does with the last segment, would reset the connection because it has not read it, and
 nobody could tell that from a cut."""
+STILL_READING = 1.0
+"""Seconds without an acknowledgement or a window update after which a client that has not read everything gets our close_notify
+all the same."""
 SESSIONS_KEPT = 7_200
 """Seconds for which a client may resume its session: on a data channel, or when it comes again."""
 
@@ -199,6 +207,11 @@ class TlsSink:
             raise ConnectionResetError(_reason(error)) from None
         wire.sealed()
         return count
+
+
+def still_reads(look: TcpSnapshot) -> bool:
+    """Is the client of this connection, which has everything, about to read it? Then our close_notify has to wait."""
+    return not look.fully_open and look.silence < STILL_READING
 
 
 def _expiry(certificate: Path) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import subprocess
@@ -11,7 +12,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ftpgate.http import limits
 from ftpgate.net import handshake
+from ftpgate.net.tls_records import RECORD
 from tests.gate import raw, tlsgate
 from tests.gate.tlsgate import SIZE, versions
 from tests.support.inprocess import InProcessGate
@@ -83,6 +86,24 @@ def test_a_last_answer_is_read_to_its_end(gate: InProcessGate) -> None:
     assert len(read_all(secure)) == SIZE
     secure.close()
     wait_until(lambda: token.grant in gate.shop.completed, 10, "completion")
+
+
+@versions
+def test_a_client_that_reads_less_than_a_record_at_a_time(
+    gate: InProcessGate, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """axel reads 5 kB whenever its socket is readable, and forgets what its TLS library holds besides."""
+    monkeypatch.setattr(limits, "COUNTING_CLOSE_NOTIFY_DELAY", 3_600.0)
+    full_records = 20 * RECORD
+    token = tlsgate.token(gate)
+    with raw.connect(gate.address("https"), secure=gate.certificate.trusted(version)) as sock:
+        more = f"Range: bytes=-{full_records}\r\nConnection: close\r\n"
+        raw.http_request(sock, f"/d/{token.reveal()}/Album/track.ogg", more=more)
+        raw.read_head(sock)
+        got = 0
+        while got < full_records and select.select([sock], [], [], 10)[0]:
+            got += len(sock.recv(5_120))
+        assert got == full_records
 
 
 @versions
