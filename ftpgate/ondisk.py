@@ -12,7 +12,7 @@ import stat
 import sys
 from typing import NamedTuple, Protocol
 
-from ftpgate.translatable import TranslatableText, os_reason
+from ftpgate.translatable import FileProblem, TranslatableText, os_reason
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """To open for reading; a FIFO or a terminal neither blocks nor takes over."""
@@ -122,25 +122,25 @@ def difference(recorded: Recorded, found: os.stat_result, fd: int) -> Translatab
         fd: a descriptor of the file that `found` was told of.
     """
     if not stat.S_ISREG(found.st_mode):
-        return TranslatableText("is no regular file any more")
+        return FileProblem.FILE_NOT_REGULAR()
     if found.st_size != recorded.size:
-        return TranslatableText("has %(found)d bytes, %(imported)d were imported", found=found.st_size, imported=recorded.size)
+        return FileProblem.FILE_SIZE(found=found.st_size, imported=recorded.size)
     if found.st_mtime_ns != recorded.mtime_ns:
-        return TranslatableText("was written to since it was imported")
+        return FileProblem.FILE_WRITTEN()
     if recorded.inode not in (None, found.st_ino & _INODE_BITS) and has_lasting_inodes(fd):
-        return TranslatableText("was replaced by another file since it was imported")
+        return FileProblem.FILE_REPLACED()
     if recorded.ctime_ns not in (None, found.st_ctime_ns):
-        return TranslatableText("was written to since it was imported, or its name, owner, permissions or links were changed")
+        return FileProblem.FILE_STATUS()
     return None
 
 
 def why_not(error: OSError) -> TranslatableText:
     """What is wrong with a file that could not be opened or read; completes a sentence about it."""
     if isinstance(error, NoRegularFile):
-        return TranslatableText("is no regular file any more")
+        return FileProblem.FILE_NOT_REGULAR()
     if error.errno == errno.EXDEV:
-        return TranslatableText("is reached by a link that leads out of the media folder")
-    return TranslatableText("cannot be read (%(reason)s)", reason=os_reason(error))
+        return FileProblem.FILE_OUTSIDE()
+    return FileProblem.FILE_UNREADABLE(reason=os_reason(error))
 
 
 def has_lasting_inodes(fd: int) -> bool:

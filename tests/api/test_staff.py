@@ -11,19 +11,18 @@ import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
-from django.db.models import TextField
-from django.db.models.functions import Cast
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from ftpgate.translatable import TranslatableText
+from ftpgate.translatable import SystemReason
 from tests.api.calling import Caller, problem
 from tests.portal.shop import make_grant, make_item, make_user
 from tests.portal.visiting import text, visitor
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.accounts.models import User
 from webportal.accounts.services import set_tier
+from webportal.core.texts import Text
 from webportal.shops.models import ApiKey, Shop
 from webportal.shops.selectors import live_key
 from webportal.webhooks.models import Delivery, Endpoint, Event
@@ -168,8 +167,9 @@ def test_why_a_delivery_failed_is_said_in_the_language_of_whoever_looks(browser:
     shop = make_shop()
     make_endpoint(shop)
     make_grant(make_customer(shop), make_item(1))
-    reason = TranslatableText("the connection failed: %(reason)s", reason=TranslatableText("Connection refused"))
-    Delivery.objects.update(attempts=1, answer=reason)
+    delivery = Delivery.objects.get()
+    delivery.set_failure(Text.CONNECTION_FAILED(reason=SystemReason.CONNECTION_REFUSED()))
+    delivery.save()
     pages = [
         reverse("admin:webhooks_event_change", args=[Event.objects.get().pk]),
         reverse("admin:webhooks_delivery_change", args=[Delivery.objects.get().pk]),
@@ -179,21 +179,6 @@ def test_why_a_delivery_failed_is_said_in_the_language_of_whoever_looks(browser:
     User.objects.filter(pk=staff.pk).update(language="ru")
     for page in pages:
         assert "не удалось соединиться: в соединении отказано" in text(browser.get(page))
-
-
-def test_what_an_endpoint_answers_is_never_taken_for_a_sentence_of_ours(browser: Client) -> None:
-    """Its placeholders could ask for a text of any length."""
-    shop = make_shop()
-    make_endpoint(shop)
-    make_grant(make_customer(shop), make_item(1))
-    delivery = Delivery.objects.get()
-    delivery.answer = TranslatableText("has changed")
-    delivery.save()
-    stored = Delivery.objects.annotate(raw=Cast("answer", TextField())).values_list("raw", flat=True).get()
-    Delivery.objects.update(answer=stored)
-    answer = Delivery.objects.get().answer
-    assert not isinstance(answer, TranslatableText)
-    assert answer == stored.lstrip("\x1e")
 
 
 def test_a_new_secret_is_shown_once(browser: Client) -> None:

@@ -22,7 +22,6 @@ from tests.webhooks.receiver import Handler, Receiver
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.core.translatable import translated
 from webportal.jobs import webhooks as worker_module
 from webportal.jobs.webhooks import Worker
 from webportal.shops.models import Shop
@@ -238,10 +237,11 @@ def test_an_internal_address_is_not_sent_to(receiver: Receiver) -> None:
     issue(shop)
     with working():
         wait_until(lambda: Delivery.objects.get().attempts, 15, "an attempt")
-    answer = Delivery.objects.get().answer
-    assert "https" in answer
+    delivery = Delivery.objects.get()
+    assert (delivery.answer, delivery.failure_code) == ("", "address_not_https")
+    assert "https" in delivery.shown_answer
     with translation.override("ru"):
-        assert translated(answer) == f"адрес {receiver.url!r} не начинается с https://"
+        assert delivery.shown_answer == f"адрес {receiver.url!r} не начинается с https://"
     assert receiver.calls == []
 
 
@@ -294,7 +294,7 @@ def test_an_unforeseen_error_ends_no_worker(receiver: Receiver, monkeypatch: pyt
 
     monkeypatch.setattr(worker_module, "write_down_expired", failing_once(worker_module.write_down_expired))
     monkeypatch.setattr(worker_module, "_start", failing_once(worker_module._start))
-    monkeypatch.setattr(worker_module, "_said", failing_once(worker_module._said))
+    monkeypatch.setattr(worker_module, "_note_answer", failing_once(worker_module._note_answer))
     monkeypatch.setattr(worker_module, "LEASE", timedelta(seconds=1))
     monkeypatch.setattr(schedule, "_FIRST", 0.01)
     shop = make_shop()

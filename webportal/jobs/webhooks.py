@@ -28,6 +28,7 @@ from ftpgate.translatable import TranslatableText
 from webportal.core import clock
 from webportal.core.processes import is_running
 from webportal.core.sealing import Unreadable, unseal
+from webportal.core.texts import Text
 from webportal.fulfilment.services import write_down_expired
 from webportal.shops.services import forget_answers
 from webportal.webhooks import schedule
@@ -43,6 +44,7 @@ _LOOK_EVERY = 1.0
 _EXPIRY_EVERY = 5.0
 _TIDY_EVERY = 600.0
 _GONE = 410
+_WRITTEN = ("attempts", "attempted_at", "status", "answer", "failure_code", "failure_parameters", "state", "next_at")
 _of_this_process: set[str] = set()
 """Names of workers. One of this process's number that is not here belonged to a process that had the number before."""
 
@@ -62,7 +64,7 @@ class _Job(NamedTuple):
 class _Done(NamedTuple):
     job: _Job
     answer: Answer | None
-    failure: str
+    failure: TranslatableText | None
 
 
 class Worker:
@@ -115,7 +117,7 @@ class Worker:
             try:
                 _start(partial(self._attempt, job))
             except RuntimeError as error:  # no thread is to be had
-                self._done.put(_Done(job, None, str(error)))
+                self._done.put(_Done(job, None, Text.PLAIN(text=str(error))))
 
     def _ready(self, now: datetime) -> QuerySet[Endpoint]:
         due = Delivery.objects.filter(endpoint=OuterRef("pk"), state=Delivery.State.WAITING, next_at__lte=now)
@@ -167,18 +169,17 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------ sending
     def _attempt(self, job: _Job) -> None:
-        answer, failure = None, ""
+        answer: Answer | None = None
+        failure: TranslatableText | None = None
         try:
             answer = post(job.url, _headers(job), job.body.encode(), allow_internal=job.allow_internal)
         except Unsent as error:
             failure = error.why
         except Unreadable:
-            failure = TranslatableText(
-                "the endpoint's secret cannot be decrypted: FTPGATE_SECRET_KEY has changed; give it a new secret"
-            )
+            failure = Text.SECRET_UNREADABLE()
         except Exception:
             _log.exception("an attempt to send %s failed in an unforeseen way", job.event)
-            failure = TranslatableText("an error of our own; it has been logged")
+            failure = Text.INTERNAL_ERROR()
         self._done.put(_Done(job, answer, failure))
 
     def _hear_of_attempts(self, seconds: float) -> None:
@@ -214,7 +215,7 @@ class Worker:
             delivery.attempts += 1
             delivery.attempted_at = now
             delivery.status = None if done.answer is None else done.answer.status
-            delivery.answer = _said(done)
+            _note_answer(delivery, done)
             if arrived:
                 delivery.state = Delivery.State.DELIVERED
                 endpoint.failures, endpoint.resting_until = 0, None
@@ -222,7 +223,7 @@ class Worker:
                 self._try_later(endpoint, delivery, now)
             if done.answer is not None and done.answer.status == _GONE:
                 endpoint.active = False  # as Standard Webhooks has it: the receiver wants no more
-            delivery.save(update_fields=["attempts", "attempted_at", "status", "answer", "state", "next_at"])
+            delivery.save(update_fields=_WRITTEN)
             if endpoint.leased_by == self.name:
                 endpoint.leased_by, endpoint.leased_until = "", None
             endpoint.save(update_fields=["failures", "resting_until", "active", "leased_by", "leased_until"])
@@ -275,9 +276,8 @@ def _headers(job: _Job) -> dict[str, str]:
     }
 
 
-def _said(done: _Done) -> str:
-    if done.answer is None:
-        return done.failure
-    if 300 <= done.answer.status < 400:
-        return TranslatableText("redirects are not followed")
-    return done.answer.text
+def _note_answer(delivery: Delivery, done: _Done) -> None:
+    """What the endpoint answered, or why it did not take the event."""
+    redirected = done.answer is not None and 300 <= done.answer.status < 400
+    delivery.answer = "" if done.answer is None or redirected else done.answer.text
+    delivery.set_failure(Text.REDIRECTED() if redirected else done.failure)

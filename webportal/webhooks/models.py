@@ -7,7 +7,8 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.core.translatable import TranslatableTextField
+from ftpgate.translatable import TranslatableText
+from webportal.core.translatable import LONGEST_CODE, restored, stored_parameters, translated
 from webportal.shops.models import Shop
 
 LONGEST_URL = 1_000
@@ -92,7 +93,11 @@ class Event(models.Model):
 
 
 class Delivery(models.Model):
-    """One event on its way to one endpoint. `failed` is the end of trying by itself; staff may send it again."""
+    """One event on its way to one endpoint. `failed` is the end of trying by itself; staff may send it again.
+
+    `answer` is the beginning of what the endpoint answered; `failure_code` and `failure_parameters` say why there is none, or
+    why it did not count.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -107,7 +112,9 @@ class Delivery(models.Model):
     attempted_at = models.DateTimeField(_("last attempt"), null=True)
     give_up_at = models.DateTimeField(_("tried until"))
     status = models.SmallIntegerField(_("status"), null=True)
-    answer = TranslatableTextField(_("answer"), default="", blank=True)
+    answer = models.TextField(_("answer"), default="", blank=True)
+    failure_code = models.CharField(_("failure"), max_length=LONGEST_CODE, default="", blank=True)
+    failure_parameters = models.JSONField(_("parameters of the failure"), default=dict, blank=True)
 
     class Meta:
         verbose_name = _("delivery of an event")
@@ -124,3 +131,12 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} → {self.endpoint}"
+
+    @property
+    def shown_answer(self) -> str:
+        """The answer, or why there is none in the language of whoever looks."""
+        return translated(restored(self.failure_code, self.failure_parameters)) if self.failure_code else self.answer
+
+    def set_failure(self, failure: TranslatableText | None) -> None:
+        self.failure_code = "" if failure is None else failure.message.code
+        self.failure_parameters = {} if failure is None else stored_parameters(failure)

@@ -8,9 +8,10 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
-from ftpgate.errors import UserError
 from webportal.core import clock
+from webportal.core.errors import EndpointError
 from webportal.core.sealing import seal
+from webportal.core.texts import Text
 from webportal.shops.models import Shop
 from webportal.webhooks.guard import target
 from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
@@ -31,11 +32,11 @@ def add_endpoint(shop: Shop, url: str, kinds: Collection[str], *, allow_internal
         allow_internal: let it be an address of this machine or network; not for a shop to decide.
 
     Raises:
-        UserError: the address or the kinds are not usable, or the shop has `MOST_ENDPOINTS` already.
+        EndpointError: the address or the kinds are not usable, or the shop has `MOST_ENDPOINTS` already.
     """
     Shop.objects.select_for_update(no_key=True).get(pk=shop.pk)
     if Endpoint.objects.filter(shop=shop).count() >= MOST_ENDPOINTS:
-        raise UserError(f"the shop {shop} has {MOST_ENDPOINTS} endpoints already", "delete one that is not used")
+        raise EndpointError(Text.TOO_MANY_ENDPOINTS(shop=shop.name, most=MOST_ENDPOINTS))
     target(url, allow_internal=allow_internal)
     endpoint = Endpoint(shop=shop, url=url, kinds=_checked(kinds), allow_internal=allow_internal)
     return endpoint, store_endpoint(endpoint)
@@ -56,7 +57,7 @@ def change_endpoint(
     """Change an endpoint as its shop may. With another address, staff's leave to be internal ends.
 
     Raises:
-        UserError: the address or the kinds are not usable.
+        EndpointError: the address or the kinds are not usable.
     """
     endpoint = Endpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)
     if url is not None and url != endpoint.url:
@@ -115,6 +116,8 @@ def _checked(kinds: Collection[str]) -> list[str]:
     wanted = list(dict.fromkeys(kinds))
     unknown = [kind for kind in wanted if kind not in EventType.values]
     if unknown or not wanted:
-        cause = f"there is no event {unknown[0][:40]!r}" if unknown else "an endpoint without events would hear nothing"
-        raise UserError(cause, "use some of " + ", ".join(EventType.values))
+        known = EventType.values
+        raise EndpointError(
+            Text.EVENT_UNKNOWN(event=unknown[0][:40], known=known) if unknown else Text.EVENT_MISSING(known=known)
+        )
     return wanted

@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.errors import UserError
-from webportal.core.translatable import translated
+from webportal.core.errors import EndpointError
 from webportal.staff.admin.base import Changed, StaffForm, UsesStaffForm, Watched, WatchedInline
+from webportal.staff.hints import for_staff
 from webportal.staff.secrets_shown import shown_once
 from webportal.webhooks import selectors, services
 from webportal.webhooks.guard import target
@@ -46,8 +46,8 @@ class EndpointForm(StaffForm):
         if cleaned.get("url"):
             try:
                 target(cleaned["url"], allow_internal=bool(cleaned.get("allow_internal")))
-            except UserError as error:
-                self.add_error("url", translated(error.sentence))
+            except EndpointError as error:
+                self.add_error("url", for_staff(error.text))
         return cleaned
 
 
@@ -113,7 +113,7 @@ class ShowsAnswer:
 
     @admin.display(description=_("answer"))
     def shown_answer(self, delivery: Delivery) -> str:
-        return translated(delivery.answer)
+        return delivery.shown_answer
 
 
 class DeliveryInline(ShowsAnswer, WatchedInline):
