@@ -33,7 +33,8 @@ from webportal.bridge import make_bridge
 from webportal.catalogue.services import report_changed
 from webportal.config import environment
 from webportal.fulfilment.services import revoke_grant
-from webportal.grants.models import Gate, Grant, GrantToken, State
+from webportal.grants.models import Gate, Grant, GrantToken
+from webportal.grants.states import State
 from webportal.history.models import Transfer
 
 pytestmark = pytest.mark.django_db

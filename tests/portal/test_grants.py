@@ -23,7 +23,8 @@ from webportal.core.errors import AccountError, GrantError
 from webportal.fulfilment import services
 from webportal.fulfilment.checkout import add_to_cart, check_out, remove_from_cart
 from webportal.grants import selectors
-from webportal.grants.models import NEXT_STATES, Grant, GrantToken, State
+from webportal.grants.models import Grant, GrantToken
+from webportal.grants.states import NEXT_STATES, State
 from webportal.history.models import Completion
 from webportal.site.remembered import remember_token, remembered_token
 

@@ -31,7 +31,8 @@ from webportal.core.translatable import coded, stored
 from webportal.fulfilment.checkout import add_to_cart, remove_from_cart
 from webportal.fulfilment.purging import purge, purgeable
 from webportal.fulfilment.services import renew_grant
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.history.models import Completion
 from webportal.jobs.imports import DEAD_AFTER, folders_to_import, start_import
 from webportal.staff.hints import for_terminal

@@ -34,8 +34,9 @@ from webportal.fulfilment.by_word import complete_by_word
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.fulfilment.services import revoke_grant
 from webportal.grants.documents import grant_document
-from webportal.grants.models import Grant, Segment, State
+from webportal.grants.models import Grant, Segment
 from webportal.grants.selectors import details
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.history.receipts import receipt_key, receipt_of
 from webportal.mails.models import Notice

@@ -20,7 +20,8 @@ from webportal.bridge import make_bridge
 from webportal.config import environment
 from webportal.fulfilment import services
 from webportal.fulfilment.by_word import complete_by_word
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.webhooks import outbox
 from webportal.webhooks.models import Delivery, Event, EventType
 from webportal.webhooks.services import forget_events

@@ -12,8 +12,9 @@ from webportal.catalogue.models import Item
 from webportal.core.errors import GrantError
 from webportal.core.texts import Text
 from webportal.fulfilment.completion import complete, lock_grants
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
 from webportal.grants.selectors import details
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 
 

@@ -14,7 +14,8 @@ from webportal.core import clock
 from webportal.core.errors import GrantError
 from webportal.core.texts import Text
 from webportal.fulfilment.services import issue_grant
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 
 
 class Checkout(NamedTuple):

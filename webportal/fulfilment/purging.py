@@ -24,7 +24,8 @@ from webportal.catalogue.models import File, Item
 from webportal.core import clock
 from webportal.core.errors import PurgeError
 from webportal.core.texts import Text
-from webportal.grants.models import GrantItem, State
+from webportal.grants.models import GrantItem
+from webportal.grants.states import State
 from webportal.history.models import Completion
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from webportal.core import clock
 from webportal.core.errors import GrantError
 from webportal.core.texts import Text
 from webportal.fulfilment.completion import complete_whole_items, lock_grants, write_down_expiry
-from webportal.grants.models import NEXT_STATES, Grant, GrantItem, GrantToken, MadeFor, State
+from webportal.grants.models import Grant, GrantItem, GrantToken, MadeFor
+from webportal.grants.states import NEXT_STATES, State
 from webportal.webhooks.models import EventType
 from webportal.webhooks.outbox import enqueue_event
 

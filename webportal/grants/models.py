@@ -7,26 +7,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.grants import GrantState
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
 from webportal.catalogue.models import File, Item
 from webportal.core import clock
-
-
-class State(models.TextChoices):
-    OPEN = GrantState.OPEN.value, _("open")
-    COMPLETE = GrantState.COMPLETE.value, _("complete")
-    EXPIRED = GrantState.EXPIRED.value, _("expired")
-    REVOKED = GrantState.REVOKED.value, _("revoked")
-
-
-NEXT_STATES: dict[State, frozenset[State]] = {
-    State.OPEN: frozenset({State.COMPLETE, State.EXPIRED, State.REVOKED}),
-    State.EXPIRED: frozenset({State.OPEN}),
-    State.COMPLETE: frozenset(),
-    State.REVOKED: frozenset(),
-}
-"""Every move a grant can make; one that is not here is refused."""
+from webportal.grants.states import State
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):

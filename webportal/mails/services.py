@@ -19,7 +19,8 @@ from django.utils.translation import gettext, ngettext
 from webportal.accounts.models import User
 from webportal.core import clock
 from webportal.core.addresses import portal_address
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.mails.models import Notice
 

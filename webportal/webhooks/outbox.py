@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 

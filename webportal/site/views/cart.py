@@ -13,7 +13,8 @@ from webportal.core.browsers import browser_name
 from webportal.core.errors import GrantError
 from webportal.fulfilment import checkout
 from webportal.fulfilment.services import MOST_ITEMS, add_token
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 from webportal.site.remembered import remember_token, remembered_token
 from webportal.site.requests import CustomerRequest, came_from, post_only
 

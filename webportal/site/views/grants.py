@@ -23,8 +23,9 @@ from webportal.fulfilment import services
 from webportal.fulfilment.by_word import complete_by_word
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.grants import selectors
-from webportal.grants.models import Grant, GrantItem, GrantToken, MadeFor, State
+from webportal.grants.models import Grant, GrantItem, GrantToken, MadeFor
 from webportal.grants.selectors import ItemDetail
+from webportal.grants.states import State
 from webportal.history.models import Proof
 from webportal.site.presenters import MOST_FILES, Ways, condition, document, offered, shown_item
 from webportal.site.remembered import remember_token, remembered_token

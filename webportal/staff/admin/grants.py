@@ -20,7 +20,8 @@ from webportal.core.errors import GrantError
 from webportal.core.formats import percent, size
 from webportal.fulfilment import services
 from webportal.grants import selectors
-from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, MadeFor, State
+from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, MadeFor
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.site.presenters import Ways
 from webportal.site.requests import not_stored

@@ -16,7 +16,8 @@ from webportal.catalogue.models import FileReport
 from webportal.core import clock
 from webportal.core.browsers import browser_name
 from webportal.gateway.live import gates_status
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof, Transfer
 from webportal.shops.models import ShopUser
 
