@@ -28,17 +28,21 @@ class _How(ctypes.Structure):
 
 _OPENAT2 = 437  # the same on every architecture (Linux 5.6)
 _RESOLVE_BENEATH = 0x08
+"""Of openat2(2): no component may lead out of the folder."""
 _HOWS = {flags: _How(flags, 0, _RESOLVE_BENEATH) for flags in (READ, LOOK)}
 _NOT_THERE = (errno.ENOSYS, errno.EPERM)  # the latter from seccomp filters that are older than the call
 _MOST_LINKS = 40  # as the kernel has it (path_resolution(7))
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_How), ctypes.c_size_t)
 _INODE_BITS = (1 << 63) - 1
+"""Of an inode number: SQLite and PostgreSQL have signed integers of 64 bits."""
 _STATFS_BYTES = 256
+"""Room for struct statfs, which has 120 bytes on x86-64 (statfs(2))."""
 
 _TMPFS, _RAMFS = 0x01021994, 0x858458F6
 _IN_MEMORY = frozenset({_TMPFS, _RAMFS})
 _UNKNOWN = -1
+"""The type of a file system that does not tell it."""
 _VOLATILE_INODES = frozenset({_UNKNOWN, 0x65735546, 0x517B, 0xFF534D42, 0xFE534D42, 0x4D44, 0x2011BAB0})
 """FUSE, SMB (three drivers), FAT, exFAT: the same file may have another inode number after each mount (statfs(2))."""
 

@@ -133,7 +133,7 @@ def test_what_the_command_refuses(arguments: list[str], says: str) -> None:
 # ------------------------------------------------------------------------------------------------ webhooks
 def test_an_endpoint_is_added_and_changed(browser: Client) -> None:
     shop = make_shop()
-    given = {"shop": shop.pk, "url": "https://shop.example/", "kinds": ["grant.issued"], "active": "on"}
+    given = {"shop": shop.pk, "url": "https://shop.example/", "event_types": ["grant.issued"], "active": "on"}
     answer = browser.post(reverse("admin:webhooks_endpoint_add"), given)
     assert "whsec_" in text(answer)
     assert "no-store" in answer["Cache-Control"]
@@ -151,7 +151,7 @@ def test_an_endpoint_is_added_and_changed(browser: Client) -> None:
 
 def test_a_bad_address_is_explained_in_the_language_of_whoever_gave_it(browser: Client, staff: User) -> None:
     User.objects.filter(pk=staff.pk).update(language="ru")
-    given = {"shop": make_shop().pk, "kinds": ["grant.issued"], "active": "on"}
+    given = {"shop": make_shop().pk, "event_types": ["grant.issued"], "active": "on"}
     said = {
         "http://shop.example/": "адрес 'http://shop.example/' не начинается с https://: укажите адрес вида https://shop.example/hooks",
         "https://10.0.0.1/": "'10.0.0.1' — внутренний адрес: укажите адрес, доступный из Интернета",
@@ -226,7 +226,7 @@ def test_the_command_adds_an_endpoint_that_may_be_internal() -> None:
     public_id, secret = command("webhook_endpoint", shop.name, "http://127.0.0.1:8025/", "--allow-internal").split()
     endpoint = Endpoint.objects.get(public_id=public_id)
     assert endpoint.allow_internal
-    assert len(endpoint.kinds) == 4
+    assert len(endpoint.event_types) == 4
     assert secret.startswith("whsec_")
     for arguments in ([shop.name, "http://127.0.0.1:8025/"], [shop.name, "https://10.0.0.1/"], ["nobody", "https://a.example/"]):
         with pytest.raises(CommandError):

@@ -106,7 +106,7 @@ def test_an_artist_only_when_all_agree(media: Path) -> None:
     assert import_item(media / "Two", media).item.artist == ""
 
 
-def test_wishes_come_before_tags(media: Path) -> None:
+def test_overrides_come_before_tags(media: Path) -> None:
     write_wave(media / "A" / "1.wav", TALB="Tagged", TPE1="Tagged", TDRC="1999")
     item = import_item(media / "A", media, overrides=Overrides("Title", "Artist", 2001)).item
     assert (item.title, item.artist, item.year, item.folder) == ("Title", "Artist", 2001, "Artist - Title (2001)")

@@ -55,7 +55,7 @@ def migrate(*targets: tuple[str, str]) -> MigrationExecutor:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_completions_rest_on_delivery_and_zones_of_doubt_go() -> None:
+def test_completions_rest_on_delivery_and_the_ranges_of_old_versions_go() -> None:
     item, other, user = make_item(10), make_item(20), make_user()
     grant, _ = make_grant(user, item, other)
     entry = GrantItem.objects.get(grant=grant, item=item)

@@ -140,7 +140,7 @@ def test_what_cannot_be_imported_is_said_in_the_language_of_whoever_looks(media:
 
 
 def test_an_import_of_something_else_says_what_in_russian(media: Path, staff: User) -> None:
-    """Sentences within sentences, from the files up to the page."""
+    """Texts within texts, from the files up to the page."""
     folder = write_album(media / "Salt", {"1.ogg": 10, "2.ogg": 10})
     item = import_item(folder, media).item
     write_file(folder / "2.ogg", 12)

@@ -129,11 +129,11 @@ def test_after_failures_in_a_row_an_endpoint_rests(receiver: Receiver, monkeypat
     with working():
         wait_until(lambda: Endpoint.objects.get().failures == 3, 15, "the third failure")
         endpoint.refresh_from_db()
-        assert endpoint.resting_until is not None
-        assert timedelta(seconds=3) < endpoint.resting_until - timezone.now() < timedelta(seconds=6)
+        assert endpoint.backoff_until is not None
+        assert timedelta(seconds=3) < endpoint.backoff_until - timezone.now() < timedelta(seconds=6)
         assert len(receiver.calls) == 3
         receiver.behave = answering(204)
-        change_endpoint(endpoint, active=True)  # whoever mends it need not wait
+        change_endpoint(endpoint, active=True)  # whoever repairs it need not wait
         wait_until(all_are("delivered"), 15, "the deliveries")
 
 
@@ -247,7 +247,7 @@ def test_an_internal_address_is_not_sent_to(receiver: Receiver) -> None:
 
 def test_a_shop_cannot_move_an_internal_endpoint_elsewhere_inside() -> None:
     endpoint, _ = make_endpoint(make_shop(), url="http://127.0.0.1:8025/")
-    assert change_endpoint(endpoint, kinds=["grant.issued"]).allow_internal
+    assert change_endpoint(endpoint, event_types=["grant.issued"]).allow_internal
     for url in ("http://127.0.0.1:9200/", "https://10.0.0.1/"):
         with pytest.raises(Exception, match=r"https|internal"):
             change_endpoint(endpoint, url=url)

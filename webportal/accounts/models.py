@@ -10,8 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 DEFAULT_TIER = "default"
 DEFAULT_CONNECTIONS = 64
+"""Of a tier that names none: four downloads in 16 segments each."""
 LARGEST_CONNECTIONS = 10_000
+"""Of a tier at the most; a gate has places for fewer."""
 LONGEST_TIER_NAME = 64
+"""Characters; the width of the column."""
 
 
 class Tier(models.Model):

@@ -19,6 +19,7 @@ from webportal.core.errors import ServiceError
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger(__name__)
 _MOST_ERRORS = 20
+"""Mistakes of one request that are named: a body of 64 kB can hold thousands."""
 
 
 class Mistake(Schema):

@@ -14,7 +14,9 @@ from ftpgate.translatable import TranslatableText
 from webportal.core.translatable import LONGEST_CODE, restored, translated
 
 ITEM_ID_LENGTH = 8
+"""Characters: 39 bits, so that ids cannot be told by counting."""
 _LONGEST_SEARCH = 50_000
+"""Characters of an item's words: titles of some thousand tracks. A box set must not be all of the index."""
 _LONGEST_WORD = 100  # PostgreSQL's index refuses words of more than 2 kB
 
 

@@ -12,6 +12,7 @@ from ftpgate.translatable import TranslatableText
 from webportal.core.texts import Text
 
 MOST_BYTES = 20 << 20
+"""Of a picture's file."""
 MOST_PIXELS = 17_000_000
 """4,096 a side: 68 MB decoded, three times as much while libwebp does it. One of a single colour has a few kilobytes."""
 _MOST_SCANS = 100

@@ -21,9 +21,13 @@ from webportal.webhooks.models import EventType
 from webportal.webhooks.outbox import enqueue_event
 
 MOST_LIVE_TOKENS = 5
+"""Of one grant: the longest unused one gives way to another."""
 MOST_ITEMS = 1_000
+"""Of one grant: the gate holds the names of all files of a grant in use."""
 _EXPIRED_AT_ONCE = 500
+"""Grants in one transaction: their rows stay locked until its end."""
 _USE_EVERY = timedelta(minutes=1)
+"""How often a token's last use is written."""
 _STATE_TEXTS = {
     State.OPEN: Text.STATE_OPEN,
     State.COMPLETE: Text.STATE_COMPLETE,

@@ -34,9 +34,13 @@ MOST_FOLDERS = 500
 DEAD_AFTER = timedelta(seconds=60)
 """A running job that gave no sign of life for so long went down with its process."""
 _MOST_LEFT_OUT = 20
+"""Files that are named; there may be thousands."""
 _LONGEST_SHOWN = 100
+"""Characters of a folder's name in an error."""
 _DEEPEST = 2
+"""Levels below the media folder at which albums are looked for: artist, album, disc."""
 _TELL_EVERY = 0.5
+"""Seconds between two writes of how far an import has got."""
 
 
 def folders_to_import() -> list[str]:

@@ -18,9 +18,12 @@ from webportal.core.texts import Text
 from webportal.shops.models import LONGEST_REFERENCE, Answer, ApiKey, Scope, Shop, ShopUser, new_key_id
 
 ANSWERS_KEPT = timedelta(hours=24)
+"""How long a repeated request with the same `Idempotency-Key` gets the same answer."""
 _KEY_PREFIX = "ftpgate"
 _SECRET_LENGTH = 32
+"""Characters of `ALPHABET`: 158 bits."""
 _USE_EVERY = timedelta(minutes=1)
+"""How often a key's last use is written."""
 
 
 @transaction.atomic

@@ -22,14 +22,18 @@ from webportal.core.texts import Text
 from webportal.webhooks.guard import Target, is_internal, target
 
 SECONDS = 10.0
+"""Of one attempt, from the connection to the answer."""
 MOST_ANSWER = 1024
+"""Bytes of an answer's body that are kept for staff."""
 _MOST_RECEIVED = 64 << 10
+"""Bytes of an answer before its head has to be whole."""
 _MOST_ADDRESSES = 4
+"""Of a name that are tried in one attempt."""
 _MOST_SAID = 500
 """Characters of an error that may quote what the other side sent."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What the other side said: its status, and the beginning of its body as text."""
 
     status: int
@@ -44,11 +48,13 @@ class Unsent(Exception):
         super().__init__(why)
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes, *, allow_internal: bool = False, seconds: float = SECONDS) -> Answer:
+def post(
+    url: str, headers: Mapping[str, str], body: bytes, *, allow_internal: bool = False, seconds: float = SECONDS
+) -> Response:
     """POST a body, and wait for the answer until `seconds` after the name was looked up.
 
     Raises:
-        Unsent: the address is internal, nobody listens there, or no (sound) answer came in time.
+        Unsent: the address is internal, nobody listens there, or no valid answer came in time.
     """
     try:
         to = target(url, allow_internal=allow_internal)
@@ -100,7 +106,7 @@ def _connect(to: Target, addresses: list[tuple[socket.AddressFamily, tuple[str, 
     raise failure
 
 
-def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
+def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body: bytes, deadline: float) -> Response:
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=16 << 10)
     sent = {"Host": to.authority, "Content-Length": str(len(body)), "Connection": "close", **headers}
     request = h11.Request(method="POST", target=to.path, headers=list(sent.items()))
@@ -133,7 +139,7 @@ def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body
             break
     if not status:
         raise Unsent(Text.ANSWER_NOT_TO_POST())
-    return Answer(status, text.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"))
+    return Response(status, text.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 def _left(deadline: float) -> float:

@@ -37,7 +37,9 @@ _NONE = Overrides()
 LONGEST_FOR_WINDOWS = 240
 """Characters of a path; with those of the folder that it is saved in, Windows takes 260 (learn.microsoft.com, MAX_PATH)."""
 _LONGEST_SAMPLE = 60
+"""Characters of a tag that a warning shows."""
 _MOST_REFUSED = 3
+"""Pictures whose refusal is worth a warning: an album of scans has dozens."""
 _LAST = 100_000
 """After every disc and track."""
 

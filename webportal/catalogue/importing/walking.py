@@ -15,6 +15,7 @@ from webportal.core.errors import ImportRefused
 from webportal.core.texts import Text
 
 MOST_FILES = 20_000
+"""Of a folder, and entries that are looked at: somebody has named the folder of all albums."""
 LONGEST_PATH = 1_000
 """Bytes of a path; both databases index paths, and an index row has its limit (PostgreSQL: 2,704 bytes)."""
 

@@ -32,6 +32,7 @@ from webportal.site.remembered import remember_token, remembered_token
 from webportal.site.requests import CustomerRequest, allow, not_stored, post_only
 
 GRANTS_A_PAGE = 20
+"""Newest first."""
 STREAMS_A_PAGE = 3
 """A browser opens six connections to one host at a time, in all its tabs; the downloads themselves need some."""
 

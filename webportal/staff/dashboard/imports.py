@@ -19,6 +19,7 @@ from webportal.site.requests import CustomerRequest, not_stored
 from webportal.staff.hints import for_staff
 
 JOBS_SHOWN = 20
+"""Newest first."""
 
 
 @require_http_methods(["GET", "POST"])

@@ -20,6 +20,7 @@ from webportal.staff.dashboard import selectors
 from webportal.staff.dashboard.plots import bars
 
 ITEMS_A_PAGE = 50
+"""Of the list of what can be purged."""
 
 
 @require_GET
