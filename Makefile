@@ -44,6 +44,7 @@ trials: tools
 
 # The variable silences a notice: the theme gets security fixes until May 2027, and Zensical succeeds it.
 docs: setup-docs
+	@.venv/bin/python docs/draw_states.py
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --clean --config-file docs/mkdocs.yml
 	@echo "The manual is in .cache/docs/index.html"
 

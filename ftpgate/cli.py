@@ -240,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--key", metavar="KEY", help="the shop's public key, from its page (this installation's)")
 
     _add(commands, "status", _status, "gates and live transfers")
-    _add(commands, "doctor", _doctor, "say what is wrong with this installation and how to mend it")
+    _add(commands, "doctor", _doctor, "say what is wrong with this installation and how to correct it")
     return parser
 
 

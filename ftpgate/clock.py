@@ -17,7 +17,7 @@ LEEWAY = 60.0
 FORGIVEN = LEEWAY / 86_400
 """Seconds a second by which a clock may be corrected: a minute a day. A poor quartz loses 10 s a day, and without this its small
 corrections would add up in a process that runs for years."""
-MEND = "set the clocks by a time service (chrony); if the time is right now, restart this process"
+HINT = "set the clocks by a time service (chrony); if the time is right now, restart this process"
 _STEADY: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # elsewhere than on Linux suspensions count as jumps
 
 
@@ -85,7 +85,7 @@ class ClockGuard:
         """Log, in one line, that the clock has begun or ceased to be wrong since this was last called."""
         wrong = self.wrong()
         if wrong and not self._told:
-            log.error("the clock cannot be trusted and nothing expires: %s; %s", wrong, MEND)
+            log.error("the clock cannot be trusted and nothing expires: %s; %s", wrong, HINT)
         elif self._told and not wrong:
             log.warning("the clock can be trusted again: grants expire as they should")
         self._told = wrong

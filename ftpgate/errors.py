@@ -6,8 +6,6 @@ A `GateError` is raised anywhere below the fronts and translated in one place ea
 
 from __future__ import annotations
 
-from ftpgate.translatable import TranslatableText
-
 
 class GateError(Exception):
     """A refusal that a client gets to see.
@@ -114,11 +112,10 @@ class UserError(Exception):
 
     Args:
         cause: what is wrong, naming the value.
-        hint: what to do about it. Both are a `TranslatableText` where pages show them too; `sentence` is the whole.
+        hint: what to do about it.
     """
 
     def __init__(self, cause: str, hint: str) -> None:
         self.cause = cause
         self.hint = hint
-        self.sentence = TranslatableText("%(cause)s: %(hint)s", cause=cause, hint=hint)
-        super().__init__(self.sentence)
+        super().__init__(f"{cause}: {hint}")

@@ -12,7 +12,7 @@ import stat
 import sys
 from typing import NamedTuple, Protocol
 
-from ftpgate.translatable import TranslatableText, os_reason
+from ftpgate.translatable import FileProblem, TranslatableText, os_reason
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """To open for reading; a FIFO or a terminal neither blocks nor takes over."""
@@ -28,17 +28,21 @@ class _How(ctypes.Structure):
 
 _OPENAT2 = 437  # the same on every architecture (Linux 5.6)
 _RESOLVE_BENEATH = 0x08
+"""Of openat2(2): no component may lead out of the folder."""
 _HOWS = {flags: _How(flags, 0, _RESOLVE_BENEATH) for flags in (READ, LOOK)}
 _NOT_THERE = (errno.ENOSYS, errno.EPERM)  # the latter from seccomp filters that are older than the call
 _MOST_LINKS = 40  # as the kernel has it (path_resolution(7))
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_How), ctypes.c_size_t)
 _INODE_BITS = (1 << 63) - 1
+"""Of an inode number: SQLite and PostgreSQL have signed integers of 64 bits."""
 _STATFS_BYTES = 256
+"""Room for struct statfs, which has 120 bytes on x86-64 (statfs(2))."""
 
 _TMPFS, _RAMFS = 0x01021994, 0x858458F6
 _IN_MEMORY = frozenset({_TMPFS, _RAMFS})
 _UNKNOWN = -1
+"""The type of a file system that does not tell it."""
 _VOLATILE_INODES = frozenset({_UNKNOWN, 0x65735546, 0x517B, 0xFF534D42, 0xFE534D42, 0x4D44, 0x2011BAB0})
 """FUSE, SMB (three drivers), FAT, exFAT: the same file may have another inode number after each mount (statfs(2))."""
 
@@ -122,25 +126,25 @@ def difference(recorded: Recorded, found: os.stat_result, fd: int) -> Translatab
         fd: a descriptor of the file that `found` was told of.
     """
     if not stat.S_ISREG(found.st_mode):
-        return TranslatableText("is no regular file any more")
+        return FileProblem.FILE_NOT_REGULAR()
     if found.st_size != recorded.size:
-        return TranslatableText("has %(found)d bytes, %(imported)d were imported", found=found.st_size, imported=recorded.size)
+        return FileProblem.FILE_SIZE(found=found.st_size, imported=recorded.size)
     if found.st_mtime_ns != recorded.mtime_ns:
-        return TranslatableText("was written to since it was imported")
+        return FileProblem.FILE_WRITTEN()
     if recorded.inode not in (None, found.st_ino & _INODE_BITS) and has_lasting_inodes(fd):
-        return TranslatableText("was replaced by another file since it was imported")
+        return FileProblem.FILE_REPLACED()
     if recorded.ctime_ns not in (None, found.st_ctime_ns):
-        return TranslatableText("was written to since it was imported, or its name, owner, permissions or links were changed")
+        return FileProblem.FILE_STATUS()
     return None
 
 
 def why_not(error: OSError) -> TranslatableText:
     """What is wrong with a file that could not be opened or read; completes a sentence about it."""
     if isinstance(error, NoRegularFile):
-        return TranslatableText("is no regular file any more")
+        return FileProblem.FILE_NOT_REGULAR()
     if error.errno == errno.EXDEV:
-        return TranslatableText("is reached by a link that leads out of the media folder")
-    return TranslatableText("cannot be read (%(reason)s)", reason=os_reason(error))
+        return FileProblem.FILE_OUTSIDE()
+    return FileProblem.FILE_UNREADABLE(reason=os_reason(error))
 
 
 def has_lasting_inodes(fd: int) -> bool:

@@ -15,7 +15,6 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ftpgate.errors import UserError
 from ftpgate.settings import derived_key
 
 LARGEST = 64 * 1024 * 1024
@@ -24,9 +23,20 @@ _ALGORITHM = "Ed25519"
 _FIELDS = frozenset({"receipt", "signature"})
 _SIGNATURE_FIELDS = frozenset({"algorithm", "key", "value"})
 _CONTEXT = b"ftpgate receipt 1\n"
-_MEND = "ask the shop for the receipt again"
 
 Receipt = dict[str, Any]
+
+
+class ReceiptError(Exception):
+    """A file is no receipt of a shop as it was signed."""
+
+
+class WrongKey(ReceiptError):
+    """A receipt names another key than it is checked with."""
+
+
+class NoKey(ReceiptError):
+    """A text is no public key of a shop."""
 
 
 def signing_key(secret_key: str) -> Ed25519PrivateKey:
@@ -43,11 +53,11 @@ def parse_public(text: str) -> Ed25519PublicKey:
     """The key that `public_text` wrote.
 
     Raises:
-        UserError: it is none.
+        NoKey: it is none.
     """
     raw = _exact_base64(text.strip())
     if raw is None or len(raw) != 32:
-        raise UserError(f"{text[:80]!r} is no public key of a shop", "copy the 44 characters from a receipt's page")
+        raise NoKey(f"{text[:80]!r} is no public key of a shop")
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
@@ -62,7 +72,7 @@ def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
     """What a receipt says, when it is the shop's own and unchanged.
 
     Raises:
-        UserError: it is not, or not a receipt at all.
+        ReceiptError: it is not, or not a receipt at all; `WrongKey` if it names the key of another shop.
     """
     try:
         document = json.loads(file, object_pairs_hook=_object)
@@ -72,18 +82,17 @@ def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
         given = str(signature["key"])
         spelled = _spelled(document) == file
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise UserError("the file is no receipt", _MEND) from None
+        raise ReceiptError("the file is no receipt") from None
     if unsigned:
-        raise UserError(f"the receipt has a field that is not signed ({sorted(unsigned)[0][:80]!r})", _MEND)
+        raise ReceiptError(f"the receipt has a field that is not signed ({sorted(unsigned)[0][:80]!r})")
     if value is None or not spelled or signature.get("algorithm") != _ALGORITHM or not isinstance(receipt, dict):
-        raise UserError("the receipt is not spelled as it was signed", _MEND)
+        raise ReceiptError("the receipt is not spelled as it was signed")
     if given != public_text(key):
-        hint = "give the key of the shop that made it with --key, copied from the shop's own page"
-        raise UserError(f"the receipt names another key ({given[:44]!r}) than {public_text(key)}", hint)
+        raise WrongKey(f"the receipt names another key ({given[:44]!r}) than {public_text(key)}")
     try:
         key.verify(value, _signed(receipt))
     except InvalidSignature:
-        raise UserError("the signature does not fit: the receipt was changed", _MEND) from None
+        raise ReceiptError("the signature does not fit: the receipt was changed") from None
     return receipt
 
 

@@ -301,7 +301,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error})", "mend the file or its permissions") from None
+        raise UserError(f"{path} cannot be read ({error})", "correct the file or its permissions") from None
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -309,7 +309,7 @@ def read_env_file(path: Path) -> dict[str, str]:
             continue
         match = re.fullmatch(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|(.*?))", line)
         if not match:
-            raise UserError(f"line {number} of {path} is not NAME=value", "mend the line")
+            raise UserError(f"line {number} of {path} is not NAME=value", "correct the line")
         found[match[1]] = next(group for group in match.groups()[1:] if group is not None)
     return found
 
@@ -350,7 +350,7 @@ def secret_key(settings: Settings) -> str:
         raise UserError(f"the secret key in {path} is {error}", f"{_NEW_KEY}, and write it there") from None
     except OSError as error:
         cause = f"the secret key cannot be kept in {path} ({os_reason(error)})"
-        raise UserError(cause, "mend the folder or set FTPGATE_SECRET_KEY") from None
+        raise UserError(cause, "correct the folder or set FTPGATE_SECRET_KEY") from None
 
 
 def derived_key(secret: str, purpose: str) -> bytes:

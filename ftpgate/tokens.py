@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 GRANT_ID_LENGTH = 10
+"""Characters of `ALPHABET`, 49 bits: short enough to read out, and no secret."""
 SECRET_LENGTH = 26
+"""Characters of `ALPHABET`, 128.8 bits: nobody can guess one."""
 
 
 def _random(length: int) -> str:
@@ -29,6 +31,8 @@ class Token:
 
     grant: str
     secret: str = field(repr=False)
+    _digest: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """Taken once: a request asks for it where it is admitted and where its transfer begins."""
 
     @classmethod
     def new(cls, grant: str) -> Token:
@@ -51,7 +55,9 @@ class Token:
 
     def digest(self) -> bytes:
         """SHA-256 of the whole token, 32 bytes: what is stored. No salt or stretching: the secret is 128 random bits."""
-        return hashlib.sha256(self.reveal().encode()).digest()
+        if not self._digest:
+            object.__setattr__(self, "_digest", hashlib.sha256(self.reveal().encode()).digest())
+        return self._digest
 
     def __str__(self) -> str:
         return self.grant

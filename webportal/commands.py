@@ -20,6 +20,7 @@ from ftpgate.commands.shop import Document, Shop
 from ftpgate.errors import UserError
 from ftpgate.settings import Settings
 from webportal.config import environment
+from webportal.core.errors import ServiceError
 
 if TYPE_CHECKING:  # models can be imported only after Django was set up
     from webportal.grants.models import Grant
@@ -37,7 +38,7 @@ def make_commands(settings: Settings) -> Shop:
 
 
 def _with_django(settings_module: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Sets Django up before a command and says in plain words when the database is not there."""
+    """Sets Django up before a command; says in plain words when the database is not there, and what to do about a refusal."""
 
     def decorate(method: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(method)
@@ -49,6 +50,10 @@ def _with_django(settings_module: str) -> Callable[[Callable[P, T]], Callable[P,
                 return method(*args, **kwargs)
             except DatabaseError as error:
                 raise _explained(error) from error
+            except ServiceError as error:
+                from webportal.staff.hints import terminal_hint
+
+                raise UserError(error.text, terminal_hint(error.text)) from error
 
         return run
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 _CLOCK_SECONDS = 2.0
+"""Between this clock and the database's: NTP keeps milliseconds, and grants may be late by two seconds."""
 _PORTAL_SECONDS = 3.0
+"""That the portal has to answer in."""
 
 
 def check_database(settings: Settings) -> str:

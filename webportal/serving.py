@@ -31,14 +31,18 @@ _log = logging.getLogger(__name__)
 HEAD_SECONDS, BODY_SECONDS, IDLE_SECONDS = 20.0, 300.0, 30.0
 """For a request's head and for all of it, from its first byte; between requests, and for an answer that is not read."""
 MOST_CONNECTIONS = 1_000
+"""Fewer where the limit of open files leaves no room for so many."""
 MOST_UPLOAD, MOST_BODY = 24 << 20, 2 << 20
 """Bytes of a request's body: in the admin, where covers are uploaded, and elsewhere."""
 MOST_UNFINISHED = 256 << 20
 """Bytes of all requests that are not whole yet. Those of more than half a megabyte lie in temporary files."""
 _MOST_HEAD = 32 << 10
+"""Bytes of a request's head: cookies and a long search have a few kilobytes."""
 _OTHER_DESCRIPTORS, _FEWEST_CONNECTIONS = 200, 50
 _THREADS = 16
+"""That answer requests: most of their time they wait for the database."""
 _STOP_SECONDS = 10.0
+"""That requests under way have after SIGTERM."""
 
 
 class _Parser(HTTPRequestParser):

@@ -14,7 +14,7 @@ _QUIET_INSTALL = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
 class PackageError(Exception):
-    """A package could not be had; the text says why and how to mend it."""
+    """A package could not be had; the text says why and how to correct it."""
 
 
 def usable() -> bool:

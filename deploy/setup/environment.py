@@ -35,7 +35,7 @@ BUILD = ("pip", "setuptools")
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the text says why and how to mend it."""
+    """The environment cannot be made; the text says why and how to correct it."""
 
 
 def main() -> int:

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from ftpgate.net.addresses import network
 
 TRIES = 10
+"""Wrong tokens of one network within `WINDOW` after which its unknown tokens are locked out."""
 WINDOW = 600.0
 """Seconds that a wrong try counts, and that a lock lasts."""
 ADDRESSES = 10_000
+"""Networks that are remembered; the longest quiet one is forgotten. A megabyte or two."""
 LINES = 5
 """Wrong tokens of one network within a minute that the log names one by one; of further ones it has the number, when the minute
 is over. Tries that are sent ahead must not fill a disk."""
 MINUTE = 60.0
+"""Seconds for which `LINES` counts."""
 
 
 class FailedTokenLimiter:

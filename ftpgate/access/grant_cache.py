@@ -32,6 +32,7 @@ _access_log = logging.getLogger("ftpgate.access")
 """Its lines, `failed token from ADDRESS`, are for programs too: see deploy/fail2ban."""
 
 REFRESH_EVERY = 1.0
+"""Seconds between two looks at the grants in use: revocations and changed tiers have to reach transfers within 2 s."""
 IDLE = 60.0
 """Seconds that a grant which nobody uses stays in the cache."""
 CACHED = 10_000

@@ -25,11 +25,15 @@ from ftpgate.settings import Address, Settings
 from ftpgate.translatable import os_reason
 
 _START_SECONDS = 60.0
+"""Until portal and gate have to answer."""
 _STOP_SECONDS = 15.0
+"""Between SIGTERM and SIGKILL."""
 _LAST_LINES = 20
+"""Of the log of a process that did not start; looked through for its error."""
 _OWN = ("DATABASE_URL", "MEDIA_ROOT", "FTPS", "HTTPS", "TLS", "TLS_CERT", "TLS_KEY", "PUBLIC_HOST", "EMAIL_URL")
 """Settings that the demo does not take over: it must never touch a real shop's database, listen to the world or write to it."""
 _PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent is gone."""
 
 
 def demo(*, state_dir: Path | None, portal: Address | None, ftp: Address | None, http: Address | None) -> int:

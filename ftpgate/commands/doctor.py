@@ -1,4 +1,4 @@
-"""`ftpgate doctor`: what is wrong with this installation, and how to mend it."""
+"""`ftpgate doctor`: what is wrong with this installation, and how to correct it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from ftpgate import private
 from ftpgate import settings as settings_module
-from ftpgate.clock import MEND
+from ftpgate.clock import HINT
 from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
 from ftpgate.commands.text import listed, size
@@ -27,6 +27,7 @@ from ftpgate.settings import Address, Settings
 from ftpgate.translatable import os_reason
 
 _FEW_DESCRIPTORS = 4_096
+"""Open files: two a download, and with fewer a busy shop turns customers away."""
 _RENEW_WITHIN = 7
 """Days before its end at which a certificate should have been renewed: those who renew by a clock do it weeks before."""
 _UNCONFIRMED = 60.0
@@ -37,16 +38,16 @@ Check = Callable[[], str]
 
 
 def examine() -> dict[str, Any]:
-    """`{"ok", "checks": [{"name", "ok", "found", "mend"}]}`; `mend` is null where all is well."""
+    """`{"ok", "checks": [{"name", "ok", "found", "hint"}]}`; `hint` is null where all is well."""
     checks = [_done(name, check) for name, check in _checks()]
     return {"ok": all(check["ok"] for check in checks), "checks": checks}
 
 
 def _done(name: str, check: Check) -> dict[str, Any]:
     try:
-        return {"name": name, "ok": True, "found": check(), "mend": None}
+        return {"name": name, "ok": True, "found": check(), "hint": None}
     except UserError as error:
-        return {"name": name, "ok": False, "found": error.cause, "mend": error.hint}
+        return {"name": name, "ok": False, "found": error.cause, "hint": error.hint}
 
 
 def _checks() -> Iterator[tuple[str, Check]]:
@@ -115,7 +116,7 @@ def _media(settings: Settings) -> str:
     if not root.is_dir():
         raise UserError(f"there is no folder {str(root)!r}", f"make it (mkdir -p {root}) or set FTPGATE_MEDIA_ROOT")
     if not os.access(root, os.R_OK | os.X_OK):
-        raise UserError(f"the folder {str(root)!r} cannot be read by this user", "mend its permissions")
+        raise UserError(f"the folder {str(root)!r} cannot be read by this user", "correct its permissions")
     return f"{root} can be read"
 
 
@@ -178,7 +179,7 @@ def _clock() -> str:
 
 def _gate_clock(gate: dict[str, Any]) -> str:
     if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
-        raise UserError(f"it cannot be trusted and nothing expires: {wrong}", MEND)
+        raise UserError(f"it cannot be trusted and nothing expires: {wrong}", HINT)
     return "it can be trusted"
 
 

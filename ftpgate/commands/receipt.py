@@ -12,7 +12,15 @@ from ftpgate.settings import Settings, secret_key
 from ftpgate.translatable import os_reason
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     from ftpgate.commands.shop import Document
+
+_HINTS: dict[type[receipts.ReceiptError], str] = {
+    receipts.ReceiptError: "ask the shop for the receipt again",
+    receipts.WrongKey: "give the key of the shop that made it with --key, copied from the shop's own page",
+    receipts.NoKey: "copy the 44 characters from a receipt's page",
+}
 
 
 def verify(file: Path, key: str | None, settings: Settings) -> Document:
@@ -24,13 +32,19 @@ def verify(file: Path, key: str | None, settings: Settings) -> Document:
     Raises:
         UserError: it is not a receipt of that key, or was changed.
     """
+    try:
+        public = _public_key(key, settings)
+        return {"valid": True, "key": receipts.public_text(public), "receipt": receipts.verify(_content(file), public)}
+    except receipts.ReceiptError as error:
+        raise UserError(str(error), _HINTS[type(error)]) from None
+
+
+def _public_key(key: str | None, settings: Settings) -> Ed25519PublicKey:
     if key is not None:
-        public = receipts.parse_public(key)
-    elif settings.secret_key or (settings.state_dir / "secret_key").exists():
-        public = receipts.signing_key(secret_key(settings)).public_key()
-    else:
-        raise UserError("this is not the shop's own installation, so its key is not known here", "give it with --key")
-    return {"valid": True, "key": receipts.public_text(public), "receipt": receipts.verify(_content(file), public)}
+        return receipts.parse_public(key)
+    if settings.secret_key or (settings.state_dir / "secret_key").exists():
+        return receipts.signing_key(secret_key(settings)).public_key()
+    raise UserError("this is not the shop's own installation, so its key is not known here", "give it with --key")
 
 
 def _content(file: Path) -> bytes:

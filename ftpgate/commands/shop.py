@@ -6,12 +6,11 @@ comes without that function has its own tools; these commands then say so.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ftpgate.errors import UserError
+from ftpgate.bridge_module import factory
 from ftpgate.settings import Settings
 
 Document = dict[str, Any]
@@ -19,7 +18,7 @@ Document = dict[str, Any]
 
 
 class Shop(Protocol):
-    """Every method raises `UserError` for whatever the caller can mend, a database that is away included."""
+    """Every method raises `UserError` for whatever the caller can correct, a database that is away included."""
 
     def user_add(self, name: str, tier: str | None, password: str | None) -> Document: ...
 
@@ -76,13 +75,5 @@ def load_shop(settings: Settings) -> Shop:
     Raises:
         UserError: there is no such module, or it offers no commands.
     """
-    try:
-        module = importlib.import_module(settings.bridge)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not f"{settings.bridge}.".startswith(f"{error.name}."):
-            raise  # the module is there, what it needs is not
-        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} cannot be imported ({error})", "name an installed module") from None
-    if not hasattr(module, "make_commands"):
-        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} comes without commands (make_commands)", "use the tools of that shop")
-    shop: Shop = module.make_commands(settings)
+    shop: Shop = factory(settings, "make_commands", "comes without commands (make_commands)", "use its own tools")(settings)
     return shop

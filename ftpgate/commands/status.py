@@ -15,8 +15,11 @@ from ftpgate.settings import parse_address
 _log = logging.getLogger(__name__)
 
 _SECONDS = 3.0
+"""That a gate has to answer in: one that is stopped or far away must not hold up the others."""
 _LARGEST = 64 << 20
+"""Bytes of an answer that are read at the most."""
 _AT_ONCE = 16
+"""Gates that are asked at the same time."""
 
 
 def status(gates: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _doctor(document: Document) -> Iterator[str]:
     for check in document["checks"]:
         yield f"{'ok  ' if check['ok'] else 'BAD '} {check['name']}: {check['found']}"
         if not check["ok"]:
-            yield f"       → {check['mend']}"
+            yield f"       → {check['hint']}"
 
 
 def size(count: float) -> str:

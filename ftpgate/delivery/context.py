@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Gate:
-    """A running gate, as its fronts see it. All of it lives on the loop's thread."""
+class DeliveryContext:
+    """What the fronts of a running gate share. All of it lives on the loop's thread."""
 
     id: str
     settings: Settings

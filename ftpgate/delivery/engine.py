@@ -25,6 +25,7 @@ SETTLE_EVERY = 0.02
 LOOK_FOR = 0.004
 """Seconds of one turn of the loop for these looks; the others have theirs in the next one."""
 SWEEP_EVERY = 5.0
+"""Seconds between two looks at all transfers for those that are `STALLED` or `SUSPECT`."""
 STALLED = 300.0
 """Seconds without a new acknowledgement after which a transfer is given up."""
 SUSPECT = 30.0

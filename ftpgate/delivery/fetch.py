@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ftpgate.access.open_grant import OpenGrant
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.sections import BodyPart
 from ftpgate.delivery.transfer import Carrier, Transfer
 from ftpgate.errors import DeadToken, GateError, Unavailable
@@ -29,7 +29,7 @@ class Fetch:
 
     __slots__ = ("_gate", "_token", "grant", "leaf")
 
-    def __init__(self, gate: Gate, grant: OpenGrant, token: bytes, leaf: Leaf) -> None:
+    def __init__(self, gate: DeliveryContext, grant: OpenGrant, token: bytes, leaf: Leaf) -> None:
         self._gate = gate
         self._token = token
         self.grant = grant

@@ -27,7 +27,7 @@ from ftpgate.errors import ChangedFile, GateError, Unavailable
 from ftpgate.grants import File
 from ftpgate.net.executor import BoundedExecutor, Executor
 from ftpgate.ondisk import LOOK, Identity, difference, may_block, open_below, stat_below, why_not
-from ftpgate.translatable import TranslatableText
+from ftpgate.translatable import FileProblem, TranslatableText
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class FileStore:
             path = at >= end or at // STEP > start // STEP or time.monotonic() - opened.looked_at > FRESH
             why = self._altered(opened, path=path)
             if why is None and not data:
-                why = TranslatableText("has %(found)d bytes, %(imported)d were imported", found=start, imported=opened.size)
+                why = FileProblem.FILE_SIZE(found=start, imported=opened.size)
             if why is None and start + count < end:
                 _read_ahead(opened.fd, start + count, 2 * count)
             return data if why is None else why
@@ -373,9 +373,7 @@ class FileStore:
             return None if error.errno in _EXHAUSTED else why_not(error)
         if Identity.of(found) == opened.identity:
             return None
-        return difference(opened.identity, found, opened.fd) or TranslatableText(
-            "was replaced by another file since it was imported"
-        )
+        return difference(opened.identity, found, opened.fd) or FileProblem.FILE_REPLACED()
 
 
 def _refused(error: OSError) -> TranslatableText:

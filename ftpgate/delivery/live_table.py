@@ -38,7 +38,9 @@ _MAGIC, _VERSION = b"ftpglive", 2
 _HEADER = Struct("@8sII36s")
 """Magic, version, bytes of a row, boot id. Native byte order: the file never leaves the machine."""
 _HEADER_SIZE = 4_096
+"""Bytes: one page, so that no row shares one with it."""
 _ROW_SIZE = 256
+"""Bytes: four cache lines, and 16 rows in a page."""
 _SEEN = Struct("@6Q")
 """Stamp, acknowledged, shown, hidden_bytes, credited, stamp again. Fields are stored one by one in this order, each by a single
 instruction. Stamp 0: the row is free. Two stamps that differ: the gate was ended in the middle of an update."""

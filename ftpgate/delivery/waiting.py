@@ -26,7 +26,7 @@ class Wait(StateEnum):
 
 SENDS = {Wait.TURN, Wait.ROOM}
 """What a transfer waits for that has something to send at hand."""
-MOVES = {
+MOVES: dict[Wait, set[Wait]] = {
     Wait.TURN: set(Wait),
     Wait.ROOM: set(Wait),
     Wait.DISK: {Wait.TURN, Wait.ROOM, Wait.CLIENT, Wait.NOTHING},

@@ -17,6 +17,7 @@ from ftpgate.tree import Folder, GrantTree, Leaf
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HALF_A_YEAR = 180 * 86_400
+"""Seconds; `ls -l` shows the year instead of the time of what is older (POSIX, ls)."""
 _WILD = frozenset("*?[")
 _PATTERN = 255
 """Characters of a pattern at the most: no name is longer, and making a long one ready would take its time."""

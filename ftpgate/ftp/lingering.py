@@ -10,6 +10,7 @@ MOST = 4_096
 SHARE = 8
 """What part of the gate's places those of one listener may take."""
 MOST_OF_ONE = 32
+"""Of one session, and of a listener at the least: segmented clients end up to 16 connections together."""
 
 
 class LingeringFile(Protocol):

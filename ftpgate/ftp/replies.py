@@ -18,6 +18,7 @@ CLIENT_LIMIT = 200
 STAT_ENTRIES = 500
 """Entries of a folder that STAT tells: they are made at once, and must not keep others waiting."""
 _LARGEST = 1 << 62
+"""Bytes that REST takes: beyond any file, and within 64 bits."""
 
 
 class SessionValues(Protocol):

@@ -7,7 +7,7 @@ import socket
 import time
 from functools import partial
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.ftp.server_context import ServerContext
 from ftpgate.ftp.session import CROWDED, Session
 from ftpgate.net.handshake import Handshakes
@@ -39,7 +39,7 @@ class Listener:
         context: what its sessions share.
     """
 
-    def __init__(self, gate: Gate, address: Address, tls: Handshakes | None = None) -> None:
+    def __init__(self, gate: DeliveryContext, address: Address, tls: Handshakes | None = None) -> None:
         """`tls`: the handshakes of its connections, when TLS begins before the first reply."""
         self._gate = gate
         self.context = ServerContext(gate)
@@ -86,7 +86,7 @@ class Listener:
         self.context.lingering.sweep(now)
 
 
-def listen(gate: Gate, address: Address) -> Listener:
+def listen(gate: DeliveryContext, address: Address) -> Listener:
     """Begin to accept FTP connections at `address`; `::` takes IPv4 as well.
 
     Raises:
@@ -95,7 +95,7 @@ def listen(gate: Gate, address: Address) -> Listener:
     return Listener(gate, address)
 
 
-def listen_tls(gate: Gate, address: Address) -> Listener:
+def listen_tls(gate: DeliveryContext, address: Address) -> Listener:
     """The same over TLS from the first byte (implicit TLS), with the gate's certificate.
 
     Raises:

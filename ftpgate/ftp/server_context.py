@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.ftp.lingering import Lingering
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ServerContext:
         public_address: the IPv4 address that PASV names, or None for the one that the client has connected to.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: DeliveryContext) -> None:
         self.gate = gate
         self.loop: IOLoop = gate.loop
         self.sessions: set[Timed] = set()

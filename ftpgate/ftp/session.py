@@ -32,8 +32,10 @@ LOGIN_WITHIN = 60.0
 GOODBYE = 5.0
 """Seconds that the last reply has to reach the client before the connection is closed."""
 LOGIN_ATTEMPTS = 3
+"""Wrong tokens in one session; then it ends (RFC 2577 advises a small number)."""
 CROWDED = "421 Too many connections to this server, or from your address. Try again shortly."
 _LOGGED = 64
+"""Characters of an argument in the log: a client must not fill a disk with one line."""
 
 
 class NoToken(GateError):

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.ftp.control_connection import ControlConnection
 from ftpgate.net.handshake import Done, Failed, Handshake
@@ -58,7 +58,7 @@ class TlsCommands:
 
     __slots__ = ("_control", "_gate", "_negotiated", "_session", "protected")
 
-    def __init__(self, control: ControlConnection, gate: Gate, session: Secured) -> None:
+    def __init__(self, control: ControlConnection, gate: DeliveryContext, session: Secured) -> None:
         self._control = control
         self._gate = gate
         self._session = session

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.transfer import Transfer
 from ftpgate.errors import MethodNotAllowed, NotFound
 from ftpgate.http.messages import TEXT, Request, Response, body_response, compact_json, text_response
@@ -27,7 +27,7 @@ class AdminRoutes:
 
     counted = False
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: DeliveryContext) -> None:
         self._gate = gate
         self._metrics = GateMetrics(gate)
 
@@ -56,7 +56,7 @@ class AdminRoutes:
         return body_response(200, JSON, f"{compact_json({'ended': len(found)})}\n".encode(), [NOT_STORED])
 
 
-def _status(gate: Gate) -> Iterator[str]:
+def _status(gate: DeliveryContext) -> Iterator[str]:
     """The running transfers and the gate as JSON. Thousands of transfers are looked at one by one while it is sent."""
     yield '{"transfers":['
     running, rate = 0, 0.0
@@ -83,7 +83,7 @@ def _status(gate: Gate) -> Iterator[str]:
     yield f'],"gate":{compact_json(figures)}}}\n'
 
 
-def _journal(gate: Gate) -> dict[str, object] | None:
+def _journal(gate: DeliveryContext) -> dict[str, object] | None:
     """What waits for the database, and stands in the journal meanwhile; `since` is that of the oldest."""
     journal, since = gate.journal, gate.ledger.waiting_since
     if journal is None:

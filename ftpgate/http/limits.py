@@ -14,6 +14,7 @@ DRAIN_TIMEOUT = 1.0
 SEND_TIMEOUT = 60.0
 """Seconds in which a page, or the header of an answer, has to move on. Transfers have the engine's own clock."""
 LINGER_TIMEOUT = 10.0
+"""Seconds that the client has to take the last answer and to end."""
 LINGER_BYTES = 64 * 1024 * 1024
 """What a client may still send after its last answer, read and thrown away: closing with unread bytes would make the
 kernel reset the connection, and the client would never see the answer."""

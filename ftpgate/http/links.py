@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.http.messages import Headers
 from ftpgate.tokens import Token
 from ftpgate.tree import Folder, GrantTree, Leaf
@@ -25,7 +25,7 @@ class Links(NamedTuple):
     ftp: str | None
 
 
-def links(gate: Gate, token: Token, host: str, secure: bool) -> Links:
+def links(gate: DeliveryContext, token: Token, host: str, secure: bool) -> Links:
     """The addresses to hand to the client that asked for `host` (its `Host` header, or '').
 
     `FTPGATE_PUBLIC_HOST` decides when it is set. Otherwise the way by which the client has come is known to be good.
@@ -42,7 +42,7 @@ def links(gate: Gate, token: Token, host: str, secure: bool) -> Links:
     )
 
 
-def over_tls(gate: Gate, host: str) -> str | None:
+def over_tls(gate: DeliveryContext, host: str) -> str | None:
     """`H:P` where the client that asked for `host` is served over TLS, or None when nothing listens there."""
     found = gate.link("https")
     return _at(host, found) if found is not None and host and gate.settings.public_host is None else found

@@ -8,7 +8,7 @@ import socket
 import time
 from functools import partial
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.errors import BadRequest, GateError
 from ftpgate.http.connection import HttpConnection
 from ftpgate.http.limits import RECEIVE_BUFFER
@@ -48,7 +48,7 @@ class HttpListener:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, gate: Gate, address: Address, routes: Routes, tls: Handshakes | None = None) -> None:
+    def __init__(self, gate: DeliveryContext, address: Address, routes: Routes, tls: Handshakes | None = None) -> None:
         self._gate = gate
         self._context = ServerContext(gate, routes, "http" if tls is None else "https")
         self._tls = tls

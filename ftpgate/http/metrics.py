@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.net.loop_lag import EDGES, LoopLag
 
@@ -19,7 +19,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 class GateMetrics(Collector):
     """A registry of one gate's own."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: DeliveryContext) -> None:
         self._gate = gate
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)

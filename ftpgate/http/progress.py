@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from ftpgate.access.open_grant import OpenGrant, Running
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.grants import File, Item
 from ftpgate.http.messages import Request, Response, body_response, compact_json, preferred
@@ -37,7 +37,7 @@ RANGES = 256
 class ProgressBoard:
     """The live state of every grant that somebody looks at."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: DeliveryContext) -> None:
         self.gate = gate
         self._channels: dict[str, _Channel] = {}
         self._ticking = False
@@ -65,7 +65,7 @@ class ProgressBoard:
         if request.is_head:
             return connection.respond(response)
         if len(channel.viewers) >= VIEWERS:
-            raise Unavailable("Enough are looking at this already. Close another page.")
+            raise Unavailable("Too many viewers of this already. Close another page.")
         viewer = Viewer(connection, channel, token)
         channel.join(viewer)
         connection.stream(response, viewer)

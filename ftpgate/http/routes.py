@@ -16,7 +16,7 @@ from functools import partial
 from urllib.parse import quote, unquote
 
 from ftpgate.access.open_grant import OpenGrant
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
 from ftpgate.http.links import METALINK_NAME, METALINK_TYPE, Links, hints, links, metalink, over_tls
@@ -48,7 +48,7 @@ class CustomerRoutes:
 
     counted = True
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: DeliveryContext) -> None:
         self.gate = gate
         self.progress = ProgressBoard(gate)
 

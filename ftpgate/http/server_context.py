@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError
 from ftpgate.http.dates import http_date
@@ -110,7 +110,7 @@ class ServerContext:
 
     __slots__ = ("_date", "_date_of", "connections", "gate", "protocol", "routes")
 
-    def __init__(self, gate: Gate, routes: Routes, protocol: str) -> None:
+    def __init__(self, gate: DeliveryContext, routes: Routes, protocol: str) -> None:
         self.gate = gate
         self.routes = routes
         self.protocol = protocol

@@ -19,6 +19,7 @@ class State(StateEnum):
     LINGERING = auto()
     """The last answer is with the kernel; the client has to take it and end."""
     CLOSED = auto()
+    """Its socket is closed."""
 
 
 MOVES: dict[State, frozenset[State]] = {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BACKLOG = 4_096
+"""Connections that the kernel queues; it takes `net.core.somaxconn` (4,096 since Linux 5.4) at the most."""
 ACCEPT_FOR = 0.01
 """Seconds of one wake-up for taking connections: a burst of them keeps nobody waiting for longer, and none queues in the kernel,
 where a customer's waits behind thousands of a stranger's. Measured with 1,500 new TLS connections a second on a busy machine:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import logging
 import os
@@ -22,8 +21,9 @@ from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
 from ftpgate.access.grant_cache import GrantCache
+from ftpgate.bridge_module import factory
 from ftpgate.delivery.backlog import Backlog
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import READING, FileStore
 from ftpgate.delivery.journal import Journal
@@ -47,6 +47,7 @@ _log = logging.getLogger("ftpgate.gate")
 SHOP_THREADS = 2
 """Threads that look tokens up; with the ledger's one, the gate holds at most three database connections."""
 FILE_THREADS = 2
+"""Threads that open and check files of local disks."""
 JOURNAL_THREADS = 2
 """One writes while the other one waits for the disk."""
 SLOW_THREADS = 8
@@ -81,13 +82,7 @@ def load_bridge(settings: Settings) -> Bridge:
     Raises:
         UserError: there is no such module, or it is no bridge.
     """
-    try:
-        module = importlib.import_module(settings.bridge)
-    except ModuleNotFoundError as error:
-        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} cannot be imported ({error})", "name an installed module") from error
-    if not hasattr(module, "make_bridge"):
-        raise UserError(f"FTPGATE_BRIDGE={settings.bridge} has no make_bridge(settings)", "name a module that offers a bridge")
-    bridge: Bridge = module.make_bridge(settings)
+    bridge: Bridge = factory(settings, "make_bridge", "has no make_bridge(settings)", "name a module that offers one")(settings)
     return bridge
 
 
@@ -159,7 +154,7 @@ class _Process:
         grant_cache = GrantCache(
             self.bridge, threads.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
-        self.gate = Gate(
+        self.gate = DeliveryContext(
             id=self.id, settings=settings, loop=loop, engine=self.engine, grant_cache=grant_cache, started_at=time.time(),
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,
         )  # fmt: skip

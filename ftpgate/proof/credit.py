@@ -22,6 +22,7 @@ from ftpgate.proof.window import KIB, TcpSnapshot
 PACED_RATE = 20_000_000
 """Bytes a second up to which windows hide little. Measured: never more than 64 kB with one connection, 247 kB with many."""
 PACED_CHUNK = 64 * KIB
+"""Bytes of one turn up to which a transfer counts as paced (see `PACED_RATE`)."""
 MARGIN = 256 * KIB
 """Bytes; a small window of a slow client hides so much, with segments of 1.4 kB that its kernel joins (GRO)."""
 FAST_DOUBT = 8 * 1024 * KIB

@@ -56,8 +56,8 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
         if not agrees(cut, x, resumed=new == there, later=later):
             continue
         if any(was_meant(other) for other in there):
-            lived_on = cut.client_survived or any(was_meant(other) for other in new)
-            return x if lived_on and is_lowest(cut, x, others) else None
+            survived = cut.client_survived or any(was_meant(other) for other in new)
+            return x if survived and is_lowest(cut, x, others) else None
         if not all(other.ended for other in there):
             return None  # it may be meant yet
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 KIB = 1024
+"""Bytes."""
 
 FULLY_OPEN = 16 * KIB
 """Bytes by which a window may be narrower than at its peak when nothing lies unread. Measured: none; 36 to 66 kB with 100 kB

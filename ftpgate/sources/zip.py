@@ -33,10 +33,12 @@ _ZIP64_SIZES = struct.Struct("<HHQQ")
 
 _FULL16 = 0xFFFF  # in a field: look into the ZIP64 record
 _FULL32 = 0xFFFFFFFF
+"""In a field of 32 bits: the value stands in the ZIP64 extra field (APPNOTE 4.4.8)."""
 _PLAIN, _ZIP64 = 20, 45  # version needed to extract: 2.0 (folders), 4.5
 _UNIX = 3 << 8
 _UTF8 = 1 << 11
 _REGULAR_0644 = 0o100644 << 16
+"""Made on Unix (APPNOTE 4.4.2), names in UTF-8 (4.4.4, bit 11), and the mode of each file (4.4.15, as Info-ZIP uses it)."""
 _NAME_LIMIT = 16 * 1024  # bytes of a path: far above any file system's, and a header stays within LITERAL_LIMIT
 _DOS_FIRST, _DOS_LAST = 315_532_800, 4_354_819_198  # 1980-01-01 00:00:00 and 2107-12-31 23:59:58
 _LAST_TIME = 0x7FFFFFFF  # Info-ZIP reads the field as signed, 7-Zip as unsigned: only what is the same to both is stored

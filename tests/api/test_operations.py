@@ -213,7 +213,7 @@ def test_an_item_without_files_is_refused(shop: Caller) -> None:
     item = make_item()
     found = problem(shop.post("grants", {"user": "a", "items": [item.public_id]}), 409, "refused")
     assert found["detail"] == f"The item {item.public_id} has no files."
-    assert "ftpgate item" not in str(found), "a mend for people at a command line"
+    assert "ftpgate item" not in str(found), "a hint for people at a command line"
     assert not ShopUser.objects.exists()
 
 

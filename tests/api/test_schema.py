@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.api.calling import Caller
 from tests.portal.shop import make_item
-from webportal.accounts import throttling
+from webportal.accounts import sign_in_limiter
 from webportal.api import auth
 from webportal.api.limits import RateLimit
 from webportal.config.wsgi import application
@@ -44,7 +44,7 @@ schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", _within_the_test
 
 @pytest.fixture(autouse=True)
 def _any_number_of_wrong_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttling, "MOST_AT_ADDRESS", 1_000_000)
+    monkeypatch.setattr(sign_in_limiter, "MOST_AT_ADDRESS", 1_000_000)
 
 
 @pytest.fixture

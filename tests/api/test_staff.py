@@ -11,19 +11,18 @@ import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
-from django.db.models import TextField
-from django.db.models.functions import Cast
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from ftpgate.translatable import TranslatableText
+from ftpgate.translatable import SystemReason
 from tests.api.calling import Caller, problem
 from tests.portal.shop import make_grant, make_item, make_user
 from tests.portal.visiting import text, visitor
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.accounts.models import User
 from webportal.accounts.services import set_tier
+from webportal.core.texts import Text
 from webportal.shops.models import ApiKey, Shop
 from webportal.shops.selectors import live_key
 from webportal.webhooks.models import Delivery, Endpoint, Event
@@ -134,7 +133,7 @@ def test_what_the_command_refuses(arguments: list[str], says: str) -> None:
 # ------------------------------------------------------------------------------------------------ webhooks
 def test_an_endpoint_is_added_and_changed(browser: Client) -> None:
     shop = make_shop()
-    given = {"shop": shop.pk, "url": "https://shop.example/", "kinds": ["grant.issued"], "active": "on"}
+    given = {"shop": shop.pk, "url": "https://shop.example/", "event_types": ["grant.issued"], "active": "on"}
     answer = browser.post(reverse("admin:webhooks_endpoint_add"), given)
     assert "whsec_" in text(answer)
     assert "no-store" in answer["Cache-Control"]
@@ -152,7 +151,7 @@ def test_an_endpoint_is_added_and_changed(browser: Client) -> None:
 
 def test_a_bad_address_is_explained_in_the_language_of_whoever_gave_it(browser: Client, staff: User) -> None:
     User.objects.filter(pk=staff.pk).update(language="ru")
-    given = {"shop": make_shop().pk, "kinds": ["grant.issued"], "active": "on"}
+    given = {"shop": make_shop().pk, "event_types": ["grant.issued"], "active": "on"}
     said = {
         "http://shop.example/": "адрес 'http://shop.example/' не начинается с https://: укажите адрес вида https://shop.example/hooks",
         "https://10.0.0.1/": "'10.0.0.1' — внутренний адрес: укажите адрес, доступный из Интернета",
@@ -168,8 +167,9 @@ def test_why_a_delivery_failed_is_said_in_the_language_of_whoever_looks(browser:
     shop = make_shop()
     make_endpoint(shop)
     make_grant(make_customer(shop), make_item(1))
-    reason = TranslatableText("the connection failed: %(reason)s", reason=TranslatableText("Connection refused"))
-    Delivery.objects.update(attempts=1, answer=reason)
+    delivery = Delivery.objects.get()
+    delivery.set_failure(Text.CONNECTION_FAILED(reason=SystemReason.CONNECTION_REFUSED()))
+    delivery.save()
     pages = [
         reverse("admin:webhooks_event_change", args=[Event.objects.get().pk]),
         reverse("admin:webhooks_delivery_change", args=[Delivery.objects.get().pk]),
@@ -179,21 +179,6 @@ def test_why_a_delivery_failed_is_said_in_the_language_of_whoever_looks(browser:
     User.objects.filter(pk=staff.pk).update(language="ru")
     for page in pages:
         assert "не удалось соединиться: в соединении отказано" in text(browser.get(page))
-
-
-def test_what_an_endpoint_answers_is_never_taken_for_a_sentence_of_ours(browser: Client) -> None:
-    """Its placeholders could ask for a text of any length."""
-    shop = make_shop()
-    make_endpoint(shop)
-    make_grant(make_customer(shop), make_item(1))
-    delivery = Delivery.objects.get()
-    delivery.answer = TranslatableText("has changed")
-    delivery.save()
-    stored = Delivery.objects.annotate(raw=Cast("answer", TextField())).values_list("raw", flat=True).get()
-    Delivery.objects.update(answer=stored)
-    answer = Delivery.objects.get().answer
-    assert not isinstance(answer, TranslatableText)
-    assert answer == stored.lstrip("\x1e")
 
 
 def test_a_new_secret_is_shown_once(browser: Client) -> None:
@@ -241,7 +226,7 @@ def test_the_command_adds_an_endpoint_that_may_be_internal() -> None:
     public_id, secret = command("webhook_endpoint", shop.name, "http://127.0.0.1:8025/", "--allow-internal").split()
     endpoint = Endpoint.objects.get(public_id=public_id)
     assert endpoint.allow_internal
-    assert len(endpoint.kinds) == 4
+    assert len(endpoint.event_types) == 4
     assert secret.startswith("whsec_")
     for arguments in ([shop.name, "http://127.0.0.1:8025/"], [shop.name, "https://10.0.0.1/"], ["nobody", "https://a.example/"]):
         with pytest.raises(CommandError):

@@ -56,7 +56,7 @@ def test_one_key_asked_by_many_is_done_once() -> None:
     assert (Grant.objects.count(), GrantToken.objects.count(), ShopUser.objects.count()) == (1, 1, 1)
 
 
-def test_one_key_with_different_wishes_is_done_once_and_refused_to_the_others() -> None:
+def test_one_key_with_different_requests_is_done_once_and_refused_to_the_others() -> None:
     shop, wanted = callers(), order()
     answers = together(lambda number: shop[number].post("grants", wanted | {"user": f"customer-{number}"}, once="order-1"))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 422: AT_ONCE - 1}

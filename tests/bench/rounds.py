@@ -25,7 +25,7 @@ Figures = dict[str, float]
 """What one turn gave: name -> value. `errors` is always among them."""
 
 
-Turn = Callable[[], Figures | None]
+Measurement = Callable[[], Figures | None]
 """One contestant's turn; None when it cannot take part."""
 
 
@@ -96,7 +96,7 @@ class Bench:
                 self.results.note(f"{server.name}, {group['name']}: {text}")
         return load
 
-    def turns(self, scenario: str, case: str, contestants: Mapping[str, Turn]) -> None:
+    def turns(self, scenario: str, case: str, contestants: Mapping[str, Measurement]) -> None:
         """Every contestant in turn, round by round, a different one first each time."""
         names = list(contestants)
         for number in range(self.rounds):

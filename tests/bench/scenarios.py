@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tests.bench.generator import SAMPLE_EVERY, Group
-from tests.bench.rounds import Bench, Figures, Turn, cost
+from tests.bench.rounds import Bench, Figures, Measurement, cost
 from tests.bench.servers import Server
 from tests.bench.shop import MIDDLE, SLOW
 
@@ -32,7 +32,7 @@ def _fetch(bench: Bench, server: Server, protocol: str, what: str, connections: 
 
 def _whole_file(bench: Bench, scenario: str, peers: Sequence[str], protocol: str) -> None:
     for connections in (1, 40, 200):
-        contestants: dict[str, Turn] = {
+        contestants: dict[str, Measurement] = {
             "ftpgate": partial(_fetch, bench, bench.gate, protocol, "big", connections),
             "ftpgate, zip": partial(_fetch, bench, bench.gate, protocol, "zip", connections),
         }
@@ -55,7 +55,7 @@ def ftp(bench: Bench) -> None:
 def tls(bench: Bench) -> None:
     """One 512 MB file through TLS."""
     for connections in (1, 4):
-        contestants: dict[str, Turn] = {
+        contestants: dict[str, Measurement] = {
             "ftpgate": partial(_fetch, bench, bench.gate, "https", "big", connections),
             "ftpgate, FTPS": partial(_fetch, bench, bench.gate, "ftps", "big", connections),
         }
@@ -111,7 +111,7 @@ def logins(bench: Bench) -> None:
         return {"per s": done, "server CPU ms each": 1000 * load["server_cpu_s"] / load["seconds"] / max(done, 1e-9),
                 "errors": load["groups"][0]["errors"]}  # fmt: skip
 
-    contestants: dict[str, Turn] = {"ftpgate": partial(log_in, bench.gate, "small")}
+    contestants: dict[str, Measurement] = {"ftpgate": partial(log_in, bench.gate, "small")}
     for name in ("vsftpd", "pyftpdlib"):
         if name in bench.peers:
             contestants[name] = partial(log_in, bench.peers[name], "small")
@@ -144,7 +144,7 @@ def small(bench: Bench) -> None:
 
     for protocol in ("http", "ftp"):
         servers = [bench.gate, *bench.peers.values()]
-        contestants: dict[str, Turn] = {
+        contestants: dict[str, Measurement] = {
             server.name: partial(fetch, server, protocol)
             for server in servers
             if server.target(protocol, "small", "small") is not None

@@ -119,8 +119,8 @@ def person(shop: Shop, chromium: Browser) -> Iterator[Callable[..., Person]]:
     (errors, refused by policy) fails the test."""
     people: list[Person] = []
 
-    def make(**wishes: object) -> Person:
-        people.append(Person(chromium, shop.url, **wishes))
+    def make(**options: object) -> Person:
+        people.append(Person(chromium, shop.url, **options))
         return people[-1]
 
     yield make

@@ -365,7 +365,7 @@ def test_the_doctor_says_what_is_wrong(site: Site) -> None:
     assert done.returncode == 1
     bad = {check["name"]: check for check in json.loads(done.stdout)["checks"] if not check["ok"]}
     assert set(bad) == {"media folder", "port of FTP"}
-    assert "FTPGATE_MEDIA_ROOT" in bad["media folder"]["mend"]
+    assert "FTPGATE_MEDIA_ROOT" in bad["media folder"]["hint"]
     site.environ["FTPGATE_TLS"] = "maybe"
     done = site.run("doctor", check=False)
     assert done.returncode == 1

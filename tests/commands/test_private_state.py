@@ -93,7 +93,7 @@ def test_the_doctor_names_what_others_can_read(machine: Site) -> None:
     found = state_check(machine)
     assert not found["ok"]
     assert f"can read '{machine.state_dir}', '{machine.state_dir}/ftpgate.sqlite3'" in found["found"]
-    assert found["mend"].startswith(f"chmod 700 {machine.state_dir}")
+    assert found["hint"].startswith(f"chmod 700 {machine.state_dir}")
     machine.state_dir.chmod(0o700)
     assert state_check(machine)["ok"]
 
@@ -106,7 +106,7 @@ def test_the_doctor_names_a_database_elsewhere(machine: Site, tmp_path: Path) ->
     database.chmod(0o644)
     database.parent.chmod(0o755)
     found = state_check(machine)
-    assert (found["ok"], found["mend"]) == (False, f"chmod 600 '{database}'")
+    assert (found["ok"], found["hint"]) == (False, f"chmod 600 '{database}'")
     run(machine, "status")
     assert (mode(database), mode(database.parent)) == (0o600, 0o755)
     assert state_check(machine)["ok"]
@@ -121,5 +121,5 @@ def test_the_doctor_tells_of_a_folder_that_others_use_too(machine: Site) -> None
     assert run(machine, "status") == ""
     assert mode(machine.state_dir) == 0o755
     found = state_check(machine)
-    assert "set FTPGATE_STATE_DIR to a folder that holds nothing else" in found["mend"]
+    assert "set FTPGATE_STATE_DIR to a folder that holds nothing else" in found["hint"]
     assert "sqlite3" not in found["found"], "what is ours is closed all the same"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import runpy
 import tomllib
 import unicodedata
 from collections.abc import Iterator
@@ -158,6 +159,23 @@ def test_every_method_of_a_bridge_and_of_a_shop_is_explained() -> None:
 def test_the_manual_lists_all_of_its_pages() -> None:
     listed = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "docs" / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*.md"))
+
+
+def test_the_drawings_of_states_are_those_of_the_tables() -> None:
+    """`python docs/draw_states.py` makes them anew."""
+    made = dict(runpy.run_path(str(ROOT / "docs" / "draw_states.py"))["pages"]())
+    assert {path for path, content in made.items() if path.read_text(encoding="utf-8") != content} == set()
+    assert set((PAGES / "images" / "states").iterdir()) == {path for path in made if path.suffix == ".svg"}
+
+
+def test_every_table_of_states_is_drawn() -> None:
+    drawn = {machine.states for machine in runpy.run_path(str(ROOT / "docs" / "draw_states.py"))["MACHINES"]}
+    tables = {
+        f"{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}.{name}"
+        for path in (ROOT / "ftpgate").rglob("*.py")
+        for name in re.findall(r"^class (\w+)\(StateEnum\)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert drawn == {*tables, "webportal.grants.states.State"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -7,8 +7,7 @@ import json
 
 import pytest
 
-from ftpgate.errors import UserError
-from ftpgate.receipts import parse_public, public_text, sign, signing_key, verify
+from ftpgate.receipts import ReceiptError, parse_public, public_text, sign, signing_key, verify
 
 KEY = signing_key("a secret")
 PUBLIC = KEY.public_key()
@@ -30,7 +29,7 @@ def test_receipts_of_earlier_versions_go_on_verifying() -> None:
 def test_no_byte_of_it_can_be_changed() -> None:
     for at in range(len(FILE)):
         for other in {FILE[at] ^ 1, FILE[at] ^ 0x20, ord(" "), ord("0")} - {FILE[at]}:
-            with pytest.raises(UserError):
+            with pytest.raises(ReceiptError):
                 verify(FILE[:at] + bytes([other]) + FILE[at + 1 :], PUBLIC)
 
 
@@ -45,13 +44,13 @@ OTHERS = (
 
 @pytest.mark.parametrize("file", OTHERS)
 def test_anything_else_is_none(file: bytes) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(ReceiptError):
         verify(file, PUBLIC)
 
 
 def test_a_name_given_twice_does_not_smuggle_anything() -> None:
     forged = FILE.replace(b'  "receipt": {\n', b'  "receipt": {\n    "grant": "forged",\n', 1)
-    with pytest.raises(UserError):
+    with pytest.raises(ReceiptError):
         verify(forged, PUBLIC)
 
 
@@ -71,7 +70,7 @@ def test_a_field_that_is_not_signed_is_refused_wherever_it_stands(name: str) -> 
         for step in place:
             found = found[step]
         found[name] = FIELDS[name]
-        with pytest.raises(UserError):
+        with pytest.raises(ReceiptError):
             verify((json.dumps(document, ensure_ascii=name == "\ud800", indent=2, sort_keys=True) + "\n").encode(), PUBLIC)
 
 
@@ -79,7 +78,7 @@ def test_a_missing_field_of_the_signature_is_no_receipt() -> None:
     for name in ("algorithm", "key", "value"):
         document = json.loads(FILE)
         del document["signature"][name]
-        with pytest.raises(UserError):
+        with pytest.raises(ReceiptError):
             verify(spelled(document), PUBLIC)
 
 
@@ -99,21 +98,21 @@ def test_a_name_given_twice_is_refused_even_with_equal_values(place: str) -> Non
     )
     again = [*lines[: end + 1]]
     again[end] = again[end].rstrip(",\n") + ",\n"
-    with pytest.raises(UserError):
+    with pytest.raises(ReceiptError):
         verify("".join([*again, *lines[at : end + 1], *lines[end + 1 :]]).encode(), PUBLIC)
 
 
 def test_another_shops_receipt_is_told_from_a_changed_one() -> None:
     other = signing_key("another secret")
-    with pytest.raises(UserError, match="another key"):
+    with pytest.raises(ReceiptError, match="another key"):
         verify(sign(RECEIPT, other), PUBLIC)
     renamed = sign(RECEIPT, other).replace(public_text(other.public_key()).encode(), public_text(PUBLIC).encode())
-    with pytest.raises(UserError, match="signature does not fit"):
+    with pytest.raises(ReceiptError, match="signature does not fit"):
         verify(renamed, PUBLIC)
 
 
 def test_public_keys_are_read_in_one_spelling() -> None:
     assert public_text(parse_public(f" {public_text(PUBLIC)}\n")) == public_text(PUBLIC)
     for text in ("", "x", base64.b64encode(b"short").decode(), public_text(PUBLIC)[:-1], public_text(PUBLIC)[:-2] + "B="):
-        with pytest.raises(UserError):
+        with pytest.raises(ReceiptError):
             parse_public(text)

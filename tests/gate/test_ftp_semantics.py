@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from ftpgate import ftp
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.ftp import replies
 from ftpgate.grants import Item
 from ftpgate.settings import Address
@@ -460,7 +460,7 @@ def test_epsv_all_leaves_epsv_alone(session: RawFtp, token: Token) -> None:
     session.login(token.reveal()).do("PASV", "227")
 
 
-def _listen_everywhere(gate: Gate, _address: object) -> ftp.server.Listener:
+def _listen_everywhere(gate: DeliveryContext, _address: object) -> ftp.server.Listener:
     return ftp.listen(gate, Address("::", 0))
 
 

@@ -451,7 +451,7 @@ def test_a_hang_up_is_seen_at_once_while_paced(gate: InProcessGate, item: Item) 
         session.expect("426")
 
 
-# -- counter-examples of the zone of doubt
+# -- counter-examples of what is unconfirmed
 
 
 def test_segments_that_read_nothing_and_a_tail_do_not_complete(gate: InProcessGate, token: Token, item: Item) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftpgate import ftp, http
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.settings import Address
 from ftpgate.tokens import Token
 from tests.gate import raw
@@ -17,7 +17,7 @@ from tests.support.inprocess import InProcessGate, Listener
 from tests.support.rawftp import RawFtp
 
 SIZE = 3_000_000
-LISTEN: dict[str, Callable[[Gate, Address], Listener]] = {
+LISTEN: dict[str, Callable[[DeliveryContext, Address], Listener]] = {
     "http": http.listen,
     "ftp": ftp.listen,
     "https": http.listen_tls,

@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 
 from ftpgate import settings
 from tests.support.databases import Databases
-from webportal.accounts import throttling
+from webportal.accounts import sign_in_limiter
 from webportal.config import database, environment
 
 _state = tempfile.mkdtemp(prefix="ftpgate-tests-")
@@ -81,7 +81,7 @@ def _passwords_that_are_quickly_checked(settings: Settings) -> None:
 @pytest.fixture(autouse=True)
 def _nobody_has_tried_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong passwords and keys are counted in this process; tests come from one address."""
-    monkeypatch.setattr(throttling, "throttle", throttling.Throttle())
+    monkeypatch.setattr(sign_in_limiter, "limiter", sign_in_limiter.SignInLimiter())
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from pytest_django.fixtures import Settings
 
 from ftpgate.grants import Batch
 from ftpgate.tokens import Token
-from ftpgate.translatable import TranslatableText
+from ftpgate.translatable import FileProblem
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, tokens_in, visitor
 from webportal.accounts.models import Tier, User
@@ -33,7 +33,8 @@ from webportal.bridge import make_bridge
 from webportal.catalogue.services import report_changed
 from webportal.config import environment
 from webportal.fulfilment.services import revoke_grant
-from webportal.grants.models import Gate, Grant, GrantToken, State
+from webportal.grants.models import Gate, Grant, GrantToken
+from webportal.grants.states import State
 from webportal.history.models import Transfer
 
 pytestmark = pytest.mark.django_db
@@ -71,7 +72,7 @@ def test_all_pages_of_staff_speak_russian(browser: Client, staff: User) -> None:
     item = make_item(10, title="Соль")
     grant, _ = make_grant(staff, item)
     make_bridge(environment.current()).record("gate", Batch(delivered=whole(grant, item)))
-    report_changed({item.files.all()[0].pk: TranslatableText("is missing")})
+    report_changed({item.files.all()[0].pk: FileProblem.FILE_MISSING()})
     User.objects.filter(pk=staff.pk).update(language="ru")
     pages = ["/staff/", "/staff/import/", "/staff/purge/", reverse("admin:index"), reverse("admin:password_change")]
     for model, its_admin in admin.site._registry.items():
@@ -131,7 +132,10 @@ def test_revoke_and_renew(browser: Client, staff: User) -> None:
     answer = act(browser, "revoke", grants[0], grants[1])
     assert "2 grants were changed" in text(answer)
     assert [state(grant) for grant in grants] == [State.REVOKED, State.REVOKED, State.OPEN]
-    assert "was left as it is: it is revoked" in text(act(browser, "renew", grants[0]))
+    refused = f"Nothing was changed: the grant {grants[0]} is revoked and cannot be renewed: issue a new one."
+    assert refused in text(act(browser, "renew", grants[0]))
+    User.objects.filter(pk=staff.pk).update(language="ru")
+    assert f"Ничего не изменено: выдача {grants[0]} отозвана" in text(act(browser, "renew", grants[0]))
     assert LogEntry.objects.filter(user=staff, change_message="revoked").count() == 2
 
 

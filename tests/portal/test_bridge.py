@@ -32,7 +32,8 @@ from webportal.fulfilment.checkout import add_to_cart
 from webportal.gateway.items import Items, Row
 from webportal.gateway.recording import MOST_SPANS, ROWS_A_MINUTE
 from webportal.gateway.segments import MOST_RANGES, MOST_SEGMENTS
-from webportal.grants.models import Coverage, Gate, Grant, GrantToken, Segment, State
+from webportal.grants.models import Coverage, Gate, Grant, GrantToken, Segment
+from webportal.grants.states import State
 from webportal.history.models import Completion, Transfer
 
 

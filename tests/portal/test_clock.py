@@ -18,7 +18,8 @@ from webportal.config import environment
 from webportal.core import clock
 from webportal.fulfilment import services
 from webportal.fulfilment.purging import purgeable
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.history.models import Completion
 from webportal.jobs.webhooks import Worker
 from webportal.mails.services import enter_notices

@@ -12,7 +12,6 @@ from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
-from ftpgate.errors import UserError
 from ftpgate.tokens import Token
 from tests.portal.shop import let_expire, make_grant, make_item, make_user
 from webportal.accounts.models import Tier, User
@@ -20,10 +19,12 @@ from webportal.accounts.services import add_user, set_tier
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import Item
 from webportal.catalogue.search import search
+from webportal.core.errors import AccountError, GrantError
 from webportal.fulfilment import services
 from webportal.fulfilment.checkout import add_to_cart, check_out, remove_from_cart
 from webportal.grants import selectors
-from webportal.grants.models import NEXT_STATES, Grant, GrantToken, State
+from webportal.grants.models import Grant, GrantToken
+from webportal.grants.states import NEXT_STATES, State
 from webportal.history.models import Completion
 from webportal.site.remembered import remember_token, remembered_token
 
@@ -59,7 +60,7 @@ def test_a_tier_is_made_then_changed() -> None:
     ("name", "rate", "connections"), [("", 1, 1), ("x" * 65, 1, 1), ("x", -1, 1), ("x", 1, 0), ("x", 1 << 63, 1)]
 )
 def test_a_bad_tier_is_refused(name: str, rate: int, connections: int) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(AccountError):
         set_tier(name, rate=rate, connections=connections)
 
 
@@ -67,7 +68,7 @@ def test_a_user_is_refused_in_plain_words() -> None:
     add_user("anna", password="a b c")
     assert User.objects.get().check_password("a b c")
     for name, tier in (("anna", "default"), ("no spaces", "default"), ("", "default"), ("boris", "gold")):
-        with pytest.raises(UserError):
+        with pytest.raises(AccountError):
             add_user(name, tier=tier)
     assert not add_user("boris").has_usable_password()
 
@@ -108,7 +109,7 @@ def test_the_cart_holds_an_item_once() -> None:
 
 
 def test_an_empty_cart_cannot_be_checked_out() -> None:
-    with pytest.raises(UserError, match="empty"):
+    with pytest.raises(GrantError, match="empty"):
         check_out(make_user())
 
 
@@ -177,7 +178,7 @@ def test_a_double_click_makes_one_grant() -> None:
 def test_a_grant_needs_items_with_files_and_a_future() -> None:
     user, item, bare = make_user(), make_item(1), make_item()
     for items, days in (((), 1), ((bare,), 1), ((item,), -1)):
-        with pytest.raises(UserError):
+        with pytest.raises(GrantError):
             make_grant(user, *items, days=days)
     assert not Grant.objects.exists()
     grant, _ = make_grant(user, item, item)
@@ -192,9 +193,9 @@ def test_the_states_that_follow_each_other() -> None:
     assert grant.present_state is State.EXPIRED
     assert list(Grant.objects.in_state(State.EXPIRED)) == [grant]
     assert not Grant.objects.in_state(State.OPEN)
-    with pytest.raises(UserError, match="expired"):
+    with pytest.raises(GrantError, match="expired"):
         services.revoke_grant(grant)
-    with pytest.raises(UserError, match="expired"):
+    with pytest.raises(GrantError, match="expired"):
         services.add_token(grant)
     renewed = services.renew_grant(grant, expires_at=later())  # type: ignore[arg-type]
     assert renewed.present_state is State.OPEN
@@ -206,7 +207,7 @@ def test_the_states_that_follow_each_other() -> None:
         lambda: services.add_token(grant),
         lambda: services.replace_tokens(grant),
     ):  # type: ignore[arg-type]
-        with pytest.raises(UserError, match="revoked"):
+        with pytest.raises(GrantError, match="revoked"):
             refused()
     assert {state for state, following in NEXT_STATES.items() if not following} == {State.COMPLETE, State.REVOKED}
 
@@ -215,21 +216,21 @@ def test_an_open_grant_can_be_given_more_time() -> None:
     grant, _ = make_grant(make_user(), make_item(1))
     until = timezone.now() + timedelta(days=30)
     assert services.renew_grant(grant, expires_at=until).expires_at == until
-    with pytest.raises(UserError, match="passed"):
+    with pytest.raises(GrantError, match="passed"):
         services.renew_grant(grant, expires_at=timezone.now())
 
 
 def test_what_was_delivered_is_issued_anew_not_renewed() -> None:
     user, item = make_user(), make_item(1)
     complete, _ = make_grant(user, make_item(0))
-    with pytest.raises(UserError, match="delivered"):
+    with pytest.raises(GrantError, match="delivered"):
         services.renew_grant(complete, expires_at=later())  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="complete"):
+    with pytest.raises(GrantError, match="complete"):
         services.revoke_grant(complete)
     expired, _ = make_grant(user, item)
     Completion.objects.create(grant_item=expired.grant_items.get(), completed_at=timezone.now())
     let_expire(expired)
-    with pytest.raises(UserError, match="delivered"):
+    with pytest.raises(GrantError, match="delivered"):
         services.renew_grant(expired, expires_at=later())  # type: ignore[arg-type]
     assert make_grant(user, item)[0].present_state is State.OPEN
 
@@ -295,7 +296,7 @@ def test_a_complete_grant_still_gives_tokens_for_its_grace() -> None:
     assert grant.completed_at is not None
     Grant.objects.filter(pk=grant.pk).update(completed_at=grant.completed_at - timedelta(seconds=settings.FTPGATE.grace))
     for make in (services.add_token, services.replace_tokens):
-        with pytest.raises(UserError, match=r"is complete, a token would open nothing: issue a new one"):
+        with pytest.raises(GrantError, match=r"is complete, a token would open nothing"):
             make(grant)
 
 

@@ -17,7 +17,6 @@ from django.conf import settings
 from django.utils import timezone
 from PIL import Image
 
-from ftpgate.errors import UserError
 from ftpgate.naming import shown_paths
 from tests.support.fuse import mounted
 from tests.support.media import write_album, write_file
@@ -25,6 +24,7 @@ from tests.support.waiting import wait_until
 from webportal.catalogue.importing import Overrides, hashing, import_item
 from webportal.catalogue.importing.verifying import verify_item
 from webportal.catalogue.models import FileReport, Item
+from webportal.core.errors import ImportRefused
 from webportal.demo.music import tagged_wave
 from webportal.doctor import check_files
 
@@ -106,12 +106,12 @@ def test_an_artist_only_when_all_agree(media: Path) -> None:
     assert import_item(media / "Two", media).item.artist == ""
 
 
-def test_wishes_come_before_tags(media: Path) -> None:
+def test_overrides_come_before_tags(media: Path) -> None:
     write_wave(media / "A" / "1.wav", TALB="Tagged", TPE1="Tagged", TDRC="1999")
     item = import_item(media / "A", media, overrides=Overrides("Title", "Artist", 2001)).item
     assert (item.title, item.artist, item.year, item.folder) == ("Title", "Artist", 2001, "Artist - Title (2001)")
     for overrides in (Overrides(title=" "), Overrides(year=0), Overrides(artist="x" * 501)):
-        with pytest.raises(UserError, match="correct"):
+        with pytest.raises(ImportRefused, match=r"title is empty|year 0 is|artist has"):
             import_item(media / "A", media, overrides=overrides)
 
 
@@ -158,7 +158,7 @@ def test_an_encoding_leaves_tags_alone_that_tell_theirs(media: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cp99999", "utf-16", "rot13", "base64", "", "\0", "x" * 5_000])
 def test_an_encoding_of_tags_has_to_be_one(media: Path, name: str) -> None:
-    with pytest.raises(UserError, match="encoding"):
+    with pytest.raises(ImportRefused, match="encoding"):
         import_item(write_album(media / "A", {"1.ogg": 1}), media, overrides=Overrides(tag_encoding=name))
 
 
@@ -251,7 +251,7 @@ def test_a_folder_that_is_not_as_imported_is_refused(media: Path, change: str) -
             (folder / "1.ogg").unlink()
         case "more":
             write_file(folder / "3.ogg", 1)
-    with pytest.raises(UserError, match=item.public_id) as caught:
+    with pytest.raises(ImportRefused, match=item.public_id) as caught:
         import_item(folder, media)
     assert ("3.ogg" if change == "more" else "1.ogg") in str(caught.value)
     assert list(item.files.values()) == before
@@ -266,10 +266,10 @@ def test_what_cannot_be_an_item(media: Path, tmp_path: Path) -> None:
         (tmp_path, "holds the media folder"),
         (media / "nothing", "is no folder"),
         (empty, "no file"),
-        (outside, "--copy"),
+        (outside, "is not under the media folder"),
         (outside / "1.ogg", "is no folder"),
     ):
-        with pytest.raises(UserError, match=why):
+        with pytest.raises(ImportRefused, match=why):
             import_item(folder, media)
     assert not Item.objects.exists()
 
@@ -290,7 +290,7 @@ def test_links_within_are_followed_and_links_out_refused(media: Path, tmp_path: 
     ):
         link = folder / "loop"
         link.symlink_to(target)
-        with pytest.raises(UserError, match=f"'loop' {why}"):
+        with pytest.raises(ImportRefused, match=f"'loop' {why}"):
             import_item(folder, media)
         link.unlink()
 
@@ -306,7 +306,7 @@ def test_names_become_legal_and_unique(media: Path) -> None:
 def test_a_name_that_is_no_text_is_named(media: Path) -> None:
     folder = write_album(media / "A", {"1.ogg": 1})
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.ogg")).write_bytes(b"x")
-    with pytest.raises(UserError, match=r"udcff.*not UTF-8"):
+    with pytest.raises(ImportRefused, match=r"udcff.*not UTF-8"):
         import_item(folder, media)
 
 
@@ -320,7 +320,7 @@ def test_an_unreadable_file_is_named() -> None:
         user = os.geteuid()
         os.seteuid(user or 65_534)  # root may read everything
         try:
-            with pytest.raises(UserError, match=r"'2.ogg' cannot be read"):
+            with pytest.raises(ImportRefused, match=r"'2.ogg' cannot be read"):
                 import_item(folder, media)
         finally:
             os.seteuid(user)
@@ -343,7 +343,7 @@ def test_a_file_that_is_written_to_meanwhile_is_named(media: Path, monkeypatch: 
     writer.start()
     try:
         wait_until(lambda: (folder / "2.ogg").stat().st_size > size, 10, "the writer's first byte")
-        with pytest.raises(UserError, match=r"'2.ogg' changed while"):
+        with pytest.raises(ImportRefused, match=r"'2.ogg' changed while"):
             import_item(folder, media)
     finally:
         stop.set()
@@ -428,7 +428,7 @@ def test_a_copy_overwrites_nothing(media: Path, tmp_path: Path) -> None:
     import_item(outside, media, copy=True)
     (media / "Album" / "1.ogg").write_bytes(b"somebody's own")
     (media / "Album" / "2.ogg").unlink()
-    with pytest.raises(UserError, match="has 14 bytes, 10 were imported"):
+    with pytest.raises(ImportRefused, match="has 14 bytes, 10 were imported"):
         import_item(outside, media, copy=True)
     assert (media / "Album" / "1.ogg").read_bytes() == b"somebody's own"
 
@@ -441,11 +441,11 @@ def test_nothing_of_a_failed_copy_stays(media: Path, tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("webportal.catalogue.importing.find_cover", full)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(ImportRefused, match="No space left"):
         import_item(outside, media, copy=True)
     monkeypatch.undo()
     monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(UserError, match=r"'1.ogg' cannot be copied \(No space left"):
+    with pytest.raises(ImportRefused, match=r"'1.ogg' cannot be copied \(No space left"):
         import_item(outside, media, copy=True)
     assert not leftover.exists()
     assert [path.name for path in media.iterdir()] == [".ftpgate-import.lock"]
@@ -564,7 +564,7 @@ def test_a_file_of_an_older_version_is_not_recorded_unread(media: Path) -> None:
     time = (folder / "1.ogg").stat().st_mtime_ns
     write_file(folder / "1.ogg", 10, seed="other")
     os.utime(folder / "1.ogg", ns=(time, time))
-    with pytest.raises(UserError, match="has changed"):
+    with pytest.raises(ImportRefused, match="has changed"):
         import_item(folder, media)
     assert stamps(item) == [(10, time, None, None)]
 

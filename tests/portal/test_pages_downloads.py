@@ -24,7 +24,8 @@ from webportal.catalogue.models import Item
 from webportal.config import environment
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.fulfilment.services import revoke_grant
-from webportal.grants.models import Grant, GrantToken, State
+from webportal.grants.models import Grant, GrantToken
+from webportal.grants.states import State
 
 pytestmark = pytest.mark.django_db
 

@@ -10,9 +10,8 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from ftpgate.cli import run
-from ftpgate.errors import UserError
 from ftpgate.grants import Batch, TransferRecord
-from ftpgate.receipts import public_text, verify
+from ftpgate.receipts import ReceiptError, public_text, verify
 from tests.portal.shop import make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, visitor
 from webportal.accounts.models import User
@@ -87,9 +86,9 @@ def test_a_receipt_with_any_byte_changed_is_none(alice: User, grant: Grant, item
     assert verify(file, key)
     for at in range(len(file)):
         for byte in {file[at] ^ 1, file[at] ^ 0x20, ord(" ")} - {file[at]}:
-            with pytest.raises(UserError):
+            with pytest.raises(ReceiptError):
                 verify(file[:at] + bytes([byte]) + file[at + 1 :], key)
-        with pytest.raises(UserError):
+        with pytest.raises(ReceiptError):
             verify(file[:at] + file[at + 1 :], key)
 
 
@@ -124,5 +123,5 @@ def test_what_has_not_arrived_has_no_receipt(alice: User, item: Item) -> None:
 def test_a_receipt_of_another_installation_does_not_verify(alice: User, grant: Grant, item: Item, settings: object) -> None:
     file = visitor(alice).get(address(grant, item) + "receipt.json").content
     settings.FTPGATE_SECRET = "another"  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="another key"):
+    with pytest.raises(ReceiptError, match="another key"):
         verify(file, receipt_key().public_key())

@@ -11,7 +11,7 @@ from pytest_django.fixtures import Settings
 from tests.portal.shop import make_user
 from tests.portal.visiting import text, visitor
 from webportal.accounts.models import User
-from webportal.accounts.throttling import MOST_AT_ADDRESS, MOST_OF_NAME_AT_ADDRESS
+from webportal.accounts.sign_in_limiter import MOST_AT_ADDRESS, MOST_OF_NAME_AT_ADDRESS
 from webportal.site.requests import client_address
 
 pytestmark = pytest.mark.django_db

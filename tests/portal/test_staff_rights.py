@@ -133,7 +133,7 @@ def demands(user: User, url: str) -> Posted:
         "is_active": "on", "is_staff": "on", "is_superuser": "on", "email": "thief@shop.example",
         "groups": list(Group.objects.values_list("pk", flat=True)), "user_permissions": everything, "permissions": everything,
         "password": "x", "password1": NEW, "password2": NEW, "usable_password": "true", "set-password": "x",
-        "user": user.pk, "scopes": Scope.values, "kinds": EventType.values, "allow_internal": "on", "url": url,
+        "user": user.pk, "scopes": Scope.values, "event_types": EventType.values, "allow_internal": "on", "url": url,
         "user_set": [user.pk], "users": [user.pk], "codename": "change_user", "session_key": "x",
     }  # fmt: skip
 
@@ -308,10 +308,10 @@ def test_a_clerk_keeps_an_internal_endpoint_at_its_address(world: dict[str, User
     endpoint = Endpoint.objects.get()
     browser = visitor(make_clerk("change_endpoint", "view_endpoint"))
     page = reverse("admin:webhooks_endpoint_change", args=[endpoint.pk])
-    given = {"url": endpoint.url, "kinds": ["grant.issued"], "active": "on"}
+    given = {"url": endpoint.url, "event_types": ["grant.issued"], "active": "on"}
     assert browser.post(page, given).status_code == 302
     endpoint.refresh_from_db()
-    assert (endpoint.kinds, endpoint.allow_internal) == (["grant.issued"], True)
+    assert (endpoint.event_types, endpoint.allow_internal) == (["grant.issued"], True)
     inside = browser.post(page, given | {"url": "http://127.0.0.1:9121/", "allow_internal": "on"})
     assert "does not begin with https://" in text(inside)
     assert browser.post(page, given | {"url": "https://shop.example/", "allow_internal": "on"}).status_code == 302

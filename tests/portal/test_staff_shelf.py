@@ -15,7 +15,6 @@ from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.utils import timezone, translation
 
-from ftpgate.errors import UserError
 from ftpgate.grants import Batch
 from tests.portal.shop import let_expire, make_grant, make_item, make_staff, make_user, whole
 from tests.portal.visiting import text, visitor
@@ -27,12 +26,16 @@ from webportal.catalogue.importing import import_item
 from webportal.catalogue.models import ImportJob, Item
 from webportal.catalogue.search import search
 from webportal.config import environment
+from webportal.core.errors import GrantError, ImportRefused
+from webportal.core.translatable import coded, stored
 from webportal.fulfilment.checkout import add_to_cart, remove_from_cart
 from webportal.fulfilment.purging import purge, purgeable
 from webportal.fulfilment.services import renew_grant
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.history.models import Completion
 from webportal.jobs.imports import DEAD_AFTER, folders_to_import, start_import
+from webportal.staff.hints import for_terminal
 
 pytestmark = pytest.mark.django_db
 
@@ -126,7 +129,7 @@ def test_what_cannot_be_imported_is_said_in_the_language_of_whoever_looks(media:
     (media / "Пусто").mkdir()
     browser = visitor(staff)
     browser.post("/staff/import/", {"folder": "Пусто"})
-    assert "there is no file to import" in ended().message
+    assert "there is no file to import" in ended().texts[0]
     assert "there is no file to import" in text(browser.get("/staff/import/"))
     User.objects.filter(pk=staff.pk).update(language="ru")
     page = unescape(text(browser.get("/staff/import/")))
@@ -137,17 +140,17 @@ def test_what_cannot_be_imported_is_said_in_the_language_of_whoever_looks(media:
 
 
 def test_an_import_of_something_else_says_what_in_russian(media: Path, staff: User) -> None:
-    """Sentences within sentences, from the files up to the page."""
+    """Texts within texts, from the files up to the page."""
     folder = write_album(media / "Salt", {"1.ogg": 10, "2.ogg": 10})
     item = import_item(folder, media).item
     write_file(folder / "2.ogg", 12)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(ImportRefused) as error:
         import_item(folder, media)
     ImportJob.objects.create(
         folder="Salt",
         user=staff,
         state="failed",
-        message=error.value.sentence,
+        notes=[stored(error.value.text)],
         started_at=timezone.now(),
         heard_at=timezone.now(),
     )
@@ -155,7 +158,7 @@ def test_an_import_of_something_else_says_what_in_russian(media: Path, staff: Us
         folder="Kites",
         user=staff,
         state="failed",
-        message="как было записано раньше",
+        notes=[stored(coded("как было записано раньше"))],
         started_at=timezone.now(),
         heard_at=timezone.now(),
     )
@@ -169,9 +172,9 @@ def test_an_import_of_something_else_says_what_in_russian(media: Path, staff: Us
 
 
 def test_the_command_line_speaks_english_whatever_the_pages_speak(media: Path) -> None:
-    with translation.override("ru"), pytest.raises(UserError) as error:
+    with translation.override("ru"), pytest.raises(ImportRefused) as error:
         import_item(media / "Salt", media)
-    assert str(error.value) == f"{str(media / 'Salt')!r} is no folder: name the folder that holds the album"
+    assert for_terminal(error.value.text) == f"{str(media / 'Salt')!r} is no folder: name the folder that holds the album"
 
 
 def ended() -> ImportJob:
@@ -185,7 +188,7 @@ def ended() -> ImportJob:
 @pytest.mark.parametrize("folder", ["", "..", "../..", "/etc", "none", "Salt/1.ogg", "."])
 def test_only_folders_below_the_media_folder_are_taken(media: Path, staff: User, folder: str) -> None:
     write_album(media / "Salt", {"1.ogg": 10})
-    with pytest.raises(UserError):
+    with pytest.raises(ImportRefused):
         start_import(folder, staff)
     assert not ImportJob.objects.exists()
 
@@ -193,7 +196,7 @@ def test_only_folders_below_the_media_folder_are_taken(media: Path, staff: User,
 def test_a_folder_is_imported_once_at_a_time_but_not_held_up_by_the_dead(media: Path, staff: User) -> None:
     write_album(media / "Salt", {"1.ogg": 10})
     start_import("Salt", staff)  # it waits for a commit that never comes here
-    with pytest.raises(UserError, match="just being imported"):
+    with pytest.raises(ImportRefused, match="just being imported"):
         start_import("Salt", staff)
     ImportJob.objects.update(heard_at=timezone.now() - DEAD_AFTER - timedelta(seconds=1))
     start_import("Salt", staff)
@@ -242,7 +245,7 @@ def test_a_purged_item_is_off_the_disk_and_the_shelf_but_not_forgotten(media: Pa
     assert "no longer on offer" in text(customer.get(f"/items/{item.public_id}/"))
     assert customer.post(f"/cart/add/{item.public_id}").status_code == 404
     assert customer.get(f"/history/{grant.public_id}/{item.public_id}/").status_code == 200
-    with pytest.raises(UserError, match="withdrawn"):
+    with pytest.raises(GrantError, match="withdrawn"):
         make_grant(alice, item)
     browser.post("/staff/purge/", {"item": other.public_id})
     assert (media / "Kites" / "1.ogg").exists(), "nobody has received it"
@@ -257,7 +260,7 @@ def test_a_grant_of_a_purged_item_is_not_renewed(media: Path, staff: User) -> No
     let_expire(expired)
     grace_is_over()
     purge(item)
-    with pytest.raises(UserError, match="is withdrawn"):
+    with pytest.raises(GrantError, match="is withdrawn"):
         renew_grant(expired, expires_at=timezone.now() + timedelta(days=1))
     assert Grant.objects.get(pk=expired.pk).present_state == State.EXPIRED
 

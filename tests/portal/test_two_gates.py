@@ -22,7 +22,8 @@ from webportal.catalogue.models import Item
 from webportal.config import environment
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.gateway import recording
-from webportal.grants.models import Coverage, Grant, State
+from webportal.grants.models import Coverage, Grant
+from webportal.grants.states import State
 from webportal.history.models import Completion
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,9 +18,8 @@ from django.utils import timezone
 
 from ftpgate.cli import run
 from ftpgate.commands.text import text as command_text
-from ftpgate.errors import UserError
 from ftpgate.grants import Batch, Delivered
-from ftpgate.receipts import public_text, sign, verify
+from ftpgate.receipts import ReceiptError, public_text, sign, verify
 from tests.portal.gates import TellingGate, enter
 from tests.portal.shop import leave_unconfirmed, let_expire, make_grant, make_item, make_staff, make_user, whole
 from tests.portal.visiting import text, visitor
@@ -29,13 +28,15 @@ from webportal.bridge import make_bridge
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import Item
 from webportal.config import environment
+from webportal.core.errors import GrantError
 from webportal.fulfilment import by_word
 from webportal.fulfilment.by_word import complete_by_word
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.fulfilment.services import revoke_grant
 from webportal.grants.documents import grant_document
-from webportal.grants.models import Grant, Segment, State
+from webportal.grants.models import Grant, Segment
 from webportal.grants.selectors import details
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.history.receipts import receipt_key, receipt_of
 from webportal.mails.models import Notice
@@ -160,7 +161,7 @@ def test_a_gate_learns_of_it_as_of_any_completion(alice: User, grant: Grant, sal
 def test_what_was_not_sent_is_no_matter_of_the_word(alice: User, grant: Grant, salt: Item) -> None:
     leave_unconfirmed(grant, salt, {1: (0, 10)})
     Segment.objects.update(unconfirmed={str(salt.files.get(position=1).pk): [[0, 9]]})
-    with pytest.raises(UserError, match=f"the item {salt.public_id} lacks 1 bytes that were not sent: download"):
+    with pytest.raises(GrantError, match=f"the item {salt.public_id} lacks 1 bytes that were not sent"):
         complete_by_word(grant, salt, alice)
     assert not Completion.objects.exists()
     assert not LogEntry.objects.exists()
@@ -170,7 +171,7 @@ def test_what_was_not_sent_is_no_matter_of_the_word(alice: User, grant: Grant, s
 def test_nobody_confirms_in_the_customers_name(grant: Grant, salt: Item) -> None:
     leave_unconfirmed(grant, salt, {1: (0, 10)})
     for user in (make_user("mallory"), make_staff()):
-        with pytest.raises(UserError, match="only its own customer"):
+        with pytest.raises(GrantError, match=r"is not \w+'s"):
             complete_by_word(grant, salt, user)
         assert visitor(user).get(confirmation(grant, salt)).status_code == 404
         assert visitor(user).post(confirmation(grant, salt)).status_code == 404
@@ -179,10 +180,10 @@ def test_nobody_confirms_in_the_customers_name(grant: Grant, salt: Item) -> None
 
 def test_a_revoked_grant_and_an_item_of_another_are_refused(alice: User, grant: Grant, salt: Item) -> None:
     leave_unconfirmed(grant, salt, {1: (0, 10)})
-    with pytest.raises(UserError, match="does not hold the item"):
+    with pytest.raises(GrantError, match="does not hold the item"):
         complete_by_word(grant, make_item(1), alice)
     revoke_grant(grant)
-    with pytest.raises(UserError, match="is revoked"):
+    with pytest.raises(GrantError, match="is revoked"):
         complete_by_word(grant, salt, alice)
     assert not Completion.objects.exists()
 
@@ -379,7 +380,7 @@ def test_the_receipt_tells_what_it_rests_on(alice: User, grant: Grant, salt: Ite
     key = public_text(receipt_key().public_key())
     assert run(["receipt", "verify", str(tmp_path / "receipt.json"), "--key", key]) == 0
     assert "proof  confirmed by the customer" in capsys.readouterr().out
-    with pytest.raises(UserError, match="was changed"):
+    with pytest.raises(ReceiptError, match="was changed"):
         verify(file.replace(b'"proof": "customer"', b'"proof": "delivered"'), receipt_key().public_key())
 
 

@@ -19,7 +19,7 @@ from pyftpdlib.ioloop import IOLoop
 
 from ftpgate.access.grant_cache import GrantCache
 from ftpgate.clock import ClockGuard
-from ftpgate.delivery.context import Gate
+from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.ledger import LedgerWriter
@@ -186,7 +186,7 @@ class InProcessGate:
     """
 
     def __init__(
-        self, media: Path, listen: Mapping[str, Callable[[Gate, Address], Listener]], *,
+        self, media: Path, listen: Mapping[str, Callable[[DeliveryContext, Address], Listener]], *,
         settings: Mapping[str, str] | None = None, most_connections: int = 1_000, certificate: bool = False,
         clock: ClockGuard | None = None,
     ) -> None:  # fmt: skip
@@ -210,7 +210,7 @@ class InProcessGate:
         self.grant_cache = GrantCache(
             self.shop, shop, self.ledger, loop.call_later, grace=parsed.grace, total_rate=parsed.total_rate, clock=clock
         )
-        self.gate = Gate(
+        self.gate = DeliveryContext(
             id="test", settings=parsed, loop=loop, engine=self.engine, grant_cache=self.grant_cache, started_at=time.time(),
             most_connections=most_connections, ledger=self.ledger, work=work,
         )  # fmt: skip

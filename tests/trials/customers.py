@@ -10,7 +10,7 @@ from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.spans import less
 from tests.trials.trial import Run, Trial
-from tests.trials.wire import Stream, Wire
+from tests.trials.wire import Connector, Stream
 
 SIZE = 1_500_007
 ACTIONS = (1, 6)
@@ -36,7 +36,7 @@ class _Customer:
         protocol = self._random.choice(["http", "ftp"])
         buffer = self._random.choice([0, 0, 32_768, 400_000])
         self._talk.story.manner += f" {protocol}"
-        return Wire(self._target, self._talk.story, protocol, {"receive_buffer": buffer}).get(start)
+        return Connector(self._target, self._talk.story, protocol, {"receive_buffer": buffer}).get(start)
 
     def _leave(self, stream: Stream) -> None:
         self._talk.story.cuts += not stream.whole

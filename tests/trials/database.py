@@ -18,7 +18,7 @@ from tests.trials.crowd import Behaviour, Crowd, Job, Talk
 from tests.trials.kills import resumes
 from tests.trials.lab import SIZES, Lab, Labs, Target
 from tests.trials.trial import Run, Trial, draw_size
-from tests.trials.wire import draw_wire
+from tests.trials.wire import draw_connector
 
 CLIENTS = 30
 SETTLES = 2.5
@@ -27,7 +27,7 @@ SETTLES = 2.5
 
 def one_stream(target: Target, rng: random.Random, talk: Talk) -> None:
     """Like curl."""
-    stream = draw_wire(rng, target, talk.story).get(0)
+    stream = draw_connector(rng, target, talk.story).get(0)
     if not stream.read_to(target.size):
         raise ConnectionError(f"the connection broke at {stream.position} of {target.size}")
     stream.say_goodbye()

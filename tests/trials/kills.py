@@ -14,12 +14,12 @@ from tests.trials.crowd import Behaviour, Crowd, Job, Talk
 from tests.trials.lab import Lab, Target
 from tests.trials.managers import draw_manager
 from tests.trials.trial import BYTES_PER_SECOND, Run, Trial, draw_size
-from tests.trials.wire import Stream, Wire, draw_wire
+from tests.trials.wire import Connector, Stream, draw_connector
 
 CLIENTS = 30
 JUMPS = (1_000_000, 3_000_000)
 """Bytes further on at which some reopen."""
-PATIENCE = 40.0
+LONGEST_WAIT = 40.0
 """Seconds for which a client tries to reach the gate again."""
 
 
@@ -32,8 +32,8 @@ def resumes(target: Target, rng: random.Random, talk: Talk) -> None:
 
 def jumps(target: Target, rng: random.Random, talk: Talk) -> None:
     """One stream, and after the break another, further on, read to the end."""
-    wire = draw_wire(rng, target, talk.story)
-    stream = _again(wire, 0)
+    connector = draw_connector(rng, target, talk.story)
+    stream = _again(connector, 0)
     if stream.read_to(target.size):
         stream.say_goodbye()
         talk.holds_all()
@@ -42,14 +42,14 @@ def jumps(target: Target, rng: random.Random, talk: Talk) -> None:
     to = stream.position + rng.randrange(*JUMPS)
     if to < target.size:
         talk.story.skipped.append((stream.position, to))
-        _read_on(_again(wire, to), target.size)
+        _read_on(_again(connector, to), target.size)
 
 
 def leaves_one(target: Target, rng: random.Random, talk: Talk) -> None:
     """Two segments; the first is not taken up again."""
-    wire = draw_wire(rng, target, talk.story)
+    connector = draw_connector(rng, target, talk.story)
     middle = int(target.size * rng.uniform(0.4, 0.6))
-    streams = [_again(wire, 0), _again(wire, middle)]
+    streams = [_again(connector, 0), _again(connector, middle)]
     ends = [middle, target.size]
     threads = [threading.Thread(target=stream.read_to, args=(end,)) for stream, end in zip(streams, ends, strict=True)]
     for thread in threads:
@@ -62,16 +62,16 @@ def leaves_one(target: Target, rng: random.Random, talk: Talk) -> None:
     if first.position >= middle and second.whole:
         talk.holds_all()
     if not second.whole:
-        _read_on(_again(wire, second.position), target.size)
+        _read_on(_again(connector, second.position), target.size)
         if first.position >= middle:
             talk.holds_all()
 
 
-def _again(wire: Wire, start: int) -> Stream:
-    until = time.monotonic() + PATIENCE
+def _again(connector: Connector, start: int) -> Stream:
+    until = time.monotonic() + LONGEST_WAIT
     while True:
         with suppress(OSError, AssertionError):
-            return wire.get(start)
+            return connector.get(start)
         if time.monotonic() > until:
             raise TimeoutError("the gate did not come back")
         time.sleep(0.3)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from tests.trials.crowd import Talk
 from tests.trials.judging import Story
 from tests.trials.spans import less
-from tests.trials.wire import Stream, Wire, close
+from tests.trials.wire import Connector, Stream, close
 
 AGAIN = 0.3
 """Seconds before a connection that broke, or was refused, is tried again."""
@@ -103,11 +103,11 @@ class Manager:
         pieces: what is held of them survives a stop.
     """
 
-    def __init__(self, wire: Wire, story: Story, manner: Manner) -> None:
-        self.wire = wire
+    def __init__(self, connector: Connector, story: Story, manner: Manner) -> None:
+        self.connector = connector
         self.story = story
         self.manner = manner
-        self.size = wire.target.size
+        self.size = connector.target.size
         self.pieces = self._cut([(0, self.size)], manner.pieces)
         self._streams: dict[Piece, Stream] = {}
         self._opening: set[Piece] = set()
@@ -179,7 +179,7 @@ class Manager:
         try:
             end = piece.end if self.manner.closed else None
             on, owes = kept or (None, False)
-            result: Stream | Exception = self.wire.get(piece.position, end, on=on, owes=owes)
+            result: Stream | Exception = self.connector.get(piece.position, end, on=on, owes=owes)
         except (OSError, AssertionError, ValueError) as error:
             result = error.with_traceback(None)  # its frames would keep sockets open
             if kept is not None:
@@ -226,7 +226,7 @@ class Manager:
             return
         piece.position = max(piece.position, min(stream.position, piece.end))
         beyond = self.manner.reads == "beyond" and piece.end < min(self.size, stream.end)
-        ended = got == 0 or (stream.whole and not self.wire.is_ftp)
+        ended = got == 0 or (stream.whole and not self.connector.is_ftp)
         if not ended and not (stream.position >= piece.end + beyond and not self._waits_for_end(piece)):
             return
         selector.unregister(stream.socket)
@@ -240,7 +240,7 @@ class Manager:
 
     def _waits_for_end(self, piece: Piece) -> bool:
         """The last bytes of a file are followed by the end of the data connection, which FTP clients wait for."""
-        return self.wire.is_ftp and piece.end == self.size
+        return self.connector.is_ftp and piece.end == self.size
 
     # ------------------------------------------------------------------------------------------ ends of connections
     def _finish(self, stream: Stream) -> None:

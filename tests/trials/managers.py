@@ -8,15 +8,15 @@ from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.manager import Manager, Stop, draw_manner
 from tests.trials.trial import Run, Trial, draw_rate, draw_size, paced
-from tests.trials.wire import draw_wire
+from tests.trials.wire import draw_connector
 
 
 def draw_manager(target: Target, rng: random.Random, talk: Talk) -> Manager:
     """A manager with a manner and a protocol; both are told in the story."""
-    wire = draw_wire(rng, target, talk.story)
+    connector = draw_connector(rng, target, talk.story)
     manner = draw_manner(rng)
-    talk.story.manner = f"{wire.protocol} {manner}"
-    return Manager(wire, talk.story, manner)
+    talk.story.manner = f"{connector.protocol} {manner}"
+    return Manager(connector, talk.story, manner)
 
 
 def draw_stop(rng: random.Random, size: int) -> Stop:

@@ -10,7 +10,7 @@ from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.spans import less
 from tests.trials.trial import Run, Trial, draw_size
-from tests.trials.wire import Stream, draw_wire
+from tests.trials.wire import Stream, draw_connector
 
 SKIPS = (100_000, 2_000_000)
 """Bytes that a listener skips."""
@@ -43,13 +43,13 @@ def _play(stream: Stream, seconds: float, count: int, manner: _Manner) -> bool:
 
 def skips(target: Target, rng: random.Random, talk: Talk) -> None:
     """Several times; sometimes back; the old connection is dropped before the new one is opened, or after."""
-    wire = draw_wire(rng, target, talk.story, "http http https")
+    connector = draw_connector(rng, target, talk.story, "http http https")
     manner = _Manner(
         rng.choice([0, 0, 40_000, 200_000, 1_000_000, 4_000_000]), rng.random() < 0.4,
         rng.choice([8_192, 32_768, 65_536]), rng.random() < 0.5, rng.random() < 0.3,
     )  # fmt: skip
-    talk.story.manner = f"{wire.protocol} {manner}"
-    stream = wire.get(0)
+    talk.story.manner = f"{connector.protocol} {manner}"
+    stream = connector.get(0)
     skipped = []
     for _ in range(rng.randrange(3, 13)):
         count = rng.randrange(20_000, 3_000_000)
@@ -63,7 +63,7 @@ def skips(target: Target, rng: random.Random, talk: Talk) -> None:
         talk.story.cuts += 1
         if manner.old_first:
             stream.leave(reset=manner.reset)
-        after = wire.get(to)
+        after = connector.get(to)
         if not manner.old_first:
             stream.leave(reset=manner.reset)
         stream = after

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.trial import Run, Trial, draw_rate, draw_size
-from tests.trials.wire import Stream, draw_wire
+from tests.trials.wire import Stream, draw_connector
 
 BUFFERS = (4_096, 65_536)
 """Bytes of SO_RCVBUF."""
@@ -36,11 +36,11 @@ def _read(stream: Stream, upto: int, manner: _Manner) -> bool:
 
 def _begins(target: Target, rng: random.Random, talk: Talk) -> tuple[Stream, _Manner]:
     buffer = int(2 ** rng.uniform(12, 16))
-    wire = draw_wire(rng, target, talk.story, receive_buffer=buffer)
+    connector = draw_connector(rng, target, talk.story, receive_buffer=buffer)
     pace = rng.choice([0, 0, target.size // 6, target.size // 3, target.size])
     manner = _Manner(pace, rng.choice([4_096, 16_384, 100_000, 500_000]), rng.choice([1_000, 4_096, 65_536]))
-    talk.story.manner = f"{wire.protocol}, SO_RCVBUF {buffer}, {manner}"
-    return wire.get(0), manner
+    talk.story.manner = f"{connector.protocol}, SO_RCVBUF {buffer}, {manner}"
+    return connector.get(0), manner
 
 
 def reads_all(target: Target, rng: random.Random, talk: Talk) -> None:

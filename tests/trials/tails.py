@@ -8,7 +8,7 @@ import time
 from tests.trials.crowd import Job, Talk
 from tests.trials.lab import Target
 from tests.trials.trial import Run, Trial, draw_rate, draw_size
-from tests.trials.wire import draw_wire
+from tests.trials.wire import draw_connector
 
 TAILS = (30_000, 1_200_000)
 """Bytes left unread."""
@@ -20,12 +20,12 @@ IDLE = 3.0
 
 def leaves_the_end(target: Target, rng: random.Random, talk: Talk) -> None:
     """Closes with data unread, which is a reset on Linux; or ends its sending early, before it reads or before it waits."""
-    wire = draw_wire(rng, target, talk.story)
+    connector = draw_connector(rng, target, talk.story)
     tail = min(rng.randrange(*TAILS), target.size)  # of a small file, all of it
     half_closes = rng.choice(["never", "never", "at once", "before it waits"])
     step, reset = rng.choice([4_096, 65_536, 262_144]), rng.random() < 0.2
-    talk.story.manner = f"{wire.protocol}, {tail} bytes unread, half-closes {half_closes}, reads {step}"
-    stream = wire.get(0)
+    talk.story.manner = f"{connector.protocol}, {tail} bytes unread, half-closes {half_closes}, reads {step}"
+    stream = connector.get(0)
     if half_closes == "at once":
         stream.end_sending()
     stream.read_to(target.size - tail, step)

@@ -126,7 +126,7 @@ def close(sock: socket.socket, *, reset: bool = False) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class Connector:
     """How one client reaches its file."""
 
     target: Target
@@ -175,8 +175,10 @@ class Wire:
         return Stream(download, self.story, end)
 
 
-def draw_wire(rng: random.Random, target: Target, story: Story, protocols: str = "http ftp https ftps", **tcp: int) -> Wire:
-    """A wire of one of these protocols."""
+def draw_connector(
+    rng: random.Random, target: Target, story: Story, protocols: str = "http ftp https ftps", **tcp: int
+) -> Connector:
+    """A connector of one of these protocols."""
     protocol = rng.choice(protocols.split())
     story.manner = protocol
-    return Wire(target, story, protocol, tcp)
+    return Connector(target, story, protocol, tcp)

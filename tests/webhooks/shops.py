@@ -21,6 +21,6 @@ def make_customer(shop: Shop, reference: str = "") -> User:
     return services.shop_user(shop, reference or f"customer {next(_numbers)}")
 
 
-def make_endpoint(shop: Shop, *kinds: EventType, url: str = "http://127.0.0.1:1/") -> tuple[Endpoint, str]:
-    """An endpoint for these kinds (for all), and its secret."""
-    return add_endpoint(shop, url, kinds or list(EventType), allow_internal=True)
+def make_endpoint(shop: Shop, *event_types: EventType, url: str = "http://127.0.0.1:1/") -> tuple[Endpoint, str]:
+    """An endpoint for these event_types (for all), and its secret."""
+    return add_endpoint(shop, url, event_types or list(EventType), allow_internal=True)

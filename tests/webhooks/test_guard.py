@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ftpgate.errors import UserError
 from tests.webhooks.receiver import Handler, Receiver
+from webportal.core.errors import EndpointError
 from webportal.webhooks.guard import is_internal, target
 from webportal.webhooks.sending import MOST_ANSWER, Unsent, post
 
@@ -63,7 +63,7 @@ def test_outside_is_outside(address: str) -> None:
     ],
 )  # fmt: skip
 def test_addresses_that_a_shop_cannot_give(url: str) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(EndpointError):
         target(url, allow_internal=False)
 
 

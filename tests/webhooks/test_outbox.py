@@ -20,7 +20,8 @@ from webportal.bridge import make_bridge
 from webportal.config import environment
 from webportal.fulfilment import services
 from webportal.fulfilment.by_word import complete_by_word
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.webhooks import outbox
 from webportal.webhooks.models import Delivery, Event, EventType
 from webportal.webhooks.services import forget_events
@@ -28,10 +29,10 @@ from webportal.webhooks.services import forget_events
 pytestmark = pytest.mark.django_db
 
 
-def told(*kinds: str) -> list[dict[str, Any]]:
-    """The events of these kinds (of all kinds) in the order in which they happened."""
+def told(*event_types: str) -> list[dict[str, Any]]:
+    """The events of these event_types (of all event_types) in the order in which they happened."""
     documents = [json.loads(event.body) for event in Event.objects.order_by("pk")]
-    return [document for document in documents if not kinds or document["type"] in kinds]
+    return [document for document in documents if not event_types or document["type"] in event_types]
 
 
 def record(grant: Grant, *items: Any) -> None:

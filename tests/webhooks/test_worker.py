@@ -22,7 +22,6 @@ from tests.webhooks.receiver import Handler, Receiver
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.core.translatable import translated
 from webportal.jobs import webhooks as worker_module
 from webportal.jobs.webhooks import Worker
 from webportal.shops.models import Shop
@@ -130,11 +129,11 @@ def test_after_failures_in_a_row_an_endpoint_rests(receiver: Receiver, monkeypat
     with working():
         wait_until(lambda: Endpoint.objects.get().failures == 3, 15, "the third failure")
         endpoint.refresh_from_db()
-        assert endpoint.resting_until is not None
-        assert timedelta(seconds=3) < endpoint.resting_until - timezone.now() < timedelta(seconds=6)
+        assert endpoint.backoff_until is not None
+        assert timedelta(seconds=3) < endpoint.backoff_until - timezone.now() < timedelta(seconds=6)
         assert len(receiver.calls) == 3
         receiver.behave = answering(204)
-        change_endpoint(endpoint, active=True)  # whoever mends it need not wait
+        change_endpoint(endpoint, active=True)  # whoever repairs it need not wait
         wait_until(all_are("delivered"), 15, "the deliveries")
 
 
@@ -238,16 +237,17 @@ def test_an_internal_address_is_not_sent_to(receiver: Receiver) -> None:
     issue(shop)
     with working():
         wait_until(lambda: Delivery.objects.get().attempts, 15, "an attempt")
-    answer = Delivery.objects.get().answer
-    assert "https" in answer
+    delivery = Delivery.objects.get()
+    assert (delivery.answer, delivery.failure_code) == ("", "address_not_https")
+    assert "https" in delivery.shown_answer
     with translation.override("ru"):
-        assert translated(answer) == f"адрес {receiver.url!r} не начинается с https://"
+        assert delivery.shown_answer == f"адрес {receiver.url!r} не начинается с https://"
     assert receiver.calls == []
 
 
 def test_a_shop_cannot_move_an_internal_endpoint_elsewhere_inside() -> None:
     endpoint, _ = make_endpoint(make_shop(), url="http://127.0.0.1:8025/")
-    assert change_endpoint(endpoint, kinds=["grant.issued"]).allow_internal
+    assert change_endpoint(endpoint, event_types=["grant.issued"]).allow_internal
     for url in ("http://127.0.0.1:9200/", "https://10.0.0.1/"):
         with pytest.raises(Exception, match=r"https|internal"):
             change_endpoint(endpoint, url=url)
@@ -294,7 +294,7 @@ def test_an_unforeseen_error_ends_no_worker(receiver: Receiver, monkeypatch: pyt
 
     monkeypatch.setattr(worker_module, "write_down_expired", failing_once(worker_module.write_down_expired))
     monkeypatch.setattr(worker_module, "_start", failing_once(worker_module._start))
-    monkeypatch.setattr(worker_module, "_said", failing_once(worker_module._said))
+    monkeypatch.setattr(worker_module, "_note_answer", failing_once(worker_module._note_answer))
     monkeypatch.setattr(worker_module, "LEASE", timedelta(seconds=1))
     monkeypatch.setattr(schedule, "_FIRST", 0.01)
     shop = make_shop()

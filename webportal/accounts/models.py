@@ -10,13 +10,17 @@ from django.utils.translation import gettext_lazy as _
 
 DEFAULT_TIER = "default"
 DEFAULT_CONNECTIONS = 64
+"""Of a tier that names none: four downloads in 16 segments each."""
 LARGEST_CONNECTIONS = 10_000
+"""Of a tier at the most; a gate has places for fewer."""
+LONGEST_TIER_NAME = 64
+"""Characters; the width of the column."""
 
 
 class Tier(models.Model):
     """A category of users. `rate` is bytes a second over all of a customer's connections, 0 for no limit."""
 
-    name = models.CharField(_("name"), max_length=64, unique=True)
+    name = models.CharField(_("name"), max_length=LONGEST_TIER_NAME, unique=True)
     rate = models.BigIntegerField(_("rate, bytes a second (0: no limit)"), default=0, validators=[MinValueValidator(0)])
     connections = models.IntegerField(
         _("connections at once"),

@@ -5,8 +5,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from ftpgate.errors import UserError
-from webportal.accounts.models import DEFAULT_TIER, LARGEST_CONNECTIONS, Tier, User
+from webportal.accounts.models import DEFAULT_TIER, LARGEST_CONNECTIONS, LONGEST_TIER_NAME, Tier, User
+from webportal.core.errors import AccountError
+from webportal.core.texts import Text
 
 Person = User | AnonymousUser
 
@@ -15,11 +16,11 @@ def add_user(name: str, *, tier: str = DEFAULT_TIER, password: str | None = None
     """Make a user. Without a password nobody can sign in under the name until staff sets one.
 
     Raises:
-        UserError: the name is bad or taken, or there is no such tier.
+        AccountError: the name is bad or taken, or there is no such tier.
     """
     found = Tier.objects.filter(name=tier).first()
     if found is None:
-        raise UserError(f"there is no tier {tier!r}", f"make it with: ftpgate tier set {tier} --rate 512k")
+        raise AccountError(Text.TIER_UNKNOWN(tier=tier))
     user = User(username=User.normalize_username(name), email=email, tier=found)
     user.set_password(password)
     try:
@@ -27,9 +28,9 @@ def add_user(name: str, *, tier: str = DEFAULT_TIER, password: str | None = None
         with transaction.atomic():
             user.save(force_insert=True)
     except ValidationError as error:
-        raise UserError(f"{name!r} is no name for a user ({' '.join(error.messages)})", "choose another name") from None
+        raise AccountError(Text.USER_NAME(name=name, reason=" ".join(error.messages))) from None
     except IntegrityError:
-        raise UserError(f"there is a user {name!r} already", "choose another name") from None
+        raise AccountError(Text.USER_TAKEN(name=name)) from None
     return user
 
 
@@ -40,14 +41,14 @@ def set_tier(name: str, *, rate: int, connections: int | None = None) -> Tier:
         rate: bytes a second over all connections of one customer, 0 for no limit.
 
     Raises:
-        UserError: a value is out of range.
+        AccountError: a value is out of range.
     """
-    if not 0 < len(name) <= 64:
-        raise UserError(f"{name[:80]!r} is no name for a tier", "use 1 to 64 characters")
+    if not 0 < len(name) <= LONGEST_TIER_NAME:
+        raise AccountError(Text.TIER_NAME(name=name[:80], most=LONGEST_TIER_NAME))
     if connections is not None and not 1 <= connections <= LARGEST_CONNECTIONS:
-        raise UserError(f"{connections} connections are out of range", f"use 1 to {LARGEST_CONNECTIONS}")
+        raise AccountError(Text.TIER_CONNECTIONS(connections=connections, most=LARGEST_CONNECTIONS))
     if not 0 <= rate <= 1 << 62:
-        raise UserError(f"the rate {rate} is out of range", "use bytes a second, 0 for no limit")
+        raise AccountError(Text.TIER_RATE(rate=rate))
     values = {"rate": rate} | ({} if connections is None else {"connections": connections})
     return Tier.objects.update_or_create(name=name, defaults=values)[0]
 

@@ -21,14 +21,16 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, get_random_string
 
-from webportal.accounts import throttling
+from webportal.accounts import sign_in_limiter
 from webportal.accounts.models import SignIn, User
 from webportal.core.browsers import browser_name
 
 _SEEN_EVERY = timedelta(minutes=5)
+"""How often a sign-in's last use is written: not at every page."""
 _KEY = "seen"
 _COOKIE = "known"
 _COOKIE_AGE = 365 * 86_400
+"""Seconds for which a browser is known as one in which somebody has signed in."""
 _MOST_KNOWN = 5
 """Users whom one browser is remembered for."""
 
@@ -85,7 +87,7 @@ class LimitedSignIn:
     ) -> None:
         if request is None or username is None or password is None:
             return
-        begun = throttling.throttle.begin(username, _address(request), _device(request, username))
+        begun = sign_in_limiter.limiter.begin(username, _address(request), _device(request, username))
         if isinstance(begun, int):
             request.sign_in_wait = begun  # type: ignore[attr-defined]
             raise PermissionDenied
@@ -94,15 +96,15 @@ class LimitedSignIn:
 
 @receiver(user_login_failed)
 def _failed(request: HttpRequest | None = None, **_unused: Any) -> None:
-    attempt: throttling.Attempt | None = getattr(request, "sign_in_attempt", None)
+    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
     if request is not None and attempt is not None:
         attempt.failed()
-        throttling.log.warning("failed sign-in from %s by password", _address(request))
+        sign_in_limiter.log.warning("failed sign-in from %s by password", _address(request))
 
 
 @receiver(user_logged_in)
 def _succeeded(request: HttpRequest, user: User, **_unused: Any) -> None:
-    attempt: throttling.Attempt | None = getattr(request, "sign_in_attempt", None)
+    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
     if attempt is not None:
         attempt.succeeded()
         request.sign_in_name = user.get_username()  # type: ignore[attr-defined]
@@ -115,7 +117,7 @@ def limited_sign_ins(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
         try:
             response = get_response(request)
         finally:
-            attempt: throttling.Attempt | None = getattr(request, "sign_in_attempt", None)
+            attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
             if attempt is not None:
                 attempt.abandoned()
         wait: int = getattr(request, "sign_in_wait", 0)

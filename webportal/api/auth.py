@@ -7,7 +7,7 @@ import math
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from webportal.accounts import throttling
+from webportal.accounts import sign_in_limiter
 from webportal.api.limits import RateLimit
 from webportal.api.problems import Problem
 from webportal.shops.models import ApiKey, Scope
@@ -53,7 +53,7 @@ class Key(HttpBearer):
     def _count_unknown(self, request: HttpRequest) -> None:
         """Valid keys are looked at all the same, because several shops may share an address."""
         address = request.META.get("REMOTE_ADDR", "")
-        wait = throttling.throttle.wrong_key(address)
+        wait = sign_in_limiter.limiter.wrong_key(address)
         if wait:
             raise Problem(429, "Too many wrong keys came from this address.", name="rate", retry_after=wait)
-        throttling.log.warning("failed sign-in from %s by API key", address)
+        sign_in_limiter.log.warning("failed sign-in from %s by API key", address)

@@ -14,11 +14,12 @@ from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import Field
 
-from ftpgate.errors import UserError
+from webportal.core.errors import ServiceError
 
 MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger(__name__)
 _MOST_ERRORS = 20
+"""Mistakes of one request that are named: a body of 64 kB can hold thousands."""
 
 
 class Mistake(Schema):
@@ -89,9 +90,8 @@ def teach(api: NinjaAPI) -> None:
     def problem(_request: HttpRequest, error: Problem) -> HttpResponse:
         return error.response()
 
-    def refused(_request: HttpRequest, error: UserError) -> HttpResponse:
-        # The hint is for people at a command line.
-        return Problem(409, f"{error.cause[:1].upper()}{error.cause[1:]}.", name="refused").response()
+    def refused(_request: HttpRequest, error: ServiceError) -> HttpResponse:
+        return Problem(409, f"{error.text[:1].upper()}{error.text[1:]}.", name="refused").response()
 
     def no_key(_request: HttpRequest, _error: AuthenticationError) -> HttpResponse:
         return Problem(401, "Send a key of your shop: Authorization: Bearer ftpgate_…", name="key").response()
@@ -120,7 +120,7 @@ def teach(api: NinjaAPI) -> None:
 
     handlers: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
         Problem: problem,
-        UserError: refused,
+        ServiceError: refused,
         AuthenticationError: no_key,
         HttpError: http,
         ValidationError: invalid,

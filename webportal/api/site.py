@@ -22,6 +22,7 @@ from webportal.api.routes import grants, items, receipts, status, webhooks
 
 ROOT = "/api/v1/"
 MOST_BODY = 64 << 10
+"""Bytes: 1,000 items of a grant are 12 kB."""
 _MOST_DROPPED = 1 << 20
 """Of a body that is too large: what is read all the same, so that the answer reaches its sender and the connection lasts."""
 _NAMESPACE = "shops"

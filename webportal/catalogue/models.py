@@ -10,10 +10,13 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.core.translatable import TranslatableLineField, TranslatableTextField, translated
+from ftpgate.translatable import TranslatableText
+from webportal.core.translatable import LONGEST_CODE, restored, translated
 
 ITEM_ID_LENGTH = 8
+"""Characters: 39 bits, so that ids cannot be told by counting."""
 _LONGEST_SEARCH = 50_000
+"""Characters of an item's words: titles of some thousand tracks. A box set must not be all of the index."""
 _LONGEST_WORD = 100  # PostgreSQL's index refuses words of more than 2 kB
 
 
@@ -114,7 +117,10 @@ class File(models.Model):
 
 
 class ImportJob(models.Model):
-    """A folder that staff import from the browser, and how far it has got. `read` and `total` are bytes."""
+    """A folder that staff import from the browser, and how far it has got. `read` and `total` are bytes.
+
+    `notes` are what whoever imports it should know, each as `webportal.core.translatable.stored` writes a text.
+    """
 
     class State(models.TextChoices):
         RUNNING = "running", _("running")
@@ -127,7 +133,7 @@ class ImportJob(models.Model):
     state = models.CharField(_("state"), max_length=7, choices=State, default=State.RUNNING)
     read = models.BigIntegerField(_("read, bytes"), default=0)
     total = models.BigIntegerField(_("bytes"), default=0)
-    message = TranslatableTextField(_("message"), blank=True)
+    notes = models.JSONField(_("notes"), default=list, blank=True)
     started_at = models.DateTimeField(_("started"))
     heard_at = models.DateTimeField(_("last sign of life"))
 
@@ -143,12 +149,17 @@ class ImportJob(models.Model):
     def __str__(self) -> str:
         return self.folder
 
+    @property
+    def texts(self) -> list[TranslatableText]:
+        return [restored(note["code"], note["parameters"]) for note in self.notes]
+
 
 class FileReport(models.Model):
     """A file that is not on disk as it was imported, and is refused until it is."""
 
     file = models.OneToOneField(File, models.CASCADE, related_name="report", verbose_name=_("file"))
-    reason = TranslatableLineField(_("reason"), max_length=500)
+    reason_code = models.CharField(_("reason"), max_length=LONGEST_CODE)
+    reason_parameters = models.JSONField(_("parameters of the reason"), default=dict, blank=True)
     reported_at = models.DateTimeField(_("reported"))
 
     class Meta:
@@ -158,3 +169,8 @@ class FileReport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file}: {translated(self.reason)}"
+
+    @property
+    def reason(self) -> TranslatableText:
+        """Completes a sentence about the file."""
+        return restored(self.reason_code, self.reason_parameters)

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from PIL import Image, ImageOps
 
 from ftpgate.translatable import TranslatableText
+from webportal.core.texts import Text
 
 MOST_BYTES = 20 << 20
+"""Of a picture's file."""
 MOST_PIXELS = 17_000_000
 """4,096 a side: 68 MB decoded, three times as much while libwebp does it. One of a single colour has a few kilobytes."""
 _MOST_SCANS = 100
@@ -29,14 +31,14 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class Refused(Exception):
-    """A picture is not taken; `sentence` says why."""
+    """A picture is not taken; `text` says why."""
 
-    def __init__(self, sentence: TranslatableText) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, text: TranslatableText) -> None:
+        super().__init__(text)
+        self.text = text
 
 
-_BROKEN = TranslatableText("the picture is broken")
+_BROKEN = Text.PICTURE_BROKEN()
 
 
 class Head(NamedTuple):
@@ -55,7 +57,7 @@ def head_of(data: bytes) -> Head:
     """
     head = _png(data) or _jpeg(data) or _webp(data)
     if head is None:
-        raise Refused(TranslatableText("%(kind)s is not taken; use JPEG, PNG or WebP", kind=_kind(data)))
+        raise Refused(Text.PICTURE_TYPE(kind=_kind(data)))
     if not (head.width and head.height):
         raise Refused(_BROKEN)
     return head
@@ -68,11 +70,11 @@ def jpeg_of(data: bytes, side: int, *, square: bool = False) -> bytes:
         Refused: its type is not taken, it is too large, or broken. Nothing of it was decoded unless its head is in bounds.
     """
     if len(data) > MOST_BYTES:
-        raise Refused(TranslatableText("the picture has more than %(most)d MB", most=MOST_BYTES >> 20))
+        raise Refused(Text.PICTURE_TOO_LARGE(most=MOST_BYTES >> 20))
     head = head_of(data)
     if head.width * head.height > MOST_PIXELS:
         size, most = f"{head.width} x {head.height}", MOST_PIXELS // 1_000_000
-        raise Refused(TranslatableText("the picture has %(size)s pixels, more than %(most)d million", size=size, most=most))
+        raise Refused(Text.PICTURE_TOO_MANY_PIXELS(size=size, most=most))
     if head.kind == "JPEG" and data.count(b"\xff\xda") > _MOST_SCANS:
         raise Refused(_BROKEN)
     try:
@@ -109,7 +111,7 @@ def _kind(data: bytes) -> str:
         return "HTML"
     if data[4:12] in (b"ftypavif", b"ftypheic", b"ftypheix", b"ftypmif1"):
         return "AVIF" if data[8:12] == b"avif" else "HEIC"
-    return next((name for magic, name in _NAMES if data.startswith(magic)), TranslatableText("a file of this type"))
+    return next((name for magic, name in _NAMES if data.startswith(magic)), Text.UNKNOWN_TYPE())
 
 
 def _png(data: bytes) -> Head | None:

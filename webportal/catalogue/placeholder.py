@@ -6,6 +6,7 @@ from hashlib import sha256
 from xml.sax.saxutils import escape
 
 _RINGS = 5
+"""Circles of a placeholder."""
 
 
 def placeholder(title: str, artist: str) -> str:

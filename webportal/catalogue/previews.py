@@ -13,6 +13,7 @@ from ftpgate.settings import Settings
 from webportal.catalogue.models import File
 
 SECONDS = 30
+"""Of a track that anybody may hear."""
 LARGEST = 4_000_000
 """Bytes: half a minute of what is not compressed. Of a file with a rate that changes it may be more or less."""
 _TYPES = {

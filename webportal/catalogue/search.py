@@ -18,6 +18,7 @@ from django.db.models.functions import Concat
 from webportal.catalogue.models import Item, searchable
 
 LONGEST_QUERY = 200
+"""Characters."""
 MOST_WORDS = 8
 """A query is someone's typing; each word is one more condition for the database."""
 MOST_FOUND = 2_000

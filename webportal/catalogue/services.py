@@ -5,16 +5,26 @@ from collections.abc import Collection, Mapping
 from django.utils import timezone
 
 from webportal.catalogue.models import File, FileReport
+from webportal.core.translatable import coded, stored_parameters
 
 
 def report_changed(files: Mapping[int, str]) -> None:
     """Tell staff that these files (by primary key, with the reason) are refused. The first report's time is kept."""
     known = set(File.objects.filter(pk__in=files).values_list("pk", flat=True))
+    reasons = {key: coded(files[key]) for key in sorted(known)}
     FileReport.objects.bulk_create(
-        [FileReport(file_id=key, reason=files[key], reported_at=timezone.now()) for key in sorted(known)],
+        [
+            FileReport(
+                file_id=key,
+                reason_code=reason.message.code,
+                reason_parameters=stored_parameters(reason),
+                reported_at=timezone.now(),
+            )
+            for key, reason in reasons.items()
+        ],
         update_conflicts=True,
         unique_fields=["file"],
-        update_fields=["reason"],
+        update_fields=["reason_code", "reason_parameters"],
     )
 
 

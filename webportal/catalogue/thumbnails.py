@@ -14,7 +14,9 @@ from ftpgate import private
 from webportal.catalogue.pictures import MOST_BYTES, jpeg_of
 
 SIDE = 400
+"""Pixels a side on a card: 200 on a screen of double density."""
 LARGE = 1_000
+"""Pixels a side on an item's page."""
 _MADE_HERE = re.compile(r"(?:cover|[a-z0-9]{8})-[0-9a-f]{12}(?:_\w+)?\.jpg")
 """Names of covers that `cover_name` gave; others are uploads of versions that kept them as they came."""
 

@@ -12,8 +12,11 @@ from ftpgate.settings import database_file
 from ftpgate.translatable import os_reason
 
 _CONNECT_SECONDS = 5
+"""libpq's connect_timeout: a host that is gone says nothing."""
 _SQLITE_BUSY_SECONDS = 15
+"""That a write waits for another one to end: SQLite has one writer at a time."""
 _LOCK_SECONDS = 15
+"""PostgreSQL's lock_timeout: as long as SQLite waits."""
 _KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 """A host that is gone while we wait for its answer is found out in 30 s; with Linux's own values it would be 11 minutes."""
 

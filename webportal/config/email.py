@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from ftpgate.errors import UserError
 
-_MEND = "use console:, smtp://USER:PASSWORD@HOST:25, smtp+tls://… (STARTTLS) or smtps://… (TLS), with ?from=ADDRESS"
+_HINT = "use console:, smtp://USER:PASSWORD@HOST:25, smtp+tls://… (STARTTLS) or smtps://… (TLS), with ?from=ADDRESS"
 
 
 def configuration(url: str) -> dict[str, Any]:
@@ -23,9 +23,9 @@ def configuration(url: str) -> dict[str, Any]:
         port = parts.port
         sender = parse_qs(parts.query).get("from", [""])[0]
     except ValueError:
-        raise UserError("FTPGATE_EMAIL_URL cannot be understood", _MEND) from None
+        raise UserError("FTPGATE_EMAIL_URL cannot be understood", _HINT) from None
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise UserError("FTPGATE_EMAIL_URL cannot be understood", _MEND)
+        raise UserError("FTPGATE_EMAIL_URL cannot be understood", _HINT)
     found: dict[str, Any] = {
         "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
         "EMAIL_HOST": parts.hostname,

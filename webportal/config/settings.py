@@ -107,7 +107,7 @@ LOGOUT_REDIRECT_URL = "/"
 
 # ------------------------------------------------------------------------------------------------ browser's safety
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
-SESSION_COOKIE_AGE = 30 * 86_400
+SESSION_COOKIE_AGE = 30 * 86_400  # seconds; links are shown again in the same session
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = False  # the portal itself speaks plain HTTP; whatever ends TLS before it redirects
 SECURE_CONTENT_TYPE_NOSNIFF = True

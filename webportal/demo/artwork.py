@@ -9,6 +9,7 @@ import random
 from PIL import Image, ImageDraw, ImageFilter
 
 _SIDE = 800
+"""Pixels."""
 Colour = tuple[int, int, int]
 
 

@@ -7,12 +7,14 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from ftpgate.errors import UserError
 from webportal.accounts.models import User
 from webportal.catalogue.models import Item
+from webportal.core.errors import GrantError
+from webportal.core.texts import Text
 from webportal.fulfilment.completion import complete, lock_grants
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
 from webportal.grants.selectors import details
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 
 
@@ -24,25 +26,26 @@ def complete_by_word(grant: Grant, item: Item, user: User) -> Completion:
     was completed by: its completion is returned.
 
     Raises:
-        UserError: the grant is another user's, was revoked or does not hold the item, or the item lacks bytes that were not sent.
+        GrantError: the grant is another user's, was revoked or does not hold the item, or the item lacks bytes that were not
+            sent.
     """
     locked = lock_grants([grant.public_id])
     if not locked:
-        raise UserError(f"the grant {grant} is gone", "look it up again")
+        raise GrantError(Text.GRANT_GONE(grant=grant.public_id))
     (grant,) = locked
     if grant.user_id != user.pk:
-        raise UserError(f"the grant {grant} is not {user}'s", "only its own customer can say that everything was received")
+        raise GrantError(Text.GRANT_OF_ANOTHER(grant=grant.public_id, user=user.username))
     entry = GrantItem.objects.filter(grant=grant, item=item).select_related("grant", "completion").first()
     if entry is None:
-        raise UserError(f"the grant {grant} does not hold the item {item.public_id}", "name an item of this grant")
+        raise GrantError(Text.GRANT_WITHOUT_ITEM(grant=grant.public_id, item=item.public_id))
     if entry.completed_at is not None:
         return Completion.objects.get(grant_item=entry)
     if grant.state == State.REVOKED:
-        raise UserError(f"the grant {grant} is revoked", "ask the shop")
+        raise GrantError(Text.GRANT_REVOKED(grant=grant.public_id))
     detail = next(found for found in details(grant) if found.id == item.public_id)
     if not detail.lacks_only_unconfirmed:
         unsent = detail.size - detail.delivered - detail.unconfirmed
-        raise UserError(f"the item {item.public_id} lacks {unsent} bytes that were not sent", "download them first")
+        raise GrantError(Text.ITEM_LACKS_UNSENT(item=item.public_id, count=unsent))
     complete([entry], Proof.CUSTOMER, timezone.now())
     completion = Completion.objects.get(grant_item=entry)
     said = gettext_noop("received, confirmed by the customer")

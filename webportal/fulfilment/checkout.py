@@ -6,14 +6,16 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from ftpgate.errors import UserError
 from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import Item
 from webportal.core import clock
+from webportal.core.errors import GrantError
+from webportal.core.texts import Text
 from webportal.fulfilment.services import issue_grant
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 
 
 class Checkout(NamedTuple):
@@ -40,12 +42,12 @@ def check_out(user: User, *, made_for: str = "") -> Checkout:
     Again for the same cart (a double click, a second tab) it makes nothing and returns the newest grant that serves it.
 
     Raises:
-        UserError: the cart is empty.
+        GrantError: the cart is empty.
     """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)  # two check-outs of one user, one after the other
     items = [entry.item for entry in CartItem.objects.filter(user=user).select_related("item")]
     if not items:
-        raise UserError("the cart is empty", "put something in it first")
+        raise GrantError(Text.CART_EMPTY())
     serving = dict(
         GrantItem.objects.filter(grant__in=Grant.objects.filter(user=user).in_state(State.OPEN), item__in=items, completion=None)
         .order_by("grant__issued_at", "grant_id")

@@ -11,7 +11,8 @@ from django.db.models import Exists, OuterRef
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import File
 from webportal.core import clock
-from webportal.grants.models import Coverage, Grant, GrantItem, State
+from webportal.grants.models import Coverage, Grant, GrantItem
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.webhooks.models import EventType
 from webportal.webhooks.outbox import enqueue_event, enqueue_item_events

@@ -16,14 +16,16 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from ftpgate.errors import UserError
 from ftpgate.settings import Settings
 from ftpgate.translatable import TranslatableText, os_reason
 from webportal.accounts.models import User
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import File, Item
 from webportal.core import clock
-from webportal.grants.models import GrantItem, State
+from webportal.core.errors import PurgeError
+from webportal.core.texts import Text
+from webportal.grants.models import GrantItem
+from webportal.grants.states import State
 from webportal.history.models import Completion
 
 _log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class Purged(NamedTuple):
 
     item: Item
     freed: int
-    kept: Sequence[str]
+    kept: Sequence[TranslatableText]
 
 
 def purgeable() -> QuerySet[Item]:
@@ -69,12 +71,12 @@ def purge(item: Item, *, by: User | None = None) -> Purged:
         by: the member of staff in whose name the audit log has it.
 
     Raises:
-        UserError: somebody waits for it again, or nobody ever received it.
+        PurgeError: somebody waits for it again, or nobody ever received it.
     """
     with transaction.atomic():
         Item.objects.select_for_update().get(pk=item.pk)  # the full lock: it waits for rows that refer to the item
         if not purgeable().filter(pk=item.pk).exists():
-            raise UserError(f"the item {item.public_id} is not safe to remove", "look at the list again")
+            raise PurgeError(Text.NOT_PURGEABLE(item=item.public_id))
         item.withdrawn_at = timezone.now()
         item.save(update_fields=["withdrawn_at"])
         if by is not None:
@@ -82,18 +84,19 @@ def purge(item: Item, *, by: User | None = None) -> Purged:
     of: Settings = settings.FTPGATE
     root = of.media_root.resolve()
     needed = _media_of_others(item)
-    freed, kept = 0, list[str]()
+    freed, kept = 0, list[TranslatableText]()
     for file in item.files.exclude(media__in=needed).order_by("position"):
         path = root / file.media
         try:
             if not path.resolve().is_relative_to(root):
-                raise OSError(0, TranslatableText("it lies outside the media folder"))
+                kept.append(Text.FILE_KEPT(file=file.media, reason=Text.OUTSIDE_MEDIA()))
+                continue
             path.unlink()
             freed += file.size
         except FileNotFoundError:
             continue
         except OSError as error:
-            kept.append(TranslatableText("%(file)s: %(reason)s", file=file.media, reason=os_reason(error)))
+            kept.append(Text.FILE_KEPT(file=file.media, reason=os_reason(error)))
     _remove_empty_folders(root / item.source, root)
     _log.info("purged the item %s: %d bytes", item.public_id, freed)
     return Purged(item, freed, kept)

@@ -7,38 +7,51 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
-from ftpgate.errors import UserError
 from ftpgate.tokens import Token
+from ftpgate.translatable import TranslatableText
 from webportal.accounts.models import User
 from webportal.catalogue.models import File, Item
 from webportal.core import clock
+from webportal.core.errors import GrantError
+from webportal.core.texts import Text
 from webportal.fulfilment.completion import complete_whole_items, lock_grants, write_down_expiry
-from webportal.grants.models import NEXT_STATES, Grant, GrantItem, GrantToken, State
+from webportal.grants.models import Grant, GrantItem, GrantToken, MadeFor
+from webportal.grants.states import NEXT_STATES, State
 from webportal.webhooks.models import EventType
 from webportal.webhooks.outbox import enqueue_event
 
 MOST_LIVE_TOKENS = 5
+"""Of one grant: the longest unused one gives way to another."""
 MOST_ITEMS = 1_000
+"""Of one grant: the gate holds the names of all files of a grant in use."""
 _EXPIRED_AT_ONCE = 500
+"""Grants in one transaction: their rows stay locked until its end."""
 _USE_EVERY = timedelta(minutes=1)
+"""How often a token's last use is written."""
+_STATE_TEXTS = {
+    State.OPEN: Text.STATE_OPEN,
+    State.COMPLETE: Text.STATE_COMPLETE,
+    State.EXPIRED: Text.STATE_EXPIRED,
+    State.REVOKED: Text.STATE_REVOKED,
+}
 
 
 @transaction.atomic
-def issue_grant(user: User, items: Sequence[Item], *, expires_at: datetime, made_for: str = "") -> tuple[Grant, Token]:
+def issue_grant(user: User, items: Sequence[Item], *, expires_at: datetime, made_for: str | MadeFor = "") -> tuple[Grant, Token]:
     """Issue a new grant for items, in this order, whether they are in a cart, were granted before or not.
 
     Raises:
-        UserError: there are no items or too many, an item has no files, or the expiry has passed.
+        GrantError: there are no items or too many, an item has no files, or the expiry has passed.
     """
     items = list({item.pk: item for item in items}.values())
     if not 0 < len(items) <= MOST_ITEMS:
-        raise UserError(f"a grant cannot be issued for {len(items)} items", f"name 1 to {MOST_ITEMS}")
+        raise GrantError(Text.ITEMS_RANGE(count=len(items), most=MOST_ITEMS))
     now = clock.now()
     _check_expiry(expires_at, now)
     filled = set(File.objects.filter(item__in=items).values_list("item_id", flat=True).distinct())
     for item in items:
         if item.pk not in filled:
-            raise UserError(f"the item {item.public_id} has no files", "import its folder with: ftpgate item add DIR")
+            raise GrantError(Text.ITEM_WITHOUT_FILES(item=item.public_id))
     grant = Grant.objects.create(user=user, issued_at=now, expires_at=expires_at)
     GrantItem.objects.bulk_create(GrantItem(grant=grant, item=item, position=at) for at, item in enumerate(items, 1))
     # Asked now that the rows refer to it: whoever withdraws an item waits for that, or was before us.
@@ -51,11 +64,11 @@ def issue_grant(user: User, items: Sequence[Item], *, expires_at: datetime, made
 
 
 @transaction.atomic
-def add_token(grant: Grant, *, made_for: str = "") -> Token:
+def add_token(grant: Grant, *, made_for: str | MadeFor = "") -> Token:
     """Give a grant another token. Above `MOST_LIVE_TOKENS` the longest unused one dies.
 
     Raises:
-        UserError: the grant opens nothing any more.
+        GrantError: the grant opens nothing any more.
     """
     grant, now = _locked(grant), clock.now()
     _check_serving(grant)
@@ -66,11 +79,11 @@ def add_token(grant: Grant, *, made_for: str = "") -> Token:
 
 
 @transaction.atomic
-def replace_tokens(grant: Grant, *, made_for: str = "") -> Token:
+def replace_tokens(grant: Grant, *, made_for: str | MadeFor = "") -> Token:
     """Kill every token of a grant and give it a new one ("Replace all links").
 
     Raises:
-        UserError: the grant opens nothing any more.
+        GrantError: the grant opens nothing any more.
     """
     grant, now = _locked(grant), clock.now()
     _check_serving(grant)
@@ -83,11 +96,11 @@ def revoke_grant(grant: Grant) -> Grant:
     """End an open grant for good; its transfers are reset within 2 s. Revoking again changes nothing.
 
     Raises:
-        UserError: the grant is complete or has expired: it ends by itself.
+        GrantError: the grant is complete or has expired: it ends by itself.
     """
     grant = _locked(grant)
     if grant.state != State.REVOKED:
-        _move(grant, State.REVOKED, "nothing needs to be revoked: its links end by themselves")
+        _move(grant, State.REVOKED, Text.GRANT_NOT_REVOCABLE)
     return grant
 
 
@@ -96,19 +109,18 @@ def renew_grant(grant: Grant, *, expires_at: datetime) -> Grant:
     """Open an expired grant again, or move the expiry of an open one. Its coverage and its tokens are kept.
 
     Raises:
-        UserError: the grant is complete or revoked, all of it was delivered, what was not is off the disk, or the expiry has
+        GrantError: the grant is complete or revoked, all of it was delivered, what was not is off the disk, or the expiry has
             passed.
     """
     grant = _locked(grant)
     _check_expiry(expires_at, clock.now())
     if grant.state != State.OPEN:
-        again = "issue a new grant with: ftpgate grant issue"
         if not GrantItem.objects.filter(grant=grant, completion=None).exists():
-            raise UserError(f"every item of the grant {grant} was delivered", again)
+            raise GrantError(Text.GRANT_DELIVERED(grant=grant.public_id))
         # Locked, so that nobody withdraws one while the grant that opens again cannot be seen by him.
         lacking = Item.objects.filter(grant_items__in=GrantItem.objects.filter(grant=grant, completion=None))
         _check_on_offer(lacking.select_for_update(no_key=True, of=("self",)))
-        _move(grant, State.OPEN, again)
+        _move(grant, State.OPEN, Text.GRANT_NOT_RENEWABLE)
     grant.expires_at = expires_at
     grant.save(update_fields=["expires_at"])
     return grant
@@ -141,9 +153,10 @@ def use_tokens(last_used: Mapping[bytes, datetime]) -> None:
     GrantToken.objects.bulk_update(tokens, ["last_used_at"], batch_size=500)
 
 
-def _new_token(grant: Grant, made_for: str, now: datetime) -> Token:
+def _new_token(grant: Grant, made_for: str | MadeFor, now: datetime) -> Token:
     token = Token.new(grant.public_id)
-    GrantToken.objects.create(grant=grant, digest=token.digest(), made_for=made_for, made_at=now)
+    whom = {"made_for_code": made_for} if isinstance(made_for, MadeFor) else {"made_for": made_for}
+    GrantToken.objects.create(grant=grant, digest=token.digest(), made_at=now, **whom)
     return token
 
 
@@ -152,30 +165,35 @@ def _locked(grant: Grant) -> Grant:
     write_down_expiry([grant.pk])
     locked = lock_grants([grant.public_id])
     if not locked:
-        raise UserError(f"the grant {grant} is gone", "look it up again")
+        raise GrantError(Text.GRANT_GONE(grant=grant.public_id))
     return locked[0]
 
 
-def _move(grant: Grant, state: State, hint: str) -> None:
+def _move(grant: Grant, state: State, refusal: Text) -> None:
     if state not in NEXT_STATES[State(grant.state)]:
-        raise UserError(f"the grant {grant} is {grant.state}", hint)
+        raise GrantError(refusal(grant=grant.public_id, state=_state_text(grant)))
     grant.state = state
     grant.save(update_fields=["state"])
 
 
 def _check_serving(grant: Grant) -> None:
     if grant.open_until is None:
-        hint = "renew it first" if grant.state == State.EXPIRED else "issue a new one"
-        raise UserError(f"the grant {grant} is {grant.state}, a token would open nothing", hint)
+        if grant.state == State.EXPIRED:
+            raise GrantError(Text.GRANT_EXPIRED(grant=grant.public_id))
+        raise GrantError(Text.GRANT_ENDED(grant=grant.public_id, state=_state_text(grant)))
+
+
+def _state_text(grant: Grant) -> TranslatableText:
+    return _STATE_TEXTS[State(grant.state)]()
 
 
 def _check_on_offer(items: QuerySet[Item]) -> None:
     looked_at = items.only("public_id", "withdrawn_at").order_by("pk")
     withdrawn = next((item for item in looked_at if item.withdrawn_at is not None), None)
     if withdrawn is not None:
-        raise UserError(f"the item {withdrawn.public_id} is withdrawn", "bring its files back and import its folder again")
+        raise GrantError(Text.ITEM_WITHDRAWN(item=withdrawn.public_id))
 
 
 def _check_expiry(expires_at: datetime, now: datetime) -> None:
     if expires_at <= now:
-        raise UserError("the expiry has passed already", "give a longer time, such as 7d")
+        raise GrantError(Text.EXPIRY_PASSED())

@@ -19,6 +19,7 @@ from webportal.grants.selectors import running_gates
 
 _CACHED = "gates-status"
 _SECONDS = 2
+"""That an answer of the gates is kept: every page of staff asks."""
 
 
 def gates_status() -> dict[str, Any]:

@@ -12,7 +12,8 @@ from webportal.catalogue.models import File, Item
 from webportal.fulfilment.completion import complete_whole_items, lock_grants, write_down_expiry
 from webportal.fulfilment.services import use_tokens
 from webportal.gateway import segments
-from webportal.grants.models import Coverage, Grant, State
+from webportal.grants.models import Coverage, Grant
+from webportal.grants.states import State
 from webportal.history.models import Transfer
 
 ROWS_A_MINUTE = 64

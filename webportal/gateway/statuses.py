@@ -16,6 +16,7 @@ from webportal.gateway.prepared import Prepared
 from webportal.grants.models import Grant, GrantItem, GrantToken
 
 _AT_ONCE = 500
+"""Grants in one query: SQLite takes 999 parameters in older versions."""
 _FIELDS = (
     "public_id",
     "state",

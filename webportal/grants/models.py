@@ -7,27 +7,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.grants import GrantState
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
 from webportal.catalogue.models import File, Item
 from webportal.core import clock
-from webportal.core.translatable import TranslatableLineField
-
-
-class State(models.TextChoices):
-    OPEN = GrantState.OPEN.value, _("open")
-    COMPLETE = GrantState.COMPLETE.value, _("complete")
-    EXPIRED = GrantState.EXPIRED.value, _("expired")
-    REVOKED = GrantState.REVOKED.value, _("revoked")
-
-
-NEXT_STATES: dict[State, frozenset[State]] = {
-    State.OPEN: frozenset({State.COMPLETE, State.EXPIRED, State.REVOKED}),
-    State.EXPIRED: frozenset({State.OPEN}),
-    State.COMPLETE: frozenset(),
-    State.REVOKED: frozenset(),
-}
-"""Every move a grant can make; one that is not here is refused."""
+from webportal.grants.states import State
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
@@ -125,12 +108,20 @@ class GrantItem(models.Model):
         return completion.proof if completion else None
 
 
+class MadeFor(models.TextChoices):
+    """Whom a token is for where that is no browser or program with a name of its own."""
+
+    STAFF = "staff", _("staff")
+    DEVICE = "device", _("another device")
+
+
 class GrantToken(models.Model):
     """One token, as its SHA-256 only. A dead one is kept, so that it is told from one that never was."""
 
     grant = models.ForeignKey(Grant, models.CASCADE, related_name="tokens", verbose_name=_("grant"))
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
-    made_for = TranslatableLineField(_("made for"), max_length=200, blank=True, help_text=_("The browser or command it is for"))
+    made_for = models.CharField(_("made for"), max_length=200, blank=True, help_text=_("The browser or command it is for"))
+    made_for_code = models.CharField(_("made for"), max_length=10, choices=MadeFor, default="", blank=True)
     made_at = models.DateTimeField(_("made"))
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
     dead_at = models.DateTimeField(_("dead since"), null=True, blank=True)
@@ -142,6 +133,11 @@ class GrantToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.grant_id}/{self.pk}"
+
+    @property
+    def shown_made_for(self) -> str:
+        """Whom it is for, in the language of whoever looks; empty when that is not known."""
+        return str(MadeFor(self.made_for_code).label) if self.made_for_code else self.made_for
 
 
 class Coverage(models.Model):

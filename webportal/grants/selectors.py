@@ -16,7 +16,8 @@ from ftpgate.signed_links import Purpose, SignedLinks
 from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.catalogue.models import File
-from webportal.grants.models import Coverage, Gate, Grant, GrantItem, Segment, State
+from webportal.grants.models import Coverage, Gate, Grant, GrantItem, Segment
+from webportal.grants.states import State
 
 
 class Links(NamedTuple):

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from ftpgate.errors import UserError
 from ftpgate.settings import Settings
 from ftpgate.translatable import TranslatableText
 from webportal.accounts.models import User
@@ -24,6 +23,9 @@ from webportal.catalogue.importing.litter import why_left_out
 from webportal.catalogue.importing.tags import disc_folder
 from webportal.catalogue.importing.walking import LONGEST_PATH, find_files
 from webportal.catalogue.models import ImportJob, Item
+from webportal.core.errors import ImportRefused
+from webportal.core.texts import Text
+from webportal.core.translatable import stored
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +34,13 @@ MOST_FOLDERS = 500
 DEAD_AFTER = timedelta(seconds=60)
 """A running job that gave no sign of life for so long went down with its process."""
 _MOST_LEFT_OUT = 20
+"""Files that are named; there may be thousands."""
 _LONGEST_SHOWN = 100
+"""Characters of a folder's name in an error."""
 _DEEPEST = 2
+"""Levels below the media folder at which albums are looked for: artist, album, disc."""
 _TELL_EVERY = 0.5
+"""Seconds between two writes of how far an import has got."""
 
 
 def folders_to_import() -> list[str]:
@@ -53,22 +59,19 @@ def start_import(folder: str, user: User) -> ImportJob:
     """Begin to import a folder, named relative to the media folder.
 
     Raises:
-        UserError: it is no folder there, or is just being imported.
+        ImportRefused: it is no folder there, or is just being imported.
     """
     root = _media_root()
     path = _folder_in(root, folder)
     if path is None:
-        cause = TranslatableText("%(folder)r is no folder under the media folder", folder=folder[:_LONGEST_SHOWN])
-        raise UserError(cause, TranslatableText("name one that is"))
+        raise ImportRefused(Text.NO_FOLDER_IN_MEDIA(folder=folder[:_LONGEST_SHOWN]))
     now = timezone.now()
     end_dead_jobs()
     try:
         with transaction.atomic():
             job = ImportJob.objects.create(folder=path.relative_to(root).as_posix(), user=user, started_at=now, heard_at=now)
     except IntegrityError:
-        raise UserError(
-            TranslatableText("%(folder)r is just being imported", folder=folder), TranslatableText("wait for it")
-        ) from None
+        raise ImportRefused(Text.BEING_IMPORTED(folder=folder)) from None
     transaction.on_commit(lambda: threading.Thread(target=_work, args=(job.pk, path), name="import", daemon=True).start())
     return job
 
@@ -87,7 +90,7 @@ def _folder_in(root: Path, name: str) -> Path | None:
 def end_dead_jobs() -> None:
     """Write down that jobs ended which nobody works on any more."""
     dead = ImportJob.objects.filter(state=ImportJob.State.RUNNING, heard_at__lt=timezone.now() - DEAD_AFTER)
-    dead.update(state=ImportJob.State.FAILED, message=TranslatableText("the portal was stopped meanwhile: start it again"))
+    dead.update(state=ImportJob.State.FAILED, notes=[stored(Text.IMPORT_STOPPED())])
 
 
 def _work(job: int, folder: Path) -> None:
@@ -113,35 +116,23 @@ def _import(folder: Path, count: _Count) -> dict[str, Any]:
     try:
         count.total = sum(found.real.stat().st_size for found in find_files(folder).files)
         imported = import_item(folder, _media_root(), read=count.add)
-    except UserError as error:
-        return {"state": failed, "message": error.sentence}
+    except ImportRefused as error:
+        return {"state": failed, "notes": [stored(error.text)]}
     except Exception:
         _log.exception("the import of %s met an error", folder)
-        return {"state": failed, "message": TranslatableText("an error of our own; it has been logged")}
-    return {"state": ImportJob.State.DONE, "item": imported.item, "message": _message(imported)}
+        return {"state": failed, "notes": [stored(Text.INTERNAL_ERROR())]}
+    return {"state": ImportJob.State.DONE, "item": imported.item, "notes": [stored(note) for note in _notes(imported)]}
 
 
-def _message(imported: Imported) -> str:
+def _notes(imported: Imported) -> Sequence[TranslatableText]:
     """What whoever imported it should know: warnings, and what was left out."""
-    said = list(imported.warnings)
-    if imported.left_out:
-        shown = imported.left_out[:_MOST_LEFT_OUT]
-        names = _joined([TranslatableText("%(path)s (%(reason)s)", path=left.path, reason=left.reason) for left in shown], ", ")
-        more = len(imported.left_out) - len(shown)
-        said.append(
-            TranslatableText("left out: %(names)s and %(more)d more", names=names, more=more)
-            if more
-            else TranslatableText("left out: %(names)s", names=names)
-        )
-    return _joined(said, "; ")
-
-
-def _joined(sentences: Sequence[TranslatableText], between: str) -> str:
-    """Sentences as one, which is still said in the language of whoever reads it."""
-    if not sentences:
-        return ""
-    values = {f"s{number}": sentence for number, sentence in enumerate(sentences)}
-    return TranslatableText(between.join(f"%({name})s" for name in values), **values)
+    if not imported.left_out:
+        return imported.warnings
+    shown = imported.left_out[:_MOST_LEFT_OUT]
+    names = [Text.PATH_AND_REASON(path=left.path, reason=left.reason) for left in shown]
+    more = len(imported.left_out) - len(shown)
+    left_out = Text.LEFT_OUT_AND_MORE(names=names, more=more) if more else Text.LEFT_OUT(names=names)
+    return [*imported.warnings, left_out]
 
 
 class _Count:

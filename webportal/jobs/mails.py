@@ -15,8 +15,11 @@ from webportal.mails.services import enter_notices, forget_notices, send_due
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
+"""Seconds between two looks for what customers are to be told."""
 _BACKOFF = 60.0
+"""Seconds without a look after an error of the mail server or the database."""
 _TIDY_EVERY = 86_400.0
+"""Seconds between two deletions of what is old."""
 
 
 def start_postman() -> Callable[[], None]:

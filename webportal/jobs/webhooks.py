@@ -28,21 +28,29 @@ from ftpgate.translatable import TranslatableText
 from webportal.core import clock
 from webportal.core.processes import is_running
 from webportal.core.sealing import Unreadable, unseal
+from webportal.core.texts import Text
 from webportal.fulfilment.services import write_down_expired
 from webportal.shops.services import forget_answers
 from webportal.webhooks import schedule
 from webportal.webhooks.models import Delivery, Endpoint
-from webportal.webhooks.sending import Answer, Unsent, post
+from webportal.webhooks.sending import Response, Unsent, post
 from webportal.webhooks.services import PURPOSE, forget_events
 
 _log = logging.getLogger(__name__)
 
 AT_ONCE = 16
+"""Attempts of one worker at the same time; each has a thread."""
 LEASE = timedelta(seconds=60)
+"""Longer than an attempt, which ends after 10 s and the look-up of a name: after a kill nobody else sends for so long."""
 _LOOK_EVERY = 1.0
+"""Seconds between two looks for what is due: an event leaves within about one."""
 _EXPIRY_EVERY = 5.0
+"""Seconds between two looks for grants that have expired and whose event is still to be made."""
 _TIDY_EVERY = 600.0
+"""Seconds between two deletions of what is old; after one that found something it goes on at once."""
 _GONE = 410
+"""The status (RFC 9110, 15.5.11) by which a receiver ends its subscription."""
+_WRITTEN = ("attempts", "attempted_at", "status", "answer", "failure_code", "failure_parameters", "state", "next_at")
 _of_this_process: set[str] = set()
 """Names of workers. One of this process's number that is not here belonged to a process that had the number before."""
 
@@ -61,8 +69,8 @@ class _Job(NamedTuple):
 
 class _Done(NamedTuple):
     job: _Job
-    answer: Answer | None
-    failure: str
+    answer: Response | None
+    failure: TranslatableText | None
 
 
 class Worker:
@@ -115,13 +123,13 @@ class Worker:
             try:
                 _start(partial(self._attempt, job))
             except RuntimeError as error:  # no thread is to be had
-                self._done.put(_Done(job, None, str(error)))
+                self._done.put(_Done(job, None, Text.PLAIN(text=str(error))))
 
     def _ready(self, now: datetime) -> QuerySet[Endpoint]:
         due = Delivery.objects.filter(endpoint=OuterRef("pk"), state=Delivery.State.WAITING, next_at__lte=now)
         return Endpoint.objects.filter(
             Exists(due),
-            Q(resting_until=None) | Q(resting_until__lte=now),
+            Q(backoff_until=None) | Q(backoff_until__lte=now),
             Q(leased_until=None) | Q(leased_until__lte=now),
             active=True,
         )
@@ -167,18 +175,17 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------ sending
     def _attempt(self, job: _Job) -> None:
-        answer, failure = None, ""
+        answer: Response | None = None
+        failure: TranslatableText | None = None
         try:
             answer = post(job.url, _headers(job), job.body.encode(), allow_internal=job.allow_internal)
         except Unsent as error:
             failure = error.why
         except Unreadable:
-            failure = TranslatableText(
-                "the endpoint's secret cannot be decrypted: FTPGATE_SECRET_KEY has changed; give it a new secret"
-            )
+            failure = Text.SECRET_UNREADABLE()
         except Exception:
             _log.exception("an attempt to send %s failed in an unforeseen way", job.event)
-            failure = TranslatableText("an error of our own; it has been logged")
+            failure = Text.INTERNAL_ERROR()
         self._done.put(_Done(job, answer, failure))
 
     def _hear_of_attempts(self, seconds: float) -> None:
@@ -214,22 +221,22 @@ class Worker:
             delivery.attempts += 1
             delivery.attempted_at = now
             delivery.status = None if done.answer is None else done.answer.status
-            delivery.answer = _said(done)
+            _note_answer(delivery, done)
             if arrived:
                 delivery.state = Delivery.State.DELIVERED
-                endpoint.failures, endpoint.resting_until = 0, None
+                endpoint.failures, endpoint.backoff_until = 0, None
             elif delivery.state == Delivery.State.WAITING:
                 self._try_later(endpoint, delivery, now)
             if done.answer is not None and done.answer.status == _GONE:
                 endpoint.active = False  # as Standard Webhooks has it: the receiver wants no more
-            delivery.save(update_fields=["attempts", "attempted_at", "status", "answer", "state", "next_at"])
+            delivery.save(update_fields=_WRITTEN)
             if endpoint.leased_by == self.name:
                 endpoint.leased_by, endpoint.leased_until = "", None
-            endpoint.save(update_fields=["failures", "resting_until", "active", "leased_by", "leased_until"])
+            endpoint.save(update_fields=["failures", "backoff_until", "active", "leased_by", "leased_until"])
 
     def _try_later(self, endpoint: Endpoint, delivery: Delivery, now: datetime) -> None:
         endpoint.failures += 1
-        endpoint.resting_until = now + schedule.backoff(endpoint.failures)
+        endpoint.backoff_until = now + schedule.backoff(endpoint.failures)
         wait = schedule.retry_after(delivery.attempts, random.random())  # noqa: S311 - spreads load
         delivery.next_at = min(now + wait, delivery.give_up_at)  # the last one when all of the time is over, not hours before
         if clock.expiry_time() >= delivery.give_up_at:
@@ -275,9 +282,8 @@ def _headers(job: _Job) -> dict[str, str]:
     }
 
 
-def _said(done: _Done) -> str:
-    if done.answer is None:
-        return done.failure
-    if 300 <= done.answer.status < 400:
-        return TranslatableText("redirects are not followed")
-    return done.answer.text
+def _note_answer(delivery: Delivery, done: _Done) -> None:
+    """What the endpoint answered, or why it did not take the event."""
+    redirected = done.answer is not None and 300 <= done.answer.status < 400
+    delivery.answer = "" if done.answer is None or redirected else done.answer.text
+    delivery.set_failure(Text.REDIRECTED() if redirected else done.failure)

@@ -19,7 +19,8 @@ from django.utils.translation import gettext, ngettext
 from webportal.accounts.models import User
 from webportal.core import clock
 from webportal.core.addresses import portal_address
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.mails.models import Notice
 
@@ -28,15 +29,19 @@ _log = logging.getLogger(__name__)
 NEWS = timedelta(days=3)
 """What is older is no news any more: not told when mail was away, or a user gave an address, that late."""
 BEFORE_EXPIRY = timedelta(days=1)
+"""When a customer is warned that a grant expires."""
 SHORTEST_LIFE = timedelta(days=2)
 """Of a grant that is warned of; of a shorter one the customer knows."""
 GATHER = timedelta(seconds=10)
 """A mail waits so long for more to tell, from the last thing on, and `GATHER_AT_MOST` from the first."""
 GATHER_AT_MOST = timedelta(minutes=1)
+"""See `GATHER`."""
 RETRY = timedelta(minutes=10)
 """After an attempt that failed, or whose process was killed."""
 KEPT = timedelta(days=90)
+"""How long it is known that something was told; later nothing asks for it."""
 _MOST = 500
+"""Things to tell in one look; the next one takes the others."""
 
 
 def enter_notices() -> int:

@@ -16,6 +16,7 @@ from webportal.accounts.models import Tier
 LONGEST_REFERENCE = 150
 """As long as a user's name may be: receipts and staff's pages show it as that."""
 KEY_ID_LENGTH = 8
+"""Characters; shown in lists and in the log, and no secret."""
 
 
 class Scope(models.TextChoices):

@@ -9,17 +9,21 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from ftpgate.errors import UserError
 from ftpgate.tokens import ALPHABET
 from webportal.accounts.models import DEFAULT_TIER, Tier, User
 from webportal.accounts.services import add_user
 from webportal.core import clock
+from webportal.core.errors import ShopError
+from webportal.core.texts import Text
 from webportal.shops.models import LONGEST_REFERENCE, Answer, ApiKey, Scope, Shop, ShopUser, new_key_id
 
 ANSWERS_KEPT = timedelta(hours=24)
+"""How long a repeated request with the same `Idempotency-Key` gets the same answer."""
 _KEY_PREFIX = "ftpgate"
 _SECRET_LENGTH = 32
+"""Characters of `ALPHABET`: 158 bits."""
 _USE_EVERY = timedelta(minutes=1)
+"""How often a key's last use is written."""
 
 
 @transaction.atomic
@@ -27,16 +31,16 @@ def make_shop(name: str, *, tier: str = DEFAULT_TIER) -> Shop:
     """Make a shop; its new customers get this tier.
 
     Raises:
-        UserError: the name is bad or taken, or there is no such tier.
+        ShopError: the name is bad or taken, or there is no such tier.
     """
     found = Tier.objects.filter(name=tier).first()
     if found is None:
-        raise UserError(f"there is no tier {tier!r}", f"make it with: ftpgate tier set {tier} --rate 512k")
+        raise ShopError(Text.TIER_UNKNOWN(tier=tier))
     shop = Shop(name=name, tier=found)
     try:
         shop.full_clean()
     except ValidationError as error:
-        raise UserError(f"{name[:80]!r} is no name for a shop ({' '.join(error.messages)})", "choose another name") from None
+        raise ShopError(Text.SHOP_NAME(name=name[:80], reason=" ".join(error.messages))) from None
     shop.save(force_insert=True)
     return shop
 
@@ -45,7 +49,7 @@ def make_key(shop: Shop, scopes: Collection[str], *, label: str = "") -> tuple[A
     """A new key of a shop, and the key as its owner has to keep it: only its SHA-256 is stored.
 
     Raises:
-        UserError: there are no scopes, or an unknown one.
+        ShopError: there are no scopes, or an unknown one.
     """
     key = ApiKey(shop=shop, public_id=new_key_id(), label=label[:100])
     return key, give_key(key, scopes)
@@ -55,13 +59,13 @@ def give_key(key: ApiKey, scopes: Collection[str]) -> str:
     """Store a new key with these scopes; returns it as its owner has to keep it.
 
     Raises:
-        UserError: there are no scopes, or an unknown one.
+        ShopError: there are no scopes, or an unknown one.
     """
     wanted = list(dict.fromkeys(scopes))
     unknown = [scope for scope in wanted if scope not in Scope.values]
     if unknown or not wanted:
-        cause = f"there is no scope {unknown[0]!r}" if unknown else "a key without a scope could do nothing"
-        raise UserError(cause, "use some of " + ", ".join(Scope.values))
+        known = Scope.values
+        raise ShopError(Text.SCOPE_UNKNOWN(scope=unknown[0], known=known) if unknown else Text.SCOPE_MISSING(known=known))
     secret = "".join(secrets.choice(ALPHABET) for _ in range(_SECRET_LENGTH))  # 158 bits: no salt or stretching needed
     shown = f"{_KEY_PREFIX}_{key.public_id}_{secret}"
     key.scopes = wanted
@@ -96,10 +100,10 @@ def shop_user(shop: Shop, reference: str) -> User:
     """The user that stands for this customer of a shop, made when it is first named. It has no password.
 
     Raises:
-        UserError: the reference is empty, too long or holds control characters.
+        ShopError: the reference is empty, too long or holds control characters.
     """
     if not 0 < len(reference) <= LONGEST_REFERENCE or not reference.isprintable():
-        raise UserError("the user's reference is not usable", f"use 1 to {LONGEST_REFERENCE} printable characters")
+        raise ShopError(Text.REFERENCE_UNUSABLE(most=LONGEST_REFERENCE))
     known = ShopUser.objects.filter(shop=shop, reference=reference).select_related("user")
     found = known.first()
     if found is not None:

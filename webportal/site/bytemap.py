@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from ftpgate.proof.coverage import Span
 
 WIDTH = 1000
+"""Of the drawing's own coordinates; pages scale it."""
 HEIGHT = 10
+"""See `WIDTH`."""
 _GAP = 3.0
+"""Between two files, at the most."""
 _GAPS = 150.0  # all of them together, however many files there are
 _NARROWEST = 4.0  # of what is unconfirmed: the hatching has to be seen, however little it is
 _FINEST = 0.25  # what is nearer to its neighbour is drawn with it: an eye sees no finer, and paths stay short

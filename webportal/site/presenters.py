@@ -12,8 +12,9 @@ from django.utils.functional import cached_property
 
 from ftpgate.tokens import Token
 from webportal.gateway.live import gates_status
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
 from webportal.grants.selectors import FileDetail, ItemDetail, Links, Progress, links, watch_addresses
+from webportal.grants.states import State
 from webportal.site import bytemap, clients
 
 QUIET = timedelta(seconds=5)

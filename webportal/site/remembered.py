@@ -18,6 +18,7 @@ from webportal.grants.models import Grant, GrantToken
 
 _KEY = "grant_tokens"
 _MOST = 100
+"""Grants whose token a session keeps: sessions are rows of the database."""
 
 
 def remember_token(session: SessionBase, token: Token) -> None:

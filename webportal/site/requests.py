@@ -28,7 +28,9 @@ class CustomerRequest(HttpRequest):
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MOST_HOPS = 20
+"""Addresses of `X-Forwarded-For` that are looked at; a request passes two or three proxies."""
 _LONGEST_ADDRESS = 2_000
+"""Characters of an address that a form may want to return to."""
 _log = logging.getLogger(__name__)
 _NO_PAGES = frozenset({"login", "logout", "set_language", "grant-state"})
 """Views that lead on to somewhere else, back to themselves, or answer scripts."""

@@ -7,8 +7,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ftpgate.errors import UserError
-from ftpgate.translatable import TranslatableText
+from webportal.core.errors import EndpointError
+from webportal.core.texts import Text
 from webportal.webhooks.models import LONGEST_URL
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -44,30 +44,27 @@ def target(url: str, *, allow_internal: bool) -> Target:
     """The parts of an endpoint's address.
 
     Raises:
-        UserError: it is none that events may be sent to, as far as that can be told without asking for its name.
+        EndpointError: it is not allowed as a webhook target, as far as that can be told without asking for its name.
     """
-    hint = TranslatableText("give an address such as https://shop.example/hooks")
     if not (url.isascii() and url.isprintable()) or " " in url or "\\" in url or len(url) > LONGEST_URL:
-        cause = TranslatableText("the address %(address)r holds characters that no address has, or is too long", address=url[:80])
-        raise UserError(cause, hint)
+        raise EndpointError(Text.ADDRESS_CHARACTERS(address=url[:80]))
     try:
         parts = urlsplit(url)
         # "shop.example." is the same name, written out; but neither a certificate nor a `Host` header has that dot (RFC 6066, 3).
         host, port = (parts.hostname or "").removesuffix("."), parts.port
     except ValueError:
-        raise UserError(TranslatableText("%(address)r is not an address", address=url[:80]), hint) from None
+        raise EndpointError(Text.NOT_AN_ADDRESS(address=url[:80])) from None
     if parts.scheme not in (("https", "http") if allow_internal else ("https",)):
-        raise UserError(TranslatableText("the address %(address)r does not begin with https://", address=url[:80]), hint)
+        raise EndpointError(Text.ADDRESS_NOT_HTTPS(address=url[:80]))
     if "@" in parts.netloc or parts.fragment or "#" in url:
-        raise UserError(TranslatableText("the address holds a user name or a fragment"), hint)
+        raise EndpointError(Text.ADDRESS_USER_OR_FRAGMENT())
     address = _literal(host)
     if address is None and (not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2])):
-        raise UserError(TranslatableText("%(host)r is not the name of a host", host=host[:80]), hint)
+        raise EndpointError(Text.NOT_A_HOST(host=host[:80]))
     if not allow_internal and (is_internal(address) if address is not None else _is_local_name(host)):
-        cause = TranslatableText("%(host)r is an internal address", host=host[:80])
-        raise UserError(cause, TranslatableText("give one that is on the Internet"))
+        raise EndpointError(Text.INTERNAL_ADDRESS(host=host[:80]))
     if port == 0:
-        raise UserError(TranslatableText("port 0 is none to connect to"), hint)
+        raise EndpointError(Text.PORT_ZERO())
     secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(secure, host, port or (443 if secure else 80), path)

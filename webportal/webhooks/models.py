@@ -7,10 +7,12 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.tokens import ALPHABET
-from webportal.core.translatable import TranslatableTextField
+from ftpgate.translatable import TranslatableText
+from webportal.core.translatable import LONGEST_CODE, restored, stored_parameters, translated
 from webportal.shops.models import Shop
 
 LONGEST_URL = 1_000
+"""Characters; the width of the column."""
 
 
 class EventType(models.TextChoices):
@@ -22,10 +24,10 @@ class EventType(models.TextChoices):
     GRANT_EXPIRED = "grant.expired", _("grant expired")
 
 
-def validate_kinds(kinds: object) -> None:
+def validate_event_types(event_types: object) -> None:
     """A list of `EventType`s, none of them twice, at least one."""
-    known = isinstance(kinds, list) and bool(kinds) and set(map(str, kinds)) <= set(EventType.values)
-    if not known or len(set(kinds)) != len(kinds):  # type: ignore[arg-type,call-overload]
+    known = isinstance(event_types, list) and bool(event_types) and set(map(str, event_types)) <= set(EventType.values)
+    if not known or len(set(event_types)) != len(event_types):  # type: ignore[arg-type,call-overload]
         raise ValidationError(_("Choose at least one."))
 
 
@@ -44,8 +46,8 @@ class Endpoint(models.Model):
     public_id = models.CharField(_("id"), max_length=10, unique=True, default=new_endpoint_id, editable=False)
     shop = models.ForeignKey(Shop, models.CASCADE, related_name="endpoints", verbose_name=_("shop"))
     url = models.CharField(_("address"), max_length=LONGEST_URL)
-    kinds = models.JSONField(_("hears of"), validators=[validate_kinds])
-    active = models.BooleanField(_("active"), default=True, help_text=_("Of what happens while it is not, it never hears."))
+    event_types = models.JSONField(_("hears of"), validators=[validate_event_types])
+    active = models.BooleanField(_("active"), default=True, help_text=_("Events that occur while inactive are not sent."))
     allow_internal = models.BooleanField(
         _("may be internal"),
         default=False,
@@ -56,7 +58,7 @@ class Endpoint(models.Model):
     previous_until = models.DateTimeField(editable=False, null=True)
     made_at = models.DateTimeField(_("made"), auto_now_add=True)
     failures = models.IntegerField(_("failures in a row"), default=0, editable=False)
-    resting_until = models.DateTimeField(_("rests until"), null=True, editable=False)
+    backoff_until = models.DateTimeField(_("left alone until"), null=True, editable=False)
     attempted_at = models.DateTimeField(_("last attempt"), null=True, editable=False)
     leased_by = models.CharField(max_length=300, default="", editable=False)
     leased_until = models.DateTimeField(null=True, editable=False)
@@ -75,7 +77,7 @@ class Event(models.Model):
 
     public_id = models.CharField(_("id"), max_length=30, unique=True, default=new_event_id, editable=False)
     shop = models.ForeignKey(Shop, models.CASCADE, related_name="events", verbose_name=_("shop"))
-    kind = models.CharField(_("kind"), max_length=20, choices=EventType)
+    type = models.CharField(_("type"), max_length=20, choices=EventType)
     grant = models.CharField(_("grant"), max_length=10)
     made_at = models.DateTimeField(_("happened"))
     body = models.TextField(_("body"), help_text=_("What is sent, byte for byte the same in every attempt"))
@@ -84,7 +86,7 @@ class Event(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering = (F("made_at").desc(), "-pk")
-        constraints = (models.CheckConstraint(condition=Q(kind__in=EventType.values), name="event_kind_known"),)
+        constraints = (models.CheckConstraint(condition=Q(type__in=EventType.values), name="event_type_known"),)
         indexes = (models.Index(fields=("-made_at",), name="event_newest"),)
 
     def __str__(self) -> str:
@@ -92,7 +94,11 @@ class Event(models.Model):
 
 
 class Delivery(models.Model):
-    """One event on its way to one endpoint. `failed` is the end of trying by itself; staff may send it again."""
+    """One event on its way to one endpoint. `failed` is the end of trying by itself; staff may send it again.
+
+    `answer` is the beginning of what the endpoint answered; `failure_code` and `failure_parameters` say why there is none, or
+    why it did not count.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -107,7 +113,9 @@ class Delivery(models.Model):
     attempted_at = models.DateTimeField(_("last attempt"), null=True)
     give_up_at = models.DateTimeField(_("tried until"))
     status = models.SmallIntegerField(_("status"), null=True)
-    answer = TranslatableTextField(_("answer"), default="", blank=True)
+    answer = models.TextField(_("answer"), default="", blank=True)
+    failure_code = models.CharField(_("failure"), max_length=LONGEST_CODE, default="", blank=True)
+    failure_parameters = models.JSONField(_("parameters of the failure"), default=dict, blank=True)
 
     class Meta:
         verbose_name = _("delivery of an event")
@@ -124,3 +132,12 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} → {self.endpoint}"
+
+    @property
+    def shown_answer(self) -> str:
+        """The answer, or why there is none in the language of whoever looks."""
+        return translated(restored(self.failure_code, self.failure_parameters)) if self.failure_code else self.answer
+
+    def set_failure(self, failure: TranslatableText | None) -> None:
+        self.failure_code = "" if failure is None else failure.message.code
+        self.failure_parameters = {} if failure is None else stored_parameters(failure)

@@ -11,23 +11,25 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 
 TRIED_FOR = timedelta(days=3)
+"""A receiver may be away for a weekend."""
 MOST_WAITING = 10_000
 """Deliveries that wait for one endpoint. What comes on top is not tried by itself, but can be sent again by staff."""
 
 
-def enqueue_event(kind: EventType, grants: Collection[int], now: datetime) -> None:
+def enqueue_event(event_type: EventType, grants: Collection[int], now: datetime) -> None:
     """These grants (by primary key), as they are stored now, were issued, completed or expired.
 
     Within a transaction. Grants of no shop, and shops that do not want to hear of it, cost one query.
     """
     found = _of_shops(grants)
     proofs = _proofs(found)
-    _write(kind, ((grant, _about(grant, proofs.get(grant.pk))) for grant in found), now)
+    _write(event_type, ((grant, _about(grant, proofs.get(grant.pk))) for grant in found), now)
 
 
 def enqueue_item_events(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> None:
@@ -50,17 +52,17 @@ def _of_shops(grants: Collection[int]) -> list[Grant]:
     return list(found.select_related("user__shop_user").order_by("pk"))
 
 
-def _write(kind: EventType, happened: Iterable[tuple[Grant, dict[str, Any]]], now: datetime) -> None:
+def _write(event_type: EventType, happened: Iterable[tuple[Grant, dict[str, Any]]], now: datetime) -> None:
     listening: defaultdict[int, list[Endpoint]] = defaultdict(list)
     happened = list(happened)
     shops = {grant.user.shop_user.shop_id for grant, _ in happened}
     if not shops:
         return
     for endpoint in Endpoint.objects.filter(shop__in=shops, active=True).order_by("pk"):
-        if kind in endpoint.kinds:
+        if event_type in endpoint.event_types:
             listening[endpoint.shop_id].append(endpoint)
     events = [
-        Event(shop_id=shop, kind=kind, grant=grant.public_id, made_at=now, body=_body(kind, data, now))
+        Event(shop_id=shop, type=event_type, grant=grant.public_id, made_at=now, body=_body(event_type, data, now))
         for grant, data in happened
         if listening[shop := grant.user.shop_user.shop_id]
     ]
@@ -110,9 +112,11 @@ def _user(grant: Grant) -> str:
     return str(grant.user.shop_user.reference)
 
 
-def _body(kind: EventType, data: dict[str, Any], now: datetime) -> str:
+def _body(event_type: EventType, data: dict[str, Any], now: datetime) -> str:
     """The payload as Standard Webhooks advises: `type`, `timestamp` and `data`."""
-    return json.dumps({"type": kind.value, "timestamp": _time(now), "data": data}, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        {"type": event_type.value, "timestamp": _time(now), "data": data}, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 def _time(when: datetime) -> str:

@@ -16,19 +16,24 @@ from typing import NamedTuple
 
 import h11
 
-from ftpgate.errors import UserError
 from ftpgate.translatable import TranslatableText, os_reason
+from webportal.core.errors import EndpointError
+from webportal.core.texts import Text
 from webportal.webhooks.guard import Target, is_internal, target
 
 SECONDS = 10.0
+"""Of one attempt, from the connection to the answer."""
 MOST_ANSWER = 1024
+"""Bytes of an answer's body that are kept for staff."""
 _MOST_RECEIVED = 64 << 10
+"""Bytes of an answer before its head has to be whole."""
 _MOST_ADDRESSES = 4
+"""Of a name that are tried in one attempt."""
 _MOST_SAID = 500
 """Characters of an error that may quote what the other side sent."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What the other side said: its status, and the beginning of its body as text."""
 
     status: int
@@ -38,16 +43,18 @@ class Answer(NamedTuple):
 class Unsent(Exception):
     """There is no answer; `why` tells why not."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: TranslatableText) -> None:
         self.why = why
         super().__init__(why)
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes, *, allow_internal: bool = False, seconds: float = SECONDS) -> Answer:
+def post(
+    url: str, headers: Mapping[str, str], body: bytes, *, allow_internal: bool = False, seconds: float = SECONDS
+) -> Response:
     """POST a body, and wait for the answer until `seconds` after the name was looked up.
 
     Raises:
-        Unsent: the address is internal, nobody listens there, or no (sound) answer came in time.
+        Unsent: the address is internal, nobody listens there, or no valid answer came in time.
     """
     try:
         to = target(url, allow_internal=allow_internal)
@@ -55,29 +62,29 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, allow_internal: b
         deadline = time.monotonic() + seconds
         with _connect(to, addresses, deadline) as connection:
             return _ask(connection, to, headers, body, deadline)
-    except UserError as error:
-        raise Unsent(error.cause) from None
+    except EndpointError as error:
+        raise Unsent(error.text) from None
     except TimeoutError:
-        raise Unsent(TranslatableText("no answer within %(seconds)g s", seconds=seconds)) from None
+        raise Unsent(Text.NO_ANSWER(seconds=seconds)) from None
     except ssl.SSLError as error:
-        raise Unsent(TranslatableText("TLS failed: %(reason)s", reason=str(error.reason or error))) from None
+        raise Unsent(Text.TLS_FAILED(reason=str(error.reason or error))) from None
     except OSError as error:
-        raise Unsent(TranslatableText("the connection failed: %(reason)s", reason=os_reason(error))) from None
+        raise Unsent(Text.CONNECTION_FAILED(reason=os_reason(error))) from None
     except h11.RemoteProtocolError as error:
-        raise Unsent(TranslatableText("the answer is not HTTP: %(reason)s", reason=str(error)[:_MOST_SAID])) from None
+        raise Unsent(Text.ANSWER_NOT_HTTP(reason=str(error)[:_MOST_SAID])) from None
 
 
 def _look_up(to: Target, allow_internal: bool) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     try:
         found = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError):
-        raise Unsent(TranslatableText("the name %(host)s is not known", host=to.host)) from None
+        raise Unsent(Text.HOST_UNKNOWN(host=to.host)) from None
     addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
     for family, _, _, _, address in found:
         host = str(address[0])
         # One internal address among others is refused too: nobody would mean that.
         if not allow_internal and ("%" in host or is_internal(ipaddress.ip_address(host))):
-            raise Unsent(TranslatableText("%(host)s leads to the internal address %(address)s", host=to.host, address=host))
+            raise Unsent(Text.LEADS_TO_INTERNAL(host=to.host, address=host))
         addresses.append((family, (host, to.port)))
     return addresses[:_MOST_ADDRESSES]
 
@@ -99,7 +106,7 @@ def _connect(to: Target, addresses: list[tuple[socket.AddressFamily, tuple[str, 
     raise failure
 
 
-def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
+def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body: bytes, deadline: float) -> Response:
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=16 << 10)
     sent = {"Host": to.authority, "Content-Length": str(len(body)), "Connection": "close", **headers}
     request = h11.Request(method="POST", target=to.path, headers=list(sent.items()))
@@ -110,7 +117,7 @@ def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body
         event = http.next_event()
         if event is h11.NEED_DATA:
             if received > _MOST_RECEIVED:
-                raise Unsent(TranslatableText("the answer's head has no end"))
+                raise Unsent(Text.ANSWER_HEAD_ENDLESS())
             try:
                 connection.settimeout(_left(deadline))
                 data = connection.recv(4096)
@@ -131,8 +138,8 @@ def _ask(connection: socket.socket, to: Target, headers: Mapping[str, str], body
         else:
             break
     if not status:
-        raise Unsent(TranslatableText("the answer is not one to a POST"))
-    return Answer(status, text.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"))
+        raise Unsent(Text.ANSWER_NOT_TO_POST())
+    return Response(status, text.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 def _left(deadline: float) -> float:

@@ -8,36 +8,41 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
-from ftpgate.errors import UserError
 from webportal.core import clock
+from webportal.core.errors import EndpointError
 from webportal.core.sealing import seal
+from webportal.core.texts import Text
 from webportal.shops.models import Shop
 from webportal.webhooks.guard import target
 from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 from webportal.webhooks.outbox import TRIED_FOR
 
 MOST_ENDPOINTS = 20
+"""Of one shop: each gets every event."""
 PREVIOUS_SIGNS_FOR = timedelta(hours=24)
+"""In which a receiver changes over to a new secret."""
 EVENTS_KEPT = timedelta(days=30)
+"""For staff, who may send them again."""
 PURPOSE = "webhook secrets"
 _AT_ONCE = 1_000
+"""Events that are deleted in one transaction."""
 
 
 @transaction.atomic
-def add_endpoint(shop: Shop, url: str, kinds: Collection[str], *, allow_internal: bool = False) -> tuple[Endpoint, str]:
+def add_endpoint(shop: Shop, url: str, event_types: Collection[str], *, allow_internal: bool = False) -> tuple[Endpoint, str]:
     """A new endpoint of a shop, and its secret for verifying signatures, which is not shown again.
 
     Args:
         allow_internal: let it be an address of this machine or network; not for a shop to decide.
 
     Raises:
-        UserError: the address or the kinds are not usable, or the shop has `MOST_ENDPOINTS` already.
+        EndpointError: the address or the event_types are not usable, or the shop has `MOST_ENDPOINTS` already.
     """
     Shop.objects.select_for_update(no_key=True).get(pk=shop.pk)
     if Endpoint.objects.filter(shop=shop).count() >= MOST_ENDPOINTS:
-        raise UserError(f"the shop {shop} has {MOST_ENDPOINTS} endpoints already", "delete one that is not used")
+        raise EndpointError(Text.TOO_MANY_ENDPOINTS(shop=shop.name, most=MOST_ENDPOINTS))
     target(url, allow_internal=allow_internal)
-    endpoint = Endpoint(shop=shop, url=url, kinds=_checked(kinds), allow_internal=allow_internal)
+    endpoint = Endpoint(shop=shop, url=url, event_types=_checked(event_types), allow_internal=allow_internal)
     return endpoint, store_endpoint(endpoint)
 
 
@@ -51,19 +56,19 @@ def store_endpoint(endpoint: Endpoint) -> str:
 
 @transaction.atomic
 def change_endpoint(
-    endpoint: Endpoint, *, url: str | None = None, kinds: Collection[str] | None = None, active: bool | None = None
+    endpoint: Endpoint, *, url: str | None = None, event_types: Collection[str] | None = None, active: bool | None = None
 ) -> Endpoint:
     """Change an endpoint as its shop may. With another address, staff's leave to be internal ends.
 
     Raises:
-        UserError: the address or the kinds are not usable.
+        EndpointError: the address or the event_types are not usable.
     """
     endpoint = Endpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)
     if url is not None and url != endpoint.url:
         target(url, allow_internal=False)
         endpoint.url, endpoint.allow_internal = url, False
-    if kinds is not None:
-        endpoint.kinds = _checked(kinds)
+    if event_types is not None:
+        endpoint.event_types = _checked(event_types)
     if active is not None:
         endpoint.active = active
     store_change(endpoint)
@@ -72,8 +77,8 @@ def change_endpoint(
 
 def store_change(endpoint: Endpoint) -> None:
     """Store what people change of an endpoint, and try it anew at once. The rest of the row is the worker's."""
-    endpoint.failures, endpoint.resting_until = 0, None
-    endpoint.save(update_fields=["url", "allow_internal", "kinds", "active", "failures", "resting_until"])
+    endpoint.failures, endpoint.backoff_until = 0, None
+    endpoint.save(update_fields=["url", "allow_internal", "event_types", "active", "failures", "backoff_until"])
 
 
 @transaction.atomic
@@ -94,7 +99,7 @@ def send_again(deliveries: QuerySet[Delivery]) -> int:
     """
     now = clock.now()
     with transaction.atomic():
-        Endpoint.objects.filter(deliveries__in=deliveries).update(failures=0, resting_until=None)
+        Endpoint.objects.filter(deliveries__in=deliveries).update(failures=0, backoff_until=None)
         return Delivery.objects.filter(pk__in=deliveries.values("pk")).update(
             state=Delivery.State.WAITING, attempts=0, next_at=now, give_up_at=now + TRIED_FOR
         )
@@ -111,10 +116,12 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def _checked(kinds: Collection[str]) -> list[str]:
-    wanted = list(dict.fromkeys(kinds))
-    unknown = [kind for kind in wanted if kind not in EventType.values]
+def _checked(event_types: Collection[str]) -> list[str]:
+    wanted = list(dict.fromkeys(event_types))
+    unknown = [event_type for event_type in wanted if event_type not in EventType.values]
     if unknown or not wanted:
-        cause = f"there is no event {unknown[0][:40]!r}" if unknown else "an endpoint without events would hear nothing"
-        raise UserError(cause, "use some of " + ", ".join(EventType.values))
+        known = EventType.values
+        raise EndpointError(
+            Text.EVENT_UNKNOWN(event=unknown[0][:40], known=known) if unknown else Text.EVENT_MISSING(known=known)
+        )
     return wanted

@@ -13,7 +13,7 @@ from ftpgate.errors import GateError, Unavailable
 
 
 class Case:
-    """A line, threads that do one job when told, and a loop whose alarms ring when told."""
+    """A line, threads that do one job when told, and a loop whose alarms fire when told."""
 
     def __init__(self) -> None:
         self.jobs: list[Callable[[], None]] = []
@@ -39,11 +39,11 @@ class Case:
             self.line.add(address, look_up, doubtful=doubtful)
 
     def work(self) -> None:
-        """Do what the threads have, and what they get meanwhile; alarms do not ring."""
+        """Do what the threads have, and what they get meanwhile; alarms do not fire."""
         while self.jobs:
             self.jobs.pop(0)()
 
-    def ring(self) -> None:
+    def fire(self) -> None:
         alarms, self.alarms = self.alarms, []
         for alarm in alarms:
             alarm()
@@ -71,7 +71,7 @@ def test_doubtful_ones_are_asked_for_one_at_a_time_with_pauses_and_delay_nobody(
     assert case.asked == ["locked out", *["customer"] * 10]
     case.asked.clear()
     for _ in range(3):
-        case.ring()
+        case.fire()
         case.work()
     assert case.asked == ["locked out", "also locked out", "locked out"]
 
@@ -107,7 +107,7 @@ def test_threads_that_take_nothing_are_told_of_and_asked_again(doubtful: bool) -
     ((_, error),) = case.told
     assert isinstance(error, Unavailable)
     case.full = False
-    case.ring()
+    case.fire()
     case.ask("one", 1, doubtful=doubtful)
     case.work()
     assert case.asked == ["one"]

@@ -11,7 +11,7 @@ from ftpgate.net import places
 from ftpgate.net.places import Crowd, Guest, Places
 
 
-class Door:
+class Entrance:
     """Lets connections in as a front does."""
 
     def __init__(self, most: int) -> None:
@@ -32,92 +32,92 @@ class Door:
 
 
 def test_strangers_of_one_address_take_a_quarter() -> None:
-    door = Door(400)
-    assert len(door.fill("192.0.2.1", 500)) == 100
-    assert len(door.fill("192.0.2.2", 500)) == 100
-    assert not door.ended
+    entrance = Entrance(400)
+    assert len(entrance.fill("192.0.2.1", 500)) == 100
+    assert len(entrance.fill("192.0.2.2", 500)) == 100
+    assert not entrance.ended
 
 
 def test_addresses_of_one_network_share() -> None:
-    door = Door(400)
-    assert len(door.fill("2001:db8::1", 60)) == 60
-    assert len(door.fill("2001:db8::ffff:2", 60)) == 40
-    assert len(door.fill("2001:db8:0:1::1", 60)) == 60
-    assert len(door.fill("::ffff:192.0.2.1", 60)) == 60
-    assert len(door.fill("192.0.2.1", 60)) == 40
+    entrance = Entrance(400)
+    assert len(entrance.fill("2001:db8::1", 60)) == 60
+    assert len(entrance.fill("2001:db8::ffff:2", 60)) == 40
+    assert len(entrance.fill("2001:db8:0:1::1", 60)) == 60
+    assert len(entrance.fill("::ffff:192.0.2.1", 60)) == 60
+    assert len(entrance.fill("192.0.2.1", 60)) == 40
 
 
 def test_who_has_shown_a_token_counts_differently() -> None:
-    door = Door(400)
+    entrance = Entrance(400)
     for _ in range(10):
-        door.fill("192.0.2.1", 30, prove=True)
-    assert len(door.fill("192.0.2.1", 1)) == 0, "three quarters are the most"
-    assert len(door.fill("192.0.2.2", 100)) == 100
+        entrance.fill("192.0.2.1", 30, prove=True)
+    assert len(entrance.fill("192.0.2.1", 1)) == 0, "three quarters are the most"
+    assert len(entrance.fill("192.0.2.2", 100)) == 100
 
 
 def test_forty_customers_behind_one_address() -> None:
-    door = Door(19_936)
-    assert len(door.fill("192.0.2.1", 40 * 64)) == 40 * 64, "before they have sent anything"
-    door = Door(4_032)
+    entrance = Entrance(19_936)
+    assert len(entrance.fill("192.0.2.1", 40 * 64)) == 40 * 64, "before they have sent anything"
+    entrance = Entrance(4_032)
     for _ in range(40):
-        assert len(door.fill("192.0.2.1", 64, prove=True)) == 64
+        assert len(entrance.fill("192.0.2.1", 64, prove=True)) == 64
 
 
 def test_the_address_with_most_strangers_gives_way() -> None:
-    door = Door(400)
-    customers = door.fill("192.0.2.9", 100, prove=True)
+    entrance = Entrance(400)
+    customers = entrance.fill("192.0.2.9", 100, prove=True)
     for number in range(5):
-        door.fill(f"192.0.2.{number}", 58 + number)
-    assert door.places.taken == 400
-    assert door.come("198.51.100.1").refused is False  # type: ignore[union-attr]
-    assert door.ended == ["192.0.2.4"], "its oldest"
+        entrance.fill(f"192.0.2.{number}", 58 + number)
+    assert entrance.places.taken == 400
+    assert entrance.come("198.51.100.1").refused is False  # type: ignore[union-attr]
+    assert entrance.ended == ["192.0.2.4"], "its oldest"
     assert all(guest.here for guest in customers)
-    door.fill("198.51.100.2", 59)
-    assert set(door.ended) <= {f"192.0.2.{number}" for number in range(5)}
+    entrance.fill("198.51.100.2", 59)
+    assert set(entrance.ended) <= {f"192.0.2.{number}" for number in range(5)}
 
 
 def test_no_place_is_taken_from_who_has_fewer() -> None:
-    door = Door(64)
+    entrance = Entrance(64)
     for number in range(64):
-        door.fill(f"192.0.2.{number}", 1)
-    late = door.come("198.51.100.1")
+        entrance.fill(f"192.0.2.{number}", 1)
+    late = entrance.come("198.51.100.1")
     assert late is not None
     assert late.refused
-    assert not door.ended
+    assert not entrance.ended
 
 
 def test_a_heavier_one_needs_as_many_places() -> None:
-    door = Door(64)
-    assert len(door.fill("192.0.2.1", 40, weight=2)) == 16
+    entrance = Entrance(64)
+    assert len(entrance.fill("192.0.2.1", 40, weight=2)) == 16
     for number in range(32):
-        door.fill(f"198.51.100.{number}", 1)
-    assert door.places.taken == 64
-    assert len(door.fill("203.0.113.1", 1, weight=2)) == 1
-    assert door.ended == ["192.0.2.1"]
-    assert door.places.taken == 64
+        entrance.fill(f"198.51.100.{number}", 1)
+    assert entrance.places.taken == 64
+    assert len(entrance.fill("203.0.113.1", 1, weight=2)) == 1
+    assert entrance.ended == ["192.0.2.1"]
+    assert entrance.places.taken == 64
 
 
 def test_only_some_are_told_that_there_is_no_place() -> None:
-    door = Door(64)
-    told = [guest for guest in (door.come("192.0.2.1") for _ in range(100)) if guest is not None and guest.refused]
+    entrance = Entrance(64)
+    told = [guest for guest in (entrance.come("192.0.2.1") for _ in range(100)) if guest is not None and guest.refused]
     assert len(told) == places.TOLD_OF_ONE
     told[0].prove()
     told[0].leave()
     told[0].leave()
-    assert door.come("192.0.2.1").refused  # type: ignore[union-attr]
-    assert door.come("192.0.2.1") is None
+    assert entrance.come("192.0.2.1").refused  # type: ignore[union-attr]
+    assert entrance.come("192.0.2.1") is None
 
 
 def test_who_logs_out_is_a_stranger_again() -> None:
-    door = Door(400)
-    proven = door.fill("192.0.2.1", 100, prove=True)
-    assert len(door.fill("192.0.2.1", 1)) == 1
+    entrance = Entrance(400)
+    proven = entrance.fill("192.0.2.1", 100, prove=True)
+    assert len(entrance.fill("192.0.2.1", 1)) == 1
     for guest in proven:
         guest.forget()
-    assert len(door.fill("192.0.2.1", 1)) == 0
+    assert len(entrance.fill("192.0.2.1", 1)) == 0
     for guest in proven:
         guest.leave()
-    assert len(door.fill("192.0.2.1", 1)) == 1
+    assert len(entrance.fill("192.0.2.1", 1)) == 1
 
 
 ACTIONS = st.lists(

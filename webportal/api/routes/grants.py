@@ -18,7 +18,8 @@ from webportal.catalogue.models import Item
 from webportal.core import clock
 from webportal.fulfilment import services
 from webportal.grants.documents import grant_document, rfc3339, token_document
-from webportal.grants.models import Grant, State
+from webportal.grants.models import Grant
+from webportal.grants.states import State
 from webportal.shops.models import Scope
 from webportal.shops.selectors import grants_of_shop
 from webportal.shops.services import shop_user

@@ -12,6 +12,7 @@ from webportal.shops.selectors import grants_of_shop
 
 router = Router(tags=["status"], auth=Key(Scope.GRANTS_READ))
 _MOST_GATES = 64
+"""That are asked for one answer."""
 
 
 @router.get("/status", response=answers(200, schemas.Status), summary="Running gates and transfers")

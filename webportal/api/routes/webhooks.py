@@ -45,8 +45,8 @@ def show_endpoint(request: ShopRequest, endpoint_id: str) -> schemas.Endpoint:
 
 @router.patch("/webhooks/{endpoint_id}", response=answers(200, schemas.Endpoint, 404, 409), summary="Change an endpoint")
 def change_endpoint(request: ShopRequest, endpoint_id: str, change: schemas.EndpointChange) -> schemas.Endpoint:
-    """What is left out stays. What waits for it goes to the new address; of what happens while inactive it never hears."""
-    services.change_endpoint(_endpoint(request, endpoint_id), url=change.url, kinds=change.kinds, active=change.active)
+    """What is left out stays. What waits for it goes to the new address; events that occur while inactive are not sent."""
+    services.change_endpoint(_endpoint(request, endpoint_id), url=change.url, event_types=change.kinds, active=change.active)
     return _shown(_endpoint(request, endpoint_id))
 
 
@@ -81,7 +81,7 @@ def _shown(endpoint: Endpoint) -> schemas.Endpoint:
     return schemas.Endpoint(
         id=endpoint.public_id,
         url=endpoint.url,
-        kinds=endpoint.kinds,
+        kinds=endpoint.event_types,
         active=endpoint.active,
         made_at=rfc3339(endpoint.made_at) or "",
         waiting=getattr(endpoint, "waiting", 0),

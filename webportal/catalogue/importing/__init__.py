@@ -10,7 +10,6 @@ from typing import NamedTuple
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 
-from ftpgate.errors import UserError
 from ftpgate.naming import FOLDER_LIMIT, folder_name, legal_name, shown_paths
 from ftpgate.translatable import TranslatableText, os_reason
 from webportal.catalogue.importing.copying import copied, umask_of
@@ -21,6 +20,8 @@ from webportal.catalogue.importing.verifying import refresh_stamps
 from webportal.catalogue.importing.walking import LONGEST_PATH, Found, LeftOut, find_files, natural, too_long
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.thumbnails import cover_name
+from webportal.core.errors import ImportRefused
+from webportal.core.texts import Text
 
 
 class Overrides(NamedTuple):
@@ -36,7 +37,9 @@ _NONE = Overrides()
 LONGEST_FOR_WINDOWS = 240
 """Characters of a path; with those of the folder that it is saved in, Windows takes 260 (learn.microsoft.com, MAX_PATH)."""
 _LONGEST_SAMPLE = 60
+"""Characters of a tag that a warning shows."""
 _MOST_REFUSED = 3
+"""Pictures whose refusal is worth a warning: an album of scans has dozens."""
 _LAST = 100_000
 """After every disc and track."""
 
@@ -68,25 +71,20 @@ def import_item(
         read: told of every number of bytes that was read.
 
     Raises:
-        UserError: the folder or a file in it cannot be imported, or is not as it was when it was imported before.
+        ImportRefused: the folder or a file in it cannot be imported, or is not as it was when it was imported before.
     """
     if not folder.is_dir():
-        raise UserError(
-            TranslatableText("%(folder)r is no folder", folder=str(folder)),
-            TranslatableText("name the folder that holds the album"),
-        )
+        raise ImportRefused(Text.NO_FOLDER(folder=str(folder)))
     overrides = _checked(overrides)
     folder, media_root = folder.resolve(), media_root.resolve()
     if folder == media_root:
-        raise UserError(f"{str(folder)!r} is the media folder itself", "name a folder in it")
+        raise ImportRefused(Text.MEDIA_FOLDER_ITSELF(folder=str(folder)))
     if media_root.is_relative_to(folder):
-        raise UserError(f"{str(folder)!r} holds the media folder", "name the folder of one album")
+        raise ImportRefused(Text.HOLDS_MEDIA_FOLDER(folder=str(folder)))
     if folder.is_relative_to(media_root):
         return _import_in_place(folder, media_root, overrides, read)
     if not copy:
-        raise UserError(
-            f"{str(folder)!r} is not under the media folder {str(media_root)!r}", "move it there, or bring it there with --copy"
-        )
+        raise ImportRefused(Text.NOT_UNDER_MEDIA_FOLDER(folder=str(folder), media=str(media_root)))
     return _import_copy(folder, media_root, overrides, read)
 
 
@@ -181,17 +179,14 @@ def _store(
             item.save(update_fields=["search"])  # with the tracks' titles
             for file in files:
                 if stamp(media_root, file.real.relative_to(media_root).as_posix()) != digests[file.path].stamp:
-                    cause = TranslatableText("%(file)r changed while it was imported", file=file.path)
-                    raise UserError(cause, TranslatableText("import it again when nothing writes to it"))
+                    raise ImportRefused(Text.FILE_CHANGED_AT_IMPORT(file=file.path))
     except BaseException as error:
         if stored:
             item.cover.delete(save=False)
         if isinstance(error, IntegrityError):
-            cause = TranslatableText("%(folder)r is just being imported by someone else", folder=str(folder))
-            raise UserError(cause, TranslatableText("try again")) from None
+            raise ImportRefused(Text.IMPORTED_BY_ANOTHER(folder=str(folder))) from None
         if isinstance(error, OSError):
-            cause = TranslatableText("%(folder)r cannot be imported (%(reason)s)", folder=str(folder), reason=os_reason(error))
-            raise UserError(cause, TranslatableText("mend permissions or space")) from None
+            raise ImportRefused(Text.FOLDER_NOT_IMPORTED(folder=str(folder), reason=os_reason(error))) from None
         raise
     warnings = [*_tag_warnings(files, tags), *cover.refused[:_MOST_REFUSED], *_path_warnings(item, rows)]
     return Imported(item, new=True, warnings=warnings)
@@ -200,11 +195,10 @@ def _store(
 def _tag_warnings(files: Sequence[Found], tags: Mapping[str, Tags]) -> Iterator[TranslatableText]:
     broken = [file.path for file in files if tags[file.path].unreadable]
     if broken:
-        yield TranslatableText("the tags of %(files)s cannot be read; imported without", files=_listed(broken))
+        yield Text.TAGS_UNREADABLE(files=_listed(broken))
     doubtful = [file.path for file in files if tags[file.path].doubtful]
     if doubtful:
-        yield TranslatableText(
-            "the tags of %(files)s look wrongly decoded (%(sample)r): add the folder again with --tag-encoding, such as cp1251",
+        yield Text.TAGS_DOUBTFUL(
             files=_listed(doubtful),
             sample=tags[doubtful[0]].doubtful[:_LONGEST_SAMPLE],
         )
@@ -215,8 +209,7 @@ def _path_warnings(item: Item, rows: Sequence[File]) -> Iterator[TranslatableTex
     paths = [f"{item.folder}/{row.path}" for row in rows]
     long = [path for path in paths if len(path.encode("utf-16-le")) // 2 > LONGEST_FOR_WINDOWS]
     if long:
-        yield TranslatableText(
-            "%(count)d paths have more than %(most)d characters, such as %(path)r: many programs on Windows cannot save them",
+        yield Text.PATHS_LONG_FOR_WINDOWS(
             count=len(long),
             most=LONGEST_FOR_WINDOWS,
             path=long[0],
@@ -285,16 +278,16 @@ def _ordered(files: Sequence[Found], tags: Mapping[str, Tags]) -> Sequence[Found
 
 def _checked(overrides: Overrides) -> Overrides:
     if overrides.title is not None and not 0 < len(overrides.title.strip()) <= 500:
-        raise UserError("the title is empty or has more than 500 characters", "correct --title")
+        raise ImportRefused(Text.TITLE_LENGTH(most=500))
     if overrides.artist is not None and len(overrides.artist) > 500:
-        raise UserError("the artist has more than 500 characters", "correct --artist")
+        raise ImportRefused(Text.ARTIST_LENGTH(most=500))
     if overrides.tag_encoding is not None:
         try:
             parse_encoding(overrides.tag_encoding)
         except ValueError as error:
-            raise UserError(f"{overrides.tag_encoding[:80]!r} is {error}", "correct --tag-encoding") from None
+            raise ImportRefused(Text.TAG_ENCODING(encoding=overrides.tag_encoding[:80], reason=str(error))) from None
     if overrides.year is not None and not 1 <= overrides.year <= 9999:
-        raise UserError(f"the year {overrides.year} is out of range", "correct --year")
+        raise ImportRefused(Text.YEAR_RANGE(year=overrides.year))
     return overrides
 
 
@@ -303,9 +296,7 @@ def _source(folder: Path, media_root: Path) -> str:
     try:
         size = len(source.encode())
     except UnicodeEncodeError:
-        raise UserError(
-            TranslatableText("the name %(path)r is not UTF-8", path=source), TranslatableText("rename the folder")
-        ) from None
+        raise ImportRefused(Text.FOLDER_NAME_NOT_UTF8(path=source)) from None
     if size > LONGEST_PATH:
         raise too_long(source)
     return source
@@ -326,25 +317,12 @@ def _matches(item: Item, overrides: Overrides) -> bool:
 
 
 def _check_same(item: Item, media: Sequence[str], media_root: Path) -> None:
-    """Raises UserError when the files on disk are not those that were imported."""
+    """Raises ImportRefused when the files on disk are not those that were imported."""
     known = set(item.files.values_list("media", flat=True))
     added = sorted(set(media) - known)
-    again = TranslatableText("import what is new as another folder; %(item)s keeps its files", item=item.public_id)
     if added:
-        cause = TranslatableText(
-            "%(file)r is not in the item %(item)s that was imported from this folder", file=added[0], item=item.public_id
-        )
-        raise UserError(cause, again)
+        raise ImportRefused(Text.FILE_ADDED(file=added[0], item=item.public_id))
     problems = refresh_stamps(item, media_root)
     if problems:
         path, problem = problems[0]
-        cause = TranslatableText(
-            "%(file)r of the item %(item)s is not as it was imported (it %(problem)s)",
-            file=path,
-            item=item.public_id,
-            problem=problem,
-        )
-        hint = TranslatableText(
-            "put the file back (ftpgate item verify %(item)s names all), or %(again)s", item=item.public_id, again=again
-        )
-        raise UserError(cause, hint)
+        raise ImportRefused(Text.ITEM_CHANGED(file=path, item=item.public_id, problem=problem))

@@ -12,9 +12,10 @@ from pathlib import Path
 from django.conf import settings
 
 from ftpgate import private
-from ftpgate.errors import UserError
 from ftpgate.translatable import os_reason
 from webportal.catalogue.importing.walking import Found
+from webportal.core.errors import ImportRefused
+from webportal.core.texts import Text
 
 _UNFINISHED = ".ftpgate-import"
 _LOCK = ".ftpgate-import.lock"
@@ -27,7 +28,7 @@ def copied(files: Sequence[Found], media_root: Path) -> Iterator[Path]:
     One at a time: what an import that was killed left behind is removed by the next.
 
     Raises:
-        UserError: something cannot be read or written.
+        ImportRefused: something cannot be read or written.
     """
     unfinished = media_root / _UNFINISHED
     try:
@@ -43,9 +44,7 @@ def copied(files: Sequence[Found], media_root: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
-        raise UserError(
-            f"the folder cannot be copied to {str(media_root)!r} ({os_reason(error)})", "mend permissions or space"
-        ) from None
+        raise ImportRefused(Text.FOLDER_NOT_COPIED(media=str(media_root), reason=os_reason(error))) from None
 
 
 @contextmanager
@@ -67,10 +66,8 @@ def _copy(file: Found, folder: Path) -> None:
     try:
         shutil.copyfile(file.real, target)
     except OSError as error:
-        raise UserError(
-            f"{file.path!r} cannot be copied ({os_reason(error)})", "mend permissions, the disk, or its space"
-        ) from None
+        raise ImportRefused(Text.FILE_NOT_COPIED(file=file.path, reason=os_reason(error))) from None
     after = file.real.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UserError(f"{file.path!r} changed while it was copied", "import it again when nothing writes to it")
+        raise ImportRefused(Text.FILE_CHANGED_AT_COPYING(file=file.path))
     os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))

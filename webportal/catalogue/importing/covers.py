@@ -11,6 +11,7 @@ from webportal.catalogue.importing.tags import embedded_cover
 from webportal.catalogue.importing.walking import Found
 from webportal.catalogue.pictures import MOST_BYTES, Refused, jpeg_of
 from webportal.catalogue.thumbnails import LARGE
+from webportal.core.texts import Text
 
 _NAMES = ("cover", "folder", "front", "albumart", "album")
 _SUFFIXES = frozenset(
@@ -36,7 +37,7 @@ def find_cover(files: Sequence[Found]) -> Cover:
         try:
             return Cover(jpeg_of(data, LARGE), refused)
         except Refused as error:
-            cause = TranslatableText("%(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
+            cause = Text.COVER_NOT_SHOWN(file=file.path, reason=error.text)
             refused.append(cause)
     for file in files[:5]:
         embedded = embedded_cover(file.real)
@@ -45,7 +46,7 @@ def find_cover(files: Sequence[Found]) -> Cover:
         try:
             return Cover(jpeg_of(embedded, LARGE), refused)
         except Refused as error:
-            cause = TranslatableText("the picture in %(file)r is not shown (%(reason)s)", file=file.path, reason=error.sentence)
+            cause = Text.EMBEDDED_COVER_NOT_SHOWN(file=file.path, reason=error.text)
             refused.append(cause)
     return Cover(None, refused)
 

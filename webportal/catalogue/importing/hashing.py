@@ -16,12 +16,15 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from ftpgate.errors import UserError
 from ftpgate.ondisk import LOOK, Identity, NoRegularFile, has_lasting_inodes, open_below, why_not
-from ftpgate.translatable import TranslatableText
+from ftpgate.translatable import FileProblem, TranslatableText
+from webportal.core.errors import ImportRefused
+from webportal.core.texts import Text
 
 _CHUNK = 1 << 20
+"""Bytes of one read: beyond that nothing gets faster, and progress is told after each."""
 _THREADS = 4
+"""That read and hash: hashlib lets the interpreter go, and more of them make a spinning disk seek."""
 
 
 class Stamp(NamedTuple):
@@ -41,11 +44,11 @@ class Digest(NamedTuple):
     crc32: int
 
 
-class FileError(UserError):
+class FileError(ImportRefused):
     """A file cannot be hashed; `problem` completes a sentence about it ("changed while it was read")."""
 
-    def __init__(self, name: str, problem: TranslatableText, hint: TranslatableText) -> None:
-        super().__init__(TranslatableText("%(file)r %(problem)s", file=name, problem=problem), hint)
+    def __init__(self, text: TranslatableText, problem: TranslatableText) -> None:
+        super().__init__(text)
         self.problem = problem
 
 
@@ -143,11 +146,10 @@ def _hash(root: Path, name: str, path: str, advance: Callable[[int], None]) -> D
                 advance(count)
         after = stamp(root, path)
     except OSError as error:
-        raise FileError(name, why_not(error), TranslatableText("mend its permissions or the disk")) from None
+        problem = why_not(error)
+        raise FileError(Text.FILE_AND_PROBLEM(file=name, problem=problem), problem) from None
     if after != before or read != before.size:
-        raise FileError(
-            name, TranslatableText("changed while it was read"), TranslatableText("import it again when nothing writes to it")
-        )
+        raise FileError(Text.FILE_CHANGED_AT_READING(file=name), FileProblem.FILE_CHANGED_MEANWHILE())
     return Digest(before, sha256.digest(), crc32)
 
 

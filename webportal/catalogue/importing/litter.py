@@ -7,14 +7,15 @@ from collections.abc import Collection
 
 from ftpgate.translatable import TranslatableText
 from webportal.catalogue.importing.tags import is_audio
+from webportal.core.texts import Text
 
-_DESKTOP = TranslatableText("left by a desktop system")
-_NAS = TranslatableText("left by a NAS")
-_VERSIONS = TranslatableText("of a version control system")
-_EDITOR = TranslatableText("left by an editor")
-_UNFINISHED = TranslatableText("an unfinished download")
-_HIDDEN = TranslatableText("hidden, and no audio")
-_OF_ANOTHER = TranslatableText("a stream of another file")
+_DESKTOP = Text.OF_DESKTOP()
+_NAS = Text.OF_NAS()
+_VERSIONS = Text.OF_VERSION_CONTROL()
+_EDITOR = Text.OF_EDITOR()
+_UNFINISHED = Text.UNFINISHED_DOWNLOAD()
+_HIDDEN = Text.HIDDEN()
+_OF_ANOTHER = Text.STREAM_OF_FILE()
 
 _IGNORE, _EXACT = re.IGNORECASE, re.NOFLAG
 

@@ -15,6 +15,7 @@ from tinytag import TinyTag, TinyTagException
 T = TypeVar("T")
 
 _LONGEST = 500
+"""Characters; the width of the columns."""
 _ASCII = "".join(map(chr, range(0x20, 0x7F)))
 _FEW_MARKS, _MARKED_SHARE = 3, 0.6
 _DISC_FOLDER = re.compile(r"(?:cd|dis[ck]|диск)[ ._-]*([0-9]{1,3})\b", re.IGNORECASE)

@@ -10,14 +10,14 @@ from django.db import transaction
 from django.db.models import F
 
 from ftpgate.ondisk import why_not
-from ftpgate.translatable import TranslatableText
+from ftpgate.translatable import FileProblem, TranslatableText
 from webportal.catalogue.importing.hashing import FileError, Stamp, hash_each, stamp
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.services import report_changed, withdraw_reports
 
 
 class Problem(NamedTuple):
-    """`path` is the file's in its item; `problem` completes a sentence about it (TranslatableText("is missing"))."""
+    """`path` is the file's in its item; `problem` completes a sentence about it (`FileProblem`)."""
 
     path: str
     problem: TranslatableText
@@ -47,7 +47,7 @@ def _verify(item: Item, files: Sequence[File], media_root: Path) -> list[Problem
         if isinstance(found, TranslatableText):
             problems[file.pk] = Problem(file.path, found)
         elif found.size != file.size:
-            size = TranslatableText("has %(found)d bytes, %(imported)d were imported", found=found.size, imported=file.size)
+            size = FileProblem.FILE_SIZE(found=found.size, imported=file.size)
             problems[file.pk] = Problem(file.path, size)
         else:
             readable.append(file)
@@ -56,7 +56,7 @@ def _verify(item: Item, files: Sequence[File], media_root: Path) -> list[Problem
         if isinstance(digest, FileError):
             problems[file.pk] = Problem(file.path, digest.problem)
         elif digest.sha256 != bytes(file.sha256) or digest.stamp.size != file.size:
-            problems[file.pk] = Problem(file.path, TranslatableText("has changed"))
+            problems[file.pk] = Problem(file.path, FileProblem.FILE_CHANGED())
         elif digest.stamp != _recorded(file):
             _, file.mtime_ns, file.ctime_ns, file.inode = digest.stamp
             fresh.append(file)
@@ -78,6 +78,6 @@ def _found(media_root: Path, file: File) -> Stamp | TranslatableText:
     try:
         return stamp(media_root, file.media)
     except (FileNotFoundError, NotADirectoryError):
-        return TranslatableText("is missing")
+        return FileProblem.FILE_MISSING()
     except OSError as error:
         return why_not(error)

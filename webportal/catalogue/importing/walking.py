@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ftpgate.errors import UserError
 from ftpgate.translatable import TranslatableText, os_reason
 from webportal.catalogue.importing.litter import why_left_out
+from webportal.core.errors import ImportRefused
+from webportal.core.texts import Text
 
 MOST_FILES = 20_000
+"""Of a folder, and entries that are looked at: somebody has named the folder of all albums."""
 LONGEST_PATH = 1_000
 """Bytes of a path; both databases index paths, and an index row has its limit (PostgreSQL: 2,704 bytes)."""
 
@@ -44,15 +46,12 @@ def find_files(folder: Path) -> Contents:
         folder: resolved, so that a link that leads out of it can be told.
 
     Raises:
-        UserError: nothing or too much is in it, something cannot be read, a name is no text, or a link leads out.
+        ImportRefused: nothing or too much is in it, something cannot be read, a name is no text, or a link leads out.
     """
     walk = _Walk(folder)
     found = sorted(walk.files(folder), key=lambda file: natural(file.path))
     if not found:
-        raise UserError(
-            TranslatableText("there is no file to import in %(folder)r", folder=str(folder)),
-            TranslatableText("name the folder that holds the album"),
-        )
+        raise ImportRefused(Text.NOTHING_TO_IMPORT(folder=str(folder)))
     return Contents(found, sorted(walk.left_out))
 
 
@@ -94,19 +93,17 @@ class _Walk:
             mode = real.stat().st_mode
             if stat.S_ISDIR(mode):
                 if entry.is_symlink() and folder.is_relative_to(real):
-                    cause = TranslatableText("the link %(path)r leads back to a folder it lies in", path=path)
-                    raise UserError(cause, TranslatableText("remove it"))
+                    raise ImportRefused(Text.LINK_LEADS_BACK(path=path))
                 yield from self.files(real, path + "/", hidden=hidden or name.startswith("."))
             elif stat.S_ISREG(mode):
                 yield Found(path, real)
             else:
-                self._leave_out(path, TranslatableText("no regular file"))
+                self._leave_out(path, Text.NO_REGULAR_FILE())
 
     def _count_one(self) -> None:
         self._count += 1
         if self._count > MOST_FILES:
-            cause = TranslatableText("%(folder)r holds more than %(most)d files", folder=str(self._top), most=MOST_FILES)
-            raise UserError(cause, TranslatableText("import its folders one by one"))
+            raise ImportRefused(Text.TOO_MANY_FILES(folder=str(self._top), most=MOST_FILES))
 
     def _leave_out(self, path: str, reason: TranslatableText) -> None:
         self.left_out.append(LeftOut(os.fsencode(path).decode(errors="replace"), reason))
@@ -116,8 +113,7 @@ def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     try:
         return {entry.name: entry for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)}
     except OSError as error:
-        cause = TranslatableText("%(folder)r cannot be read (%(reason)s)", folder=str(folder), reason=os_reason(error))
-        raise UserError(cause, TranslatableText("mend its permissions")) from None
+        raise ImportRefused(Text.FOLDER_UNREADABLE(folder=str(folder), reason=os_reason(error))) from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -131,25 +127,20 @@ def _resolved(entry: os.DirEntry[str], path: str, top: Path) -> Path:
     try:
         real = Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):
-        raise UserError(
-            TranslatableText("the link %(path)r leads nowhere", path=path), TranslatableText("mend or remove it")
-        ) from None
+        raise ImportRefused(Text.LINK_LEADS_NOWHERE(path=path)) from None
     if not real.is_relative_to(top):
-        cause = TranslatableText("the link %(path)r leads out of the folder", path=path)
-        raise UserError(cause, TranslatableText("put the file itself there, or remove the link"))
+        raise ImportRefused(Text.LINK_LEADS_OUT(path=path))
     return real
 
 
-def too_long(path: str) -> UserError:
-    cause = TranslatableText("the path %(path)r… has more than %(most)d bytes", path=path[:80], most=LONGEST_PATH)
-    return UserError(cause, TranslatableText("shorten it"))
+def too_long(path: str) -> ImportRefused:
+    return ImportRefused(Text.PATH_TOO_LONG(path=path[:80], most=LONGEST_PATH))
 
 
 def _check_name(path: str) -> None:
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
-        hint = TranslatableText("rename it (convmv renames whole folders)")
-        raise UserError(TranslatableText("the name %(path)r is not UTF-8", path=path), hint) from None
+        raise ImportRefused(Text.NAME_NOT_UTF8(path=path)) from None
     if size > LONGEST_PATH:
         raise too_long(path)

@@ -10,11 +10,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from webportal.core import formats
-from webportal.core.translatable import translated
 from webportal.site.icons import ICONS
 
 register = template.Library()
-register.filter("translated", translated)
 
 
 @register.simple_tag

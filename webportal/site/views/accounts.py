@@ -23,6 +23,7 @@ from webportal.site.forms import PreferencesForm
 from webportal.site.requests import CustomerRequest, is_page, post_only
 
 MOST_SHOWN = 20
+"""Sign-ins, and connections, of one customer on the page."""
 
 
 @login_not_required

@@ -6,14 +6,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from ftpgate.errors import UserError
 from webportal.cart.selectors import cart_of
 from webportal.catalogue.models import Item
 from webportal.catalogue.selectors import items
 from webportal.core.browsers import browser_name
+from webportal.core.errors import GrantError
 from webportal.fulfilment import checkout
 from webportal.fulfilment.services import MOST_ITEMS, add_token
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 from webportal.site.remembered import remember_token, remembered_token
 from webportal.site.requests import CustomerRequest, came_from, post_only
 
@@ -65,7 +66,7 @@ def check_out(request: CustomerRequest) -> HttpResponse:
         grant, token = checkout.check_out(request.user, made_for=browser)
         if token is None and remembered_token(request.session, grant) is None:
             token = add_token(grant, made_for=browser)
-    except UserError:
+    except GrantError:
         messages.error(request, _("Nothing could be checked out. Look at what is in your cart and try again."))
         return redirect("cart")
     if token is not None:

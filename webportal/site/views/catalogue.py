@@ -22,6 +22,7 @@ from webportal.core.paging import page_of
 from webportal.site.requests import CustomerRequest, allow
 
 ITEMS_A_PAGE = 24
+"""Full rows of two, three, four and six cards."""
 SORTS = {Sort.ARTIST: _("Artist"), Sort.TITLE: _("Title"), Sort.NEWEST: _("Newest"), Sort.YEAR: _("Year")}
 
 

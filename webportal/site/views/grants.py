@@ -14,24 +14,25 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
-from ftpgate.errors import UserError
 from ftpgate.tokens import Token
-from ftpgate.translatable import TranslatableText
 from webportal.accounts.models import User
 from webportal.core.browsers import browser_name
+from webportal.core.errors import GrantError
 from webportal.core.paging import page_of
 from webportal.fulfilment import services
 from webportal.fulfilment.by_word import complete_by_word
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.grants import selectors
-from webportal.grants.models import Grant, GrantItem, GrantToken, State
+from webportal.grants.models import Grant, GrantItem, GrantToken, MadeFor
 from webportal.grants.selectors import ItemDetail
+from webportal.grants.states import State
 from webportal.history.models import Proof
 from webportal.site.presenters import MOST_FILES, Ways, condition, document, offered, shown_item
 from webportal.site.remembered import remember_token, remembered_token
 from webportal.site.requests import CustomerRequest, allow, not_stored, post_only
 
 GRANTS_A_PAGE = 20
+"""Newest first."""
 STREAMS_A_PAGE = 3
 """A browser opens six connections to one host at a time, in all its tabs; the downloads themselves need some."""
 
@@ -121,8 +122,8 @@ def another_device(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Links for a device that cannot sign in here. Shown in this answer only."""
     grant = _grant(request.user, grant_id)
     try:
-        token = services.add_token(grant, made_for=TranslatableText("another device"))
-    except UserError:
+        token = services.add_token(grant, made_for=MadeFor.DEVICE)
+    except GrantError:
         return redirect("grant", grant.public_id)
     details = selectors.details(grant)
     return not_stored(render(request, "site/grants/device.html", {"grant": grant, "ways": Ways.of(token, details)}))
@@ -147,7 +148,7 @@ def _take_word(request: CustomerRequest, grant: Grant, detail: ItemDetail) -> No
     entry = GrantItem.objects.select_related("item").get(grant=grant, item__public_id=detail.id)
     try:
         completion = complete_by_word(grant, entry.item, request.user)
-    except UserError:
+    except GrantError:
         _cannot_be_closed(request, detail)
         return
     if completion.proof == Proof.CUSTOMER:
@@ -192,7 +193,7 @@ def _try(request: HttpRequest, grant: Grant, make: Callable[..., Token]) -> Toke
     """A new token, remembered in this session; None, with the page saying why, when the grant opens nothing any more."""
     try:
         token = make(grant, made_for=browser_name(request.headers.get("User-Agent", "")))
-    except UserError:
+    except GrantError:
         return None  # the page that follows shows the state that forbids it
     remember_token(request.session, token)
     return token

@@ -15,7 +15,9 @@ from webportal.history.selectors import history_of
 from webportal.site.requests import CustomerRequest, not_stored
 
 COMPLETIONS_A_PAGE = 30
+"""Newest first."""
 _MOST_WORDS = 8
+"""Of a search; each is one more condition for the database."""
 
 
 @require_GET

@@ -31,6 +31,7 @@ admin.site.index_title = _("Staff")
 
 
 SHOWN_BY_NAME = 20
+"""Users that the page names before it moves them to another tier."""
 
 
 class RateField(forms.CharField):

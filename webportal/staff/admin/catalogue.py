@@ -47,7 +47,7 @@ class CoverField(forms.ImageField):
         try:
             made = jpeg_of(file.read(MOST_BYTES + 1), LARGE)
         except Refused as error:
-            raise forms.ValidationError(_capitalized(translated(error.sentence))) from None
+            raise forms.ValidationError(_capitalized(translated(error.text))) from None
         return SimpleUploadedFile(cover_name(made), made, "image/jpeg")
 
 
@@ -98,6 +98,6 @@ class FileReportAdmin(Watched):
     def item(self, report: FileReport) -> str:
         return str(report.file.item)
 
-    @admin.display(description=_("reason"), ordering="reason")
+    @admin.display(description=_("reason"), ordering="reason_code")
     def shown_reason(self, report: FileReport) -> str:
         return translated(report.reason)

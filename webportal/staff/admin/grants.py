@@ -14,19 +14,19 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.errors import UserError
 from ftpgate.tokens import Token
-from ftpgate.translatable import TranslatableText
 from webportal.core import clock
+from webportal.core.errors import GrantError
 from webportal.core.formats import percent, size
-from webportal.core.translatable import translated
 from webportal.fulfilment import services
 from webportal.grants import selectors
-from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, State
+from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, MadeFor
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.site.presenters import Ways
 from webportal.site.requests import not_stored
 from webportal.staff.admin.base import Watched, WatchedInline
+from webportal.staff.hints import for_staff
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -87,7 +87,7 @@ class TokenInline(WatchedInline):
 
     @admin.display(description=_("made for"))
     def shown_made_for(self, token: GrantToken) -> str:
-        return translated(token.made_for)
+        return token.shown_made_for
 
 
 @admin.register(Grant)
@@ -142,10 +142,10 @@ class GrantAdmin(Watched):
             return None
         try:
             with transaction.atomic():
-                token = services.add_token(grant, made_for=TranslatableText("staff"))
+                token = services.add_token(grant, made_for=MadeFor.STAFF)
                 self.log_change(request, grant, gettext_noop("new token"))
-        except UserError:
-            self._refused(request, grant)
+        except GrantError as error:
+            self._refused(request, error)
             return None
         return self._shown_once(request, grant, token)
 
@@ -158,11 +158,11 @@ class GrantAdmin(Watched):
         expires_at = clock.now() + timedelta(seconds=settings.FTPGATE.expires)
         try:
             with transaction.atomic():
-                again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=TranslatableText("staff"))
+                again, token = services.issue_grant(grant.user, items, expires_at=expires_at, made_for=MadeFor.STAFF)
                 self.log_change(request, grant, [{"added": {"name": gettext_noop("grant"), "object": again.public_id}}])
                 self.log_addition(request, again, gettext_noop("issued again"))
-        except UserError:
-            self._refused(request, grant)
+        except GrantError as error:
+            self._refused(request, error)
             return None
         return self._shown_once(request, again, token)
 
@@ -173,8 +173,8 @@ class GrantAdmin(Watched):
                 with transaction.atomic():
                     change(grant)
                     self.log_change(request, grant, what)
-            except UserError:
-                self._refused(request, grant)
+            except GrantError as error:
+                self._refused(request, error)
             else:
                 done += 1
         if done:
@@ -188,10 +188,9 @@ class GrantAdmin(Watched):
         self.message_user(request, gettext("Choose one grant: its links are shown once."), messages.WARNING)
         return None
 
-    def _refused(self, request: HttpRequest, grant: Grant) -> None:
-        grant.refresh_from_db()
-        text = gettext("The grant %(grant)s was left as it is: it is %(state)s.")
-        self.message_user(request, text % {"grant": grant, "state": grant.present_state.label}, messages.WARNING)
+    def _refused(self, request: HttpRequest, error: GrantError) -> None:
+        text = gettext("Nothing was changed: %(reason)s.") % {"reason": for_staff(error.text)}
+        self.message_user(request, text, messages.WARNING)
 
     def _shown_once(self, request: HttpRequest, grant: Grant, token: Token) -> HttpResponse:
         """The links in this very answer: kept in no message, session or log."""

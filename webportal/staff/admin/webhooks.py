@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.errors import UserError
-from webportal.core.translatable import translated
+from webportal.core.errors import EndpointError
 from webportal.staff.admin.base import Changed, StaffForm, UsesStaffForm, Watched, WatchedInline
+from webportal.staff.hints import for_staff
 from webportal.staff.secrets_shown import shown_once
 from webportal.webhooks import selectors, services
 from webportal.webhooks.guard import target
@@ -23,11 +23,11 @@ from webportal.webhooks.models import Delivery, Endpoint, Event, EventType
 class EndpointForm(StaffForm):
     """Only superusers let an endpoint reach internal addresses. With another address given by others, that ends."""
 
-    kinds = forms.MultipleChoiceField(label=_("hears of"), choices=EventType.choices, widget=forms.CheckboxSelectMultiple)
+    event_types = forms.MultipleChoiceField(label=_("hears of"), choices=EventType.choices, widget=forms.CheckboxSelectMultiple)
 
     class Meta:
         model = Endpoint
-        fields = ("shop", "url", "kinds", "active", "allow_internal")
+        fields = ("shop", "url", "event_types", "active", "allow_internal")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,8 +46,8 @@ class EndpointForm(StaffForm):
         if cleaned.get("url"):
             try:
                 target(cleaned["url"], allow_internal=bool(cleaned.get("allow_internal")))
-            except UserError as error:
-                self.add_error("url", translated(error.sentence))
+            except EndpointError as error:
+                self.add_error("url", for_staff(error.text))
         return cleaned
 
 
@@ -113,7 +113,7 @@ class ShowsAnswer:
 
     @admin.display(description=_("answer"))
     def shown_answer(self, delivery: Delivery) -> str:
-        return translated(delivery.answer)
+        return delivery.shown_answer
 
 
 class DeliveryInline(ShowsAnswer, WatchedInline):
@@ -146,8 +146,8 @@ class SendsAgain(Watched):
 
 @admin.register(Event)
 class EventAdmin(SendsAgain):
-    list_display = ("public_id", "kind", "shop", "grant", "made_at")
-    list_filter = ("kind", "shop", "made_at")
+    list_display = ("public_id", "type", "shop", "grant", "made_at")
+    list_filter = ("type", "shop", "made_at")
     list_select_related = ("shop",)
     search_fields = ("public_id", "grant")
     inlines = (DeliveryInline,)
@@ -159,8 +159,8 @@ class EventAdmin(SendsAgain):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ShowsAnswer, SendsAgain):
-    list_display = ("event", "kind", "endpoint", "state", "attempts", "attempted_at", "next_at", "status")
-    list_filter = ("state", "event__kind", "endpoint__shop")
+    list_display = ("event", "event_type", "endpoint", "state", "attempts", "attempted_at", "next_at", "status")
+    list_filter = ("state", "event__type", "endpoint__shop")
     list_select_related = ("event", "endpoint")
     search_fields = ("event__public_id", "event__grant", "endpoint__url")
     fields = (
@@ -170,6 +170,6 @@ class DeliveryAdmin(ShowsAnswer, SendsAgain):
     def deliveries(self, chosen: QuerySet[Delivery]) -> QuerySet[Delivery]:
         return chosen
 
-    @admin.display(description=_("kind"), ordering="event__kind")
-    def kind(self, delivery: Delivery) -> str:
-        return str(EventType(delivery.event.kind).label)
+    @admin.display(description=_("type"), ordering="event__type")
+    def event_type(self, delivery: Delivery) -> str:
+        return str(EventType(delivery.event.type).label)

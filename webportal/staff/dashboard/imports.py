@@ -12,13 +12,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_http_methods
 
-from ftpgate.errors import UserError
 from webportal.catalogue.models import ImportJob
-from webportal.core.translatable import translated
+from webportal.core.errors import ImportRefused
 from webportal.jobs.imports import MOST_FOLDERS, end_dead_jobs, folders_to_import, start_import
 from webportal.site.requests import CustomerRequest, not_stored
+from webportal.staff.hints import for_staff
 
 JOBS_SHOWN = 20
+"""Newest first."""
 
 
 @require_http_methods(["GET", "POST"])
@@ -30,12 +31,13 @@ def imports(request: CustomerRequest) -> HttpResponse:
             with transaction.atomic():
                 job = start_import(request.POST.get("folder", "").strip().strip("/"), request.user)
                 LogEntry.objects.log_actions(request.user.pk, [job], ADDITION, gettext_noop("imported"), single_object=True)
-        except UserError as error:
-            messages.error(request, _("It cannot be imported: %(reason)s") % {"reason": translated(error.sentence)})
+        except ImportRefused as error:
+            messages.error(request, _("It cannot be imported: %(reason)s") % {"reason": for_staff(error.text)})
         return redirect("imports")
     end_dead_jobs()
     jobs = ImportJob.objects.select_related("item", "user")[:JOBS_SHOWN]
     running = {job.folder for job in jobs if job.state == ImportJob.State.RUNNING}
     folders = [folder for folder in folders_to_import() if folder not in running]
-    context = {"jobs": jobs, "running": running, "folders": folders, "most_folders": MOST_FOLDERS}
+    shown = [(job, "; ".join(map(for_staff, job.texts))) for job in jobs]
+    context = {"jobs": shown, "running": running, "folders": folders, "most_folders": MOST_FOLDERS}
     return not_stored(render(request, "staff/imports.html", context))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH = 480
+"""Units of the drawing's own coordinates, as those below; pages scale it."""
 HEIGHT = 170
 _LEFT = 56
 _BOTTOM = 22

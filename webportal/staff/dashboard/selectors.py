@@ -16,15 +16,21 @@ from webportal.catalogue.models import FileReport
 from webportal.core import clock
 from webportal.core.browsers import browser_name
 from webportal.gateway.live import gates_status
-from webportal.grants.models import Grant, GrantItem, State
+from webportal.grants.models import Grant, GrantItem
+from webportal.grants.states import State
 from webportal.history.models import Completion, Proof, Transfer
 from webportal.shops.models import ShopUser
 
 DAYS = 30
+"""That the figures look back."""
 _MOST_CLIENTS = 500
+"""Names of download programs that are told apart: anybody can make up more."""
 _MOST_TRANSFERS = 50
+"""Running ones that the page lists."""
 _TOP = 10
+"""Rows of each list."""
 _FIGURES_SECONDS = 60
+"""That figures are kept: they read a month of history."""
 _AT_LIMIT = 0.9
 """Of the rate: who gets that much would take more."""
 

@@ -9,8 +9,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
-from ftpgate.errors import UserError
 from webportal.catalogue.models import Item
+from webportal.core.errors import PurgeError
 from webportal.core.formats import size
 from webportal.core.paging import page_of
 from webportal.core.translatable import translated
@@ -20,6 +20,7 @@ from webportal.staff.dashboard import selectors
 from webportal.staff.dashboard.plots import bars
 
 ITEMS_A_PAGE = 50
+"""Of the list of what can be purged."""
 
 
 @require_GET
@@ -57,7 +58,7 @@ def purge_list(request: CustomerRequest) -> HttpResponse:
         item = get_object_or_404(Item, public_id=request.POST.get("item", ""))
         try:
             purged = purge(item, by=request.user)
-        except UserError:
+        except PurgeError:
             messages.error(request, _("Somebody waits for it again: it was left where it is."))
         else:
             messages.success(request, _("%(size)s were freed.") % {"size": size(purged.freed)})

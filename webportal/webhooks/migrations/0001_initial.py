@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('public_id', models.CharField(default=webportal.webhooks.models.new_endpoint_id, editable=False, max_length=10, unique=True, verbose_name='id')),
                 ('url', models.CharField(max_length=1000, verbose_name='address')),
-                ('kinds', models.JSONField(validators=[webportal.webhooks.models.validate_kinds], verbose_name='hears of')),
+                ('kinds', models.JSONField(validators=[webportal.webhooks.models.validate_event_types], verbose_name='hears of')),
                 ('active', models.BooleanField(default=True, help_text='Of what happens while it is not, it never hears.', verbose_name='active')),
                 ('allow_internal', models.BooleanField(default=False, help_text='Allows http:// and addresses of this machine and of private networks. Only for receivers of your own.', verbose_name='may be internal')),
                 ('secret', models.TextField(editable=False)),

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ftpgate.errors import UserError
 from webportal.accounts.models import DEFAULT_TIER
+from webportal.core.errors import ServiceError
 from webportal.shops.models import ApiKey, Scope, Shop
 from webportal.shops.services import make_key, make_shop, revoke_key
+from webportal.staff.hints import for_terminal
 
 
 class Command(BaseCommand):
@@ -31,8 +32,8 @@ class Command(BaseCommand):
             else:
                 shop = shop or make_shop(options["shop"], tier=options["tier"])
                 self.stdout.write(make_key(shop, options["scope"], label=options["label"])[1])
-        except UserError as error:
-            raise CommandError(str(error)) from None
+        except ServiceError as error:
+            raise CommandError(for_terminal(error.text)) from None
 
     def _revoke(self, shop: Shop | None, public_id: str) -> None:
         # People paste what they have at hand; of a whole key only the id is looked at, and repeated.

@@ -6,9 +6,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Sum
 
-from ftpgate.errors import UserError
+from webportal.core.errors import PurgeError
 from webportal.core.formats import size
 from webportal.fulfilment.purging import purge, purgeable
+from webportal.staff.hints import for_terminal
 
 
 class Command(BaseCommand):
@@ -32,8 +33,8 @@ class Command(BaseCommand):
                 continue
             try:
                 purged = purge(item)
-            except UserError as error:
-                self.stderr.write(str(error))
+            except PurgeError as error:
+                self.stderr.write(for_terminal(error.text))
                 failed = True
                 continue
             self.stdout.write(f"{item.public_id}  {size(purged.freed):>10} freed  {item}")

@@ -5,8 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ftpgate.errors import UserError
+from webportal.core.errors import ServiceError
 from webportal.shops.models import Shop
+from webportal.staff.hints import for_terminal
 from webportal.webhooks.models import EventType
 from webportal.webhooks.services import add_endpoint
 
@@ -32,6 +33,6 @@ class Command(BaseCommand):
             endpoint, secret = add_endpoint(
                 shop, options["url"], options["kind"] or EventType.values, allow_internal=options["allow_internal"]
             )
-        except UserError as error:
-            raise CommandError(str(error)) from None
+        except ServiceError as error:
+            raise CommandError(for_terminal(error.text)) from None
         self.stdout.write(f"{endpoint.public_id} {secret}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webportal.accounts.throttling import (
+from webportal.accounts.sign_in_limiter import (
     FEW,
     MOST_AT_ADDRESS,
     MOST_AT_ONCE,
@@ -13,28 +13,28 @@ from webportal.accounts.throttling import (
     NAME_UNDER_ATTACK,
     WINDOW,
     Attempt,
-    Throttle,
+    SignInLimiter,
     network,
 )
 
 
 class Case:
-    """A throttle whose clock a test sets."""
+    """A limiter whose clock a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
-        self.throttle = Throttle(lambda: self.now)
+        self.limiter = SignInLimiter(lambda: self.now)
 
     def wrong(self, name: str, address: str = "192.0.2.1", device: str | None = None) -> int:
         """A wrong password: 0, or the seconds after which it may be tried."""
-        begun = self.throttle.begin(name, address, device)
+        begun = self.limiter.begin(name, address, device)
         if isinstance(begun, int):
             return begun
         begun.failed()
         return 0
 
     def right(self, name: str, address: str = "192.0.2.1", device: str | None = None) -> bool:
-        begun = self.throttle.begin(name, address, device)
+        begun = self.limiter.begin(name, address, device)
         if isinstance(begun, Attempt):
             begun.succeeded()
         return isinstance(begun, Attempt)
@@ -105,7 +105,7 @@ def test_a_browser_that_is_known_is_counted_by_itself() -> None:
 
 def test_few_passwords_are_hashed_at_once() -> None:
     case = Case()
-    running = [case.throttle.begin(f"n{n}", f"10.0.0.{n}", None) for n in range(20)]
+    running = [case.limiter.begin(f"n{n}", f"10.0.0.{n}", None) for n in range(20)]
     assert sum(isinstance(one, Attempt) for one in running) == MOST_AT_ONCE
     assert running[-1] == 1
     assert case.right("anna", device="hers"), "there is room for those who are known"
@@ -113,7 +113,7 @@ def test_few_passwords_are_hashed_at_once() -> None:
         if isinstance(one, Attempt):
             one.failed()
             one.abandoned()
-    at_one_address = [case.throttle.begin(f"n{n}", "10.1.0.1", None) for n in range(5)]
+    at_one_address = [case.limiter.begin(f"n{n}", "10.1.0.1", None) for n in range(5)]
     assert sum(isinstance(one, Attempt) for one in at_one_address) == 2
     assert case.right("anna", "10.1.0.2")
 
@@ -121,26 +121,26 @@ def test_few_passwords_are_hashed_at_once() -> None:
 def test_tries_that_run_at_the_same_time_count() -> None:
     case = Case()
     for _ in range(100):
-        running = [case.throttle.begin("anna", "192.0.2.1", None) for _ in range(3)]
+        running = [case.limiter.begin("anna", "192.0.2.1", None) for _ in range(3)]
         for one in running:
             if isinstance(one, Attempt):
                 one.failed()
-    assert case.throttle._tally.count(("pair", "anna", "192.0.2.1"), case.now) == MOST_OF_NAME_AT_ADDRESS
+    assert case.limiter._tally.count(("pair", "anna", "192.0.2.1"), case.now) == MOST_OF_NAME_AT_ADDRESS
 
 
 def test_what_was_not_judged_does_not_count() -> None:
     case = Case()
     for _ in range(100):
-        begun = case.throttle.begin("anna", "192.0.2.1", None)
+        begun = case.limiter.begin("anna", "192.0.2.1", None)
         assert isinstance(begun, Attempt)
         begun.abandoned()
 
 
 def test_wrong_keys_of_an_address_are_counted_apart() -> None:
     case = Case()
-    assert [case.throttle.wrong_key("192.0.2.1") for _ in range(MOST_AT_ADDRESS)] == [0] * MOST_AT_ADDRESS
-    assert case.throttle.wrong_key("192.0.2.1") == WINDOW
-    assert case.throttle.wrong_key("192.0.2.2") == 0
+    assert [case.limiter.wrong_key("192.0.2.1") for _ in range(MOST_AT_ADDRESS)] == [0] * MOST_AT_ADDRESS
+    assert case.limiter.wrong_key("192.0.2.1") == WINDOW
+    assert case.limiter.wrong_key("192.0.2.2") == 0
     assert case.right("anna")
 
 
@@ -155,5 +155,5 @@ def test_what_is_kept_is_bounded() -> None:
     case = Case()
     for n in range(60_000):
         case.wrong(f"{n}" * 1_000, f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
-    assert len(case.throttle._tally._tries) <= 20_000
-    assert not case.throttle._running
+    assert len(case.limiter._tally._tries) <= 20_000
+    assert not case.limiter._running

@@ -20,15 +20,21 @@ from ftpgate.net.addresses import network
 WINDOW = 900.0
 """Seconds that a wrong try counts."""
 MOST_AT_ADDRESS = 20
+"""Wrong tries of one network within `WINDOW`, for whatever names: an office behind one router makes some."""
 MOST_OF_NAME_AT_ADDRESS = 10
+"""Wrong tries at one name from one network within `WINDOW`."""
 NAME_UNDER_ATTACK = 50
 """Wrong passwords for one name, after which each address has `FEW` tries at it."""
 FEW = 2
+"""Tries at a name under attack for each network: its owner mistypes once."""
 MOST_AT_ONCE, MOST_AT_ONCE_AT_ADDRESS, MORE_FOR_KNOWN = 4, 2, 2
 """Passwords that are hashed at the same time: the other threads are for pages."""
 _SOON = 1.0
+"""Seconds after which to come again when too many passwords are being hashed."""
 _MOST_KEYS = 20_000
+"""Names, networks and pairs that are remembered; some megabytes."""
 _LONGEST_NAME = 150
+"""Characters of a name that are counted; Django's names have no more."""
 
 log = logging.getLogger("ftpgate.auth")
 """Wrong tries, for programs that shut addresses out: `failed sign-in from ADDRESS by password` or `by API key`."""
@@ -70,26 +76,26 @@ class Tally:
 class Attempt:
     """A password that is being looked at. It counts as wrong from its begin, so that tries at the same time count too."""
 
-    def __init__(self, throttle: Throttle, keys: list[tuple[object, ...]], address: str, at: float) -> None:
-        self._throttle = throttle
+    def __init__(self, limiter: SignInLimiter, keys: list[tuple[object, ...]], address: str, at: float) -> None:
+        self._limiter = limiter
         self.keys = keys
         self.address = address
         self.at = at
         self.over = False
 
     def failed(self) -> None:
-        self._throttle.end(self)
+        self._limiter.end(self)
 
     def succeeded(self) -> None:
         """Wrong ones of this name from here are forgotten; those of other names from here are not."""
-        self._throttle.end(self, right=True, known=True)
+        self._limiter.end(self, right=True, known=True)
 
     def abandoned(self) -> None:
         """Nobody knows what it was: the database did not answer, or staff's page turned a customer away."""
-        self._throttle.end(self, right=True)
+        self._limiter.end(self, right=True)
 
 
-class Throttle:
+class SignInLimiter:
     """Which passwords may be tried now. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -157,4 +163,4 @@ class Throttle:
         return _SOON if sum(self._running.values()) >= most or at_address >= MOST_AT_ONCE_AT_ADDRESS else 0.0
 
 
-throttle = Throttle()
+limiter = SignInLimiter()
