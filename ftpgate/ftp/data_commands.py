@@ -170,9 +170,10 @@ class DataCommands:
 
     def _listen(self, local: tuple[object, ...]) -> int | None:
         """Open a passive port. If none is free, that is the reply."""
-        port = self._connector.listen(local)
+        assert self._session.login is not None
+        port = self._connector.listen(local, self._session.login.grant.customer.name)
         if port is None:
-            self._control.respond("425 No passive port is free at present; try again.")
+            self._control.respond("425 No passive port is free at present, or you have too many open; try again.")
         else:
             self._since = time.monotonic()
         return port

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import errno
 import logging
-import random
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.ftp.control_connection import ControlConnection
 from ftpgate.ftp.server_context import ServerContext
 from ftpgate.ftp.tls_commands import TlsCommands
 from ftpgate.net.handshake import Handshake
+from ftpgate.net.passive_ports import WAITING, OpenPort, SocketAddress
 from ftpgate.net.silence import end_when_silent
 from ftpgate.net.sockets import PlainSink, Sink
 from ftpgate.net.tls import HandshakeError
@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
 
 _log = logging.getLogger(__name__)
-
-_TRIES = 2_000
-"""Ports tried for one command, which costs two milliseconds when all of them are in use."""
-_WAITING = 8
-"""Connections that may wait on a passive port; only the client's own is of use."""
-
-SocketAddress = tuple[Any, ...]
 
 
 class Connected(Protocol):
@@ -63,44 +56,19 @@ class Caller(Protocol):
         ...
 
 
-def listen_within(ports: range, local: SocketAddress, family: int) -> socket.socket | None:
-    """A socket that listens at the address `local` on a free port of `ports`, begun at random; None when none is free.
-
-    Raises:
-        OSError: there are no more sockets.
-    """
-    first = random.randrange(len(ports))  # noqa: S311 - it spreads; who may connect is decided by address
-    for step in range(min(len(ports), _TRIES)):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((local[0], ports[(first + step) % len(ports)], *local[2:]))
-            end_when_silent(sock)  # and what it accepts
-            sock.listen(_WAITING)
-            return sock
-        except OSError as error:
-            sock.close()
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-    return None
-
-
 class PassivePort:
-    """Listens for the client's data connection. Connections from other hosts are closed."""
+    """Waits for the client's data connection. Connections from other hosts are closed."""
 
-    __slots__ = ("_caller", "_fileno", "_loop", "_socket")
+    __slots__ = ("_caller", "_fileno", "_foreign", "_loop", "_port")
 
-    def __init__(self, sock: socket.socket, caller: Caller, loop: IOLoop) -> None:
-        self._socket = sock
+    def __init__(self, port: OpenPort, caller: Caller, loop: IOLoop) -> None:
+        self._port = port
         self._caller = caller
         self._loop = loop
-        self._fileno = sock.fileno()
+        self._foreign = False
+        """Has another host connected? The log tells it once."""
+        self._fileno = port.socket.fileno()
         loop.register(self._fileno, self, loop.READ)
-
-    @property
-    def port(self) -> int:
-        return int(self._socket.getsockname()[1])
 
     def readable(self) -> bool:
         return True
@@ -109,20 +77,32 @@ class PassivePort:
         return False
 
     def handle_read_event(self) -> None:
+        for _ in range(WAITING):  # a stranger who keeps connecting does not keep the client waiting
+            if self._fileno < 0 or not self._accept():
+                return
+
+    def _accept(self) -> bool:
+        """Take one connection. False when there is none."""
         try:
-            sock, peer = self._socket.accept()
-        except (BlockingIOError, ConnectionError):
-            return  # it went away again
+            sock, peer = self._port.socket.accept()
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True  # it went away again
         except OSError:
             self.close()  # no descriptor is left: trying again at once would spin
-            return self._caller.unreachable()
+            self._caller.unreachable()
+            return False
         if peer[0] != self._caller.peer_host:
-            _log.warning("closed a data connection from %s that belongs to %s", peer[0], self._caller.peer_host)
+            if not self._foreign:
+                self._foreign = True
+                _log.warning("closed a data connection from %s that belongs to %s", peer[0], self._caller.peer_host)
             sock.close()
-            return
+            return True
         sock.setblocking(False)
         self.close()
         self._caller.arrived(sock)
+        return False
 
     def handle_close(self) -> None:
         self.close()
@@ -135,7 +115,7 @@ class PassivePort:
         if self._fileno >= 0:
             self._loop.unregister(self._fileno)
             self._fileno = -1
-            self._socket.close()
+            self._port.close()
 
 
 class ActiveConnection:
@@ -220,18 +200,25 @@ class DataConnector:
     def peer_host(self) -> str:
         return self._control.peer_host
 
-    def listen(self, local: SocketAddress) -> int | None:
-        """Open a passive port at the address `local`. Returns its number, or None when none is free."""
-        family, context = self._control.socket.family, self._context
-        try:
-            ports = context.gate.settings.passive_ports
-            listening = listen_within(ports, local, family) if context.room_for_sockets else None
-        except OSError:
-            listening = None
-        if listening is None:
+    def listen(self, local: SocketAddress, customer: str) -> int | None:
+        """Open a passive port at the address `local` for a customer. Returns its number, or None when there is none for him."""
+        context, family = self._context, self._control.socket.family
+        if not context.room_for_sockets:
             return None
-        self._source = port = PassivePort(listening, self, context.loop)
-        return port.port
+        try:
+            port = context.gate.passive_ports.open(local, family, customer=customer, peer=self.peer_host, give_way=self._give_way)
+        except OSError:
+            return None
+        if port is None:
+            return None
+        self._source = PassivePort(port, self, context.loop)
+        return port.number
+
+    def _give_way(self) -> None:
+        """Another customer needs the port."""
+        if isinstance(self._source, PassivePort):
+            self.close()
+            self.unreachable()
 
     def aim(self, port: int) -> None:
         """The client listens at this port. The connection is made when there is something to send: `connect`."""
