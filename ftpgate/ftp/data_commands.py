@@ -277,7 +277,7 @@ class DataCommands:
         if self._connection is not None:
             return self._send(self._connection, pending)
         self._pending = pending
-        self._connector.connect()
+        self._connector.send_soon()
 
     def _send(self, connection: DataConnection, pending: PendingTransfer) -> None:
         if not isinstance(pending.what, Fetch):
