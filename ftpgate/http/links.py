@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
@@ -13,6 +13,8 @@ from ftpgate.tokens import Token
 from ftpgate.tree import Folder, GrantTree, Leaf
 
 METALINK_NAME = "downloads.meta4"
+METALINK_SUFFIX = ".meta4"
+"""Behind the path of a file, zip or folder: its own Metalink."""
 METALINK_TYPE = "application/metalink4+xml"
 
 _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
@@ -67,21 +69,43 @@ def hints(found: Links) -> Headers:
     return made
 
 
-def metalink(tree: GrantTree, found: Links) -> Iterator[str]:
-    """The Metalink of every file, as text in pieces. Zips are left out: nobody wants everything twice."""
+def described_by(address: str) -> tuple[str, str]:
+    """The header that tells where the Metalink of an answer is (RFC 6249 section 4); `address` as of the request, or relative."""
+    return "Link", f'<{address}>; rel=describedby; type="{METALINK_TYPE}"'
+
+
+def metalink(files: Iterable[tuple[str, Leaf]], found: Links) -> Iterator[str]:
+    """A Metalink, as text in pieces.
+
+    Args:
+        files: each under the name that it is to be saved as.
+    """
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink">\n'
-    for folder, _ in tree.folders():
-        for leaf in leaves(folder):
-            digest = leaf.resource.sha256
-            encoded = quote(leaf.path[1:], safe="/")
-            yield f"<file name={quoteattr(leaf.path[1:])}><size>{leaf.resource.size}</size>"
-            if digest is not None:
-                yield f'<hash type="sha-256">{digest.hex()}</hash>'
-            yield f'<url priority="1">{escape(found.http + encoded)}</url>'
-            if found.ftp is not None:
-                yield f'<url priority="2">{escape(found.ftp + encoded)}</url>'
-            yield "</file>\n"
+    for name, leaf in files:
+        digest = leaf.resource.sha256
+        encoded = quote(leaf.path[1:], safe="/")
+        yield f"<file name={quoteattr(name)}><size>{leaf.resource.size}</size>"
+        if digest is not None:
+            yield f'<hash type="sha-256">{digest.hex()}</hash>'
+        yield f'<url priority="1">{escape(found.http + encoded)}</url>'
+        if found.ftp is not None:
+            yield f'<url priority="2">{escape(found.ftp + encoded)}</url>'
+        yield "</file>\n"
     yield "</metalink>\n"
+
+
+def all_files(tree: GrantTree) -> Iterator[tuple[str, Leaf]]:
+    """Of a grant, with their folders. Zips are left out: nobody wants everything twice."""
+    for folder, _ in tree.folders():
+        yield from files_of(folder)
+
+
+def files_of(found: Folder | Leaf) -> Iterator[tuple[str, Leaf]]:
+    """A file by its name, or those of a folder, with their folders."""
+    if isinstance(found, Leaf):
+        yield found.name, found
+    else:
+        yield from ((leaf.path[1:], leaf) for leaf in leaves(found))
 
 
 def leaves(folder: Folder) -> Iterator[Leaf]:
