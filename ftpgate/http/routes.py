@@ -233,7 +233,7 @@ class DownloadHandler:
             connection.respond(_moved(href(self._base(), found.path, folder=True)))
         else:
             shown = hints(self._links()) if found.item is None else ()
-            response = folder_response(grant, found, self._base(), request.header("accept"), shown)
+            response = folder_response(grant, found, self._base(), request, shown)
             metalink = METALINK_NAME if found.item is None else f"../{quote(found.name, safe='')}{METALINK_SUFFIX}"
             response.headers.append(described_by(metalink))
             connection.respond(response)

@@ -23,6 +23,7 @@ from tests.support.clients import curl, wget
 from tests.support.inprocess import InProcessGate
 from tests.support.media import NASTY_NAMES, hashes, sha256, write_album
 from tests.support.rawhttp import RawClient, fed, request
+from tests.support.tools import clean_environment, require_tool
 from tests.support.waiting import wait_until
 from webportal.site import clients
 
@@ -238,6 +239,35 @@ def test_the_page_of_a_folder(shop: Shop) -> None:
         for name in ("big.ogg", "small.ogg", "empty.ogg", "CD1/"):
             assert f'href="{shop.root}Album/{name}"' in inner
         assert "/Album/CD1/inner.ogg" in client.ask(f"{shop.root}Album/CD1/").reply().body.decode()
+
+
+@pytest.mark.parametrize(
+    ("agent", "shown"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", True), ("curl/8.5.0", True), ("", True),
+        ("rclone/v1.60.1", False), ("lftp/4.9.2", False), ("Wget/1.21.3", False), ("wget2/2.1.0", False),
+        ("Mozilla/4.5 (compatible; HTTrack 3.0x; Windows 98)", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["", "Album/"])
+def test_zips_are_shown_to_those_who_do_not_follow_every_link(shop: Shop, path: str, agent: str, shown: bool) -> None:
+    with shop.connect() as client:
+        reply = client.ask(shop.root + path, "Accept: text/html", f"User-Agent: {agent}").reply()
+    assert (b"Album.zip" in reply.body) is shown
+    assert "User-Agent" in reply.headers["vary"]
+
+
+def test_recursive_clients_fetch_everything_once(shop: Shop, tmp_path: Path) -> None:
+    """By the pages, without being told to leave anything out."""
+    environment = clean_environment(tmp_path) | {"RCLONE_CONFIG": "/dev/null"}
+    commands = {
+        "rclone": ["copy", "--http-url", shop.url(""), ":http:", "."],
+        "lftp": ["--norc", "-c", f"mirror {shop.url('')} ."],
+    }
+    for tool, arguments in commands.items():
+        (tmp_path / tool).mkdir()
+        subprocess.run([require_tool(tool), *arguments], cwd=tmp_path / tool, env=environment, check=True, timeout=60)
+        assert hashes(tmp_path / tool) == {f"Album/{name}": value for name, value in hashes(shop.gate.media / "Album").items()}
 
 
 def test_a_folder_as_json(shop: Shop) -> None:
