@@ -20,11 +20,13 @@ from ftpgate.delivery.context import Gate
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
 from ftpgate.http.links import (
+    ARIA2_NAME,
     METALINK_NAME,
     METALINK_SUFFIX,
     METALINK_TYPE,
     Links,
     all_files,
+    aria2_list,
     described_by,
     files_of,
     hints,
@@ -222,6 +224,9 @@ class DownloadHandler:
             return connection.respond(_moved(self._base()))
         if path == [METALINK_NAME]:
             return connection.respond(self._metalink(METALINK_NAME, all_files(grant.tree)))
+        if path == [ARIA2_NAME]:
+            listed = aria2_list(all_files(grant.tree), self._links())
+            return connection.respond(text_response(TEXT, listed, [CACHING]))
         if any("/" in part for part in path):
             raise NotFound()  # a slash that was written as %2F: no name holds one
         found, described = _find_described(grant, "/".join(path))
