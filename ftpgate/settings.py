@@ -188,6 +188,7 @@ class Settings:
     tls_cert: Path | None
     tls_key: Path | None
     tls: Literal["off", "allow", "require"]
+    ftps_reuse: Literal["off", "allow", "require"]
     expires: int
     grace: int
     drain: int
@@ -208,7 +209,8 @@ _PARSERS = {
     "STATE_DIR": Path, "DATABASE_URL": str.strip, "MEDIA_ROOT": Path, "FTP": parse_address, "HTTP": parse_address,
     "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "ADMIN": parse_address, "PUBLIC_HOST": _host,
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
-    "EXPIRES": parse_lasting, "GRACE": parse_duration, "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
+    "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
+    "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
     "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "TRUSTED_PROXIES": _networks, "EMAIL_URL": str.strip,
     "BRIDGE": _dotted, "LOG": _choice("text", "json"),
 }  # fmt: skip
@@ -257,6 +259,8 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
     if certificate is None and (tls in ("allow", "require") or "FTPS" in values or "HTTPS" in values):
         cause = "TLS is asked for, but FTPGATE_TLS_CERT and FTPGATE_TLS_KEY are not given"
         raise UserError(cause, "give both, or set FTPGATE_TLS=off")
+    if certificate is None and values.get("FTPS_REUSE") == "require":
+        raise UserError("FTPGATE_FTPS_REUSE=require, but FTPGATE_TLS_CERT and FTPGATE_TLS_KEY are not given", "give both")
     implicit = next((name for name in ("FTPS", "HTTPS") if name in values), None)
     if tls == "off" and implicit is not None:
         raise UserError(f"FTPGATE_{implicit} is given, but FTPGATE_TLS=off", "remove one of the two")
@@ -277,6 +281,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         tls_cert=certificate,
         tls_key=key,
         tls=tls or ("allow" if certificate else "off"),  # type: ignore[arg-type]
+        ftps_reuse=get("FTPS_REUSE", "allow"),  # type: ignore[arg-type]
         expires=get("EXPIRES", 7 * 86_400),  # type: ignore[arg-type]
         grace=get("GRACE", 900),  # type: ignore[arg-type]
         drain=get("DRAIN", 30),  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.loop_lag import LoopLag
+from ftpgate.net.passive_ports import PassivePorts
 from ftpgate.net.places import Places
 from ftpgate.net.work_queue import WorkQueue
 from ftpgate.settings import Settings
@@ -52,12 +53,15 @@ class DeliveryContext:
     """How late the loop wakes up."""
     places: Places = field(init=False)
     """What of `most_connections` each address has."""
+    passive_ports: PassivePorts = field(init=False)
+    """Where data connections of FTP are awaited."""
     signed_links: SignedLinks = field(init=False)
     """Reads what the portal has allowed."""
 
     def __post_init__(self) -> None:
         self.signed_links = SignedLinks(self.settings)
         self.places = Places(self.most_connections)
+        self.passive_ports = PassivePorts(self.settings.passive_ports)
 
     @property
     def tls_required(self) -> bool:

@@ -60,6 +60,11 @@ COMMANDS = {
     "MLSD": Command("MLSD [<SP> folder]", None, waits=True),
     # draft-bryan-ftpext-hash
     "HASH": Command("HASH <SP> file", True),
+    # draft-bryan-ftp-range
+    "RANG": Command("RANG <SP> first <SP> last", True),
+    # What clients asked before there was HASH; no RFC has them.
+    "XCRC": Command("XCRC <SP> file", True),
+    "XSHA256": Command("XSHA256 <SP> file", True),
     # RFC 4217; they may run only where there is a certificate
     "AUTH": Command("AUTH <SP> TLS | TLS-C | TLS-P | SSL", True, login=False, waits=True),
     "PBSZ": Command("PBSZ <SP> 0", True, login=False),
@@ -88,5 +93,8 @@ FACTS = ("type", "size", "modify", "perm", "unique")
 def features(facts: tuple[str, ...], tls: bool) -> list[str]:
     """The lines of FEAT; `facts` are those that MLST shows at present, marked by a star. `tls`: is there a certificate?"""
     shown = "".join(f"{fact}*;" if fact in facts else f"{fact};" for fact in FACTS)
-    lines = ["CLNT", "EPRT", "EPSV", "HASH SHA-256*", "MDTM", f"MLST {shown}", "REST STREAM", "SIZE", "TVFS", "UTF8"]
+    lines = [
+        "CLNT", "EPRT", "EPSV", "HASH SHA-256*", "MDTM", f"MLST {shown}", "RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8",
+        "XCRC", "XSHA256",
+    ]  # fmt: skip
     return sorted([*lines, "AUTH TLS", "PBSZ", "PROT"]) if tls else lines

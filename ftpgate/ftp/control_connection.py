@@ -177,7 +177,10 @@ class ControlConnection(AsyncChat):  # type: ignore[misc]  # pyftpdlib has no ty
     def _begin_handshake(self) -> None:
         assert self._context.gate.tls is not None
         self.ioloop.unregister(self._fileno)
-        self._handshake = self._context.gate.tls.begin(self.socket, self.peer_host, self._secured, self._not_secured)
+        sessions = self._context.tls_sessions()
+        self._handshake = self._context.gate.tls.begin(
+            self.socket, self.peer_host, self._secured, self._not_secured, sessions=sessions
+        )
 
     def _secured(self, sink: Sink) -> None:
         self._handshake = None

@@ -19,6 +19,7 @@ from ftpgate.ftp.file_sender import FileSender
 from ftpgate.ftp.filesystem import GrantFS, fact_lines, list_lines, name_lines
 from ftpgate.ftp.listing_sender import ListingSender
 from ftpgate.ftp.login import Login
+from ftpgate.ftp.replies import WHOLE, Range
 from ftpgate.ftp.server_context import ServerContext
 from ftpgate.ftp.session_state import SessionState
 from ftpgate.ftp.tls_commands import TlsCommands
@@ -43,10 +44,11 @@ _PROMISED = (SessionState.TRANSFERRING, SessionState.LEAVING)
 
 
 class PendingTransfer(NamedTuple):
-    """What is to be sent: a file from byte `offset` on, or a listing."""
+    """What is to be sent: bytes `[start, end)` of a file, or a listing."""
 
     what: Fetch | Iterator[bytes]
-    offset: int = 0
+    start: int = 0
+    end: int = 0
 
 
 class ClientSession(Protocol):
@@ -54,7 +56,7 @@ class ClientSession(Protocol):
 
     facts: tuple[str, ...]
     client: str
-    restart: int
+    range: Range
     login: Login | None
 
     @property
@@ -170,9 +172,10 @@ class DataCommands:
 
     def _listen(self, local: tuple[object, ...]) -> int | None:
         """Open a passive port. If none is free, that is the reply."""
-        port = self._connector.listen(local)
+        assert self._session.login is not None
+        port = self._connector.listen(local, self._session.login.grant.customer.name)
         if port is None:
-            self._control.respond("425 No passive port is free at present; try again.")
+            self._control.respond("425 No passive port is free at present, or you have too many open; try again.")
         else:
             self._since = time.monotonic()
         return port
@@ -207,15 +210,18 @@ class DataCommands:
     # -- RETR: check, prepare, check again, start
 
     def retr(self, path: str) -> None:
-        offset, self._session.restart = self._session.restart, 0
+        (start, end), self._session.range = self._session.range, WHOLE
         leaf, login = self._session.fs.file(path), self._session.login
         assert login is not None
         fetch = Fetch(self._context.gate, login.grant, login.digest, leaf)
         fetch.check()
-        if offset > leaf.resource.size:
-            raise RangeNotSatisfiable(leaf.resource.size)
+        size = leaf.resource.size
+        if end is not None:
+            start = min(start, size)  # nothing is sent of what is behind the end (draft-bryan-ftp-range section 4.3)
+        elif start > size:
+            raise RangeNotSatisfiable(size)
         if self._can_connect():
-            self._prepare(PendingTransfer(fetch, offset), fetch)
+            self._prepare(PendingTransfer(fetch, start, size if end is None else min(end, size)), fetch)
 
     def _prepare(self, pending: PendingTransfer, fetch: Fetch) -> None:
         self._control.move(SessionState.PREPARING)
@@ -276,7 +282,7 @@ class DataCommands:
         if self._connection is not None:
             return self._send(self._connection, pending)
         self._pending = pending
-        self._connector.connect()
+        self._connector.send_soon()
 
     def _send(self, connection: DataConnection, pending: PendingTransfer) -> None:
         if not isinstance(pending.what, Fetch):
@@ -285,7 +291,7 @@ class DataCommands:
         self._context.gate.engine.newcomers.discard(peer, self._session)
         sender = FileSender(connection, self, self._context.lingering)
         try:
-            sender.start(pending.what, pending.offset, protocol=protocol, peer=peer, client=self._session.client)
+            sender.start(pending.what, pending.start, pending.end, protocol=protocol, peer=peer, client=self._session.client)
         except DeadToken:
             connection.fail("revoked")
 

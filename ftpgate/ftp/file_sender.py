@@ -78,19 +78,19 @@ class FileSender:
         """Bytes that a client which lingers has read, and when it was seen to go on."""
         self._moved_at = 0.0
 
-    def start(self, fetch: Fetch, offset: int, *, protocol: str, peer: str, client: str) -> None:
-        """Send a file or zip from byte `offset` to its end, as it is stored.
+    def start(self, fetch: Fetch, start: int, end: int, *, protocol: str, peer: str, client: str) -> None:
+        """Send bytes `[start, end)` of a file or zip, as they are stored.
 
         Raises:
             DeadToken: its grant was revoked since it was promised.
         """
-        resource, paced = fetch.leaf.resource, fetch.grant.customer.paced
+        paced = fetch.grant.customer.paced
         self._connection.carry(self)
         if paced or self.sink.wire.encrypted:  # the last segment of TLS has to go before its FIN does
             self._connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._corks = not paced
         self.hold_partial_segments(True)
-        part = Part(resource, offset, resource.size)
+        part = Part(fetch.leaf.resource, start, end)
         transfer = fetch.start(self, (part,), protocol=protocol, peer=peer, client=client)
         if transfer.outcome is None:
             self._transfer = transfer

@@ -6,12 +6,14 @@ last line end. A refusal is raised as a `GateError`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ftpgate.errors import BadRequest, NotForThisParameter, ReadOnly
+from ftpgate.errors import BadRequest, NotForThisParameter, NotFound, ReadOnly
 from ftpgate.ftp.commands import ALIASES, COMMANDS, FACTS, WRITES, features
 from ftpgate.ftp.filesystem import GrantFS, fact_list, list_lines, stamp
+from ftpgate.sources import Resource
 
 CLIENT_LIMIT = 200
 """Characters kept of what a client calls itself."""
@@ -19,6 +21,11 @@ STAT_ENTRIES = 500
 """Entries of a folder that STAT tells: they are made at once, and must not keep others waiting."""
 _LARGEST = 1 << 62
 """Bytes that REST takes: beyond any file, and within 64 bits."""
+_WHOLE_ONLY = "Hashes are stored of whole files only."
+
+Range = tuple[int, int | None]
+"""From which byte a file is sent, and up to which, that one not; None is its end."""
+WHOLE: Range = (0, None)
 
 
 class SessionValues(Protocol):
@@ -26,7 +33,7 @@ class SessionValues(Protocol):
 
     facts: tuple[str, ...]
     client: str
-    restart: int
+    range: Range
     binary: bool
 
     @property
@@ -58,9 +65,51 @@ def mlst(session: SessionValues, path: str) -> str:
 def file_hash(session: SessionValues, path: str) -> str:
     """draft-bryan-ftpext-hash section 3.2, of the whole file."""
     resource = session.fs.file(path).resource
+    (start, end), session.range = session.range, WHOLE
+    if end is not None and (start or end < resource.size):  # RANG stands for HASH too
+        raise NotForThisParameter(_WHOLE_ONLY)
+    return f"213 SHA-256 0-{resource.size} {_digest(resource).hex()} {path}"
+
+
+def xcrc(session: SessionValues, argument: str) -> str:
+    """As Globalscape and SmartFTP have it: the CRC-32 in eight digits."""
+    resource = _checked(session.fs, argument)
+    _digest(resource)
+    return f"250 {resource.files[0].crc32:08X}"
+
+
+def xsha256(session: SessionValues, argument: str) -> str:
+    return f"250 {_digest(_checked(session.fs, argument)).hex().upper()}"
+
+
+def _digest(resource: Resource) -> bytes:
     if resource.sha256 is None:
         raise NotForThisParameter("A zip is made on the fly and has no stored hash; its files have.")
-    return f"213 SHA-256 0-{resource.size} {resource.sha256.hex()} {path}"
+    return resource.sha256
+
+
+def _checked(fs: GrantFS, argument: str) -> Resource:
+    """The file of `path`, `"path"`, `path end` or `path start end`; a path may hold blanks and digits of its own.
+
+    Raises:
+        NotForThisParameter: that is not the whole of it.
+    """
+    quoted = re.fullmatch(r'"(.+)"((?:,? +[0-9]{1,19}){0,2})', argument)
+    if quoted is not None:
+        resource, numbers = fs.file(quoted[1]).resource, quoted[2]
+    else:
+        try:
+            return fs.file(argument).resource
+        except NotFound:
+            bare = re.fullmatch(r"(.+?)((?:,? +[0-9]{1,19}){1,2})", argument)
+            if bare is None:
+                raise
+            resource, numbers = fs.file(bare[1]).resource, bare[2]
+    *before, end = (int(number) for number in re.findall("[0-9]+", numbers) or (resource.size,))
+    start = before[0] if before else 0
+    if start or end not in (resource.size, resource.size - 1):  # servers disagree whether the last byte is within
+        raise NotForThisParameter(_WHOLE_ONLY)
+    return resource
 
 
 def pwd(session: SessionValues, _argument: str) -> str:
@@ -78,10 +127,28 @@ def cdup(session: SessionValues, _argument: str) -> str:
 
 def rest(session: SessionValues, argument: str) -> str:
     """In any TYPE: files are sent as stored, so that an offset means the same in all of them."""
-    if not (argument.isascii() and argument.isdigit()) or int(argument[:20]) > _LARGEST:
-        raise BadRequest("REST takes a number of bytes.")
-    session.restart = int(argument)
-    return f"350 Restarting at {session.restart}."
+    start = _offset(argument)
+    session.range = start, None
+    return f"350 Restarting at {start}."
+
+
+def rang(session: SessionValues, argument: str) -> str:
+    """draft-bryan-ftp-range section 3: both ends, the last byte is within; `RANG 1 0` is the whole file."""
+    session.range = WHOLE
+    first, _, last = argument.partition(" ")
+    start, end = _offset(first), _offset(last) + 1
+    if (start, end) == (1, 1):
+        return "350 The whole file is sent."
+    if start >= end:
+        raise BadRequest("RANG takes the first and the last byte.")
+    session.range = start, end
+    return f"350 Restarting at {start}, ending at {end - 1}."
+
+
+def _offset(digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit()) or int(digits[:20]) > _LARGEST:
+        raise BadRequest("REST takes a number of bytes; RANG takes two.")
+    return int(digits)
 
 
 def representation(session: SessionValues, argument: str) -> str:
@@ -182,6 +249,6 @@ def acct(_session: SessionValues, _argument: str) -> str:
 
 REPLIES: dict[str, Callable[[SessionValues, str], str]] = {
     "ACCT": acct, "ALLO": allo, "CDUP": cdup, "CLNT": clnt, "CWD": cwd, "FEAT": feat, "HASH": file_hash, "HELP": help_text,
-    "MDTM": mdtm, "MLST": mlst, "MODE": mode, "NOOP": noop, "OPTS": opts, "PWD": pwd, "REST": rest, "SITE": site, "SIZE": size,
-    "STAT": stat, "STRU": structure, "SYST": syst, "TYPE": representation,
+    "MDTM": mdtm, "MLST": mlst, "MODE": mode, "NOOP": noop, "OPTS": opts, "PWD": pwd, "RANG": rang, "REST": rest, "SITE": site,
+    "SIZE": size, "STAT": stat, "STRU": structure, "SYST": syst, "TYPE": representation, "XCRC": xcrc, "XSHA256": xsha256,
 }  # fmt: skip

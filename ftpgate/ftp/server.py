@@ -62,7 +62,7 @@ class Listener:
             self._enter(sock, guest)
         else:
             done, failed = partial(self._enter, sock, guest), partial(self._insecure, sock, guest)
-            guest.give_way = self._tls.begin(sock, peer, done, failed).close
+            guest.give_way = self._tls.begin(sock, peer, done, failed, sessions=self.context.tls_sessions()).close
 
     def _enter(self, sock: socket.socket, guest: Guest, sink: TlsSink | None = None) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.delivery.context import DeliveryContext
 from ftpgate.ftp.lingering import Lingering
+from ftpgate.net.tls import SHARED, own_sessions
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
@@ -56,6 +57,10 @@ class ServerContext:
     @property
     def room_for_sockets(self) -> bool:
         return len(self.loop.socket_map) < self.gate.most_connections
+
+    def tls_sessions(self) -> bytes:
+        """The name of the TLS sessions of one control connection, which its data connections may resume."""
+        return SHARED if self.gate.settings.ftps_reuse == "off" else own_sessions()
 
     def check_timeouts(self) -> None:
         """End what has taken too long in any session."""

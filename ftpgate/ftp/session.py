@@ -15,7 +15,7 @@ from ftpgate.ftp.control_connection import ControlConnection
 from ftpgate.ftp.data_commands import DATA_COMMANDS, DataCommands
 from ftpgate.ftp.filesystem import GrantFS
 from ftpgate.ftp.login import Login
-from ftpgate.ftp.replies import REPLIES
+from ftpgate.ftp.replies import REPLIES, WHOLE, Range
 from ftpgate.ftp.server_context import ServerContext
 from ftpgate.ftp.session_state import SessionState
 from ftpgate.ftp.tls_commands import TLS_COMMANDS, TlsCommands
@@ -63,13 +63,13 @@ class Session:
         login: who has logged in, or None.
         facts: those that MLST and MLSD show (OPTS MLST).
         client: what the client calls itself (CLNT).
-        restart: from which byte the next file is sent (REST).
+        range: which bytes of the next file are sent (REST, RANG).
         binary: is TYPE I set? It changes nothing but what STAT says.
     """
 
     __slots__ = (
         "_attempts", "_context", "_data", "_guest", "_stranger_since", "_user",
-        "binary", "client", "control", "facts", "login", "restart", "tls",
+        "binary", "client", "control", "facts", "login", "range", "tls",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, context: ServerContext, guest: Guest, sink: TlsSink | None = None) -> None:
@@ -80,7 +80,7 @@ class Session:
         self.login: Login | None = None
         self.facts: tuple[str, ...] = FACTS
         self.client = ""
-        self.restart = 0
+        self.range: Range = WHOLE
         self.binary = True
         self.control = control = ControlConnection(sock, context, self, sink)
         self.tls = TlsCommands(control, context.gate, self)
@@ -222,7 +222,7 @@ class Session:
     def log_out(self) -> None:
         login, self.login, self._user = self.login, None, None
         self.close_data()
-        self.restart = 0
+        self.range = WHOLE
         if login is not None:
             self._stranger_since = time.monotonic()
             self._guest.forget()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
@@ -13,7 +13,12 @@ from ftpgate.tokens import Token
 from ftpgate.tree import Folder, GrantTree, Leaf
 
 METALINK_NAME = "downloads.meta4"
+METALINK_SUFFIX = ".meta4"
+"""Behind the path of a file, zip or folder: its own Metalink."""
 METALINK_TYPE = "application/metalink4+xml"
+
+ARIA2_NAME = "aria2.txt"
+"""A list of all files for `aria2c -i`, which names them as they are: from a Metalink aria2 saves `A & B` as `A &#38; B`."""
 
 _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
 
@@ -56,7 +61,7 @@ def _at(host: str, address: str) -> str:
 
 def hints(found: Links) -> Headers:
     """What to do with them, for the page."""
-    made = [("Any download manager", found.http + METALINK_NAME), ("aria2", f"aria2c {found.http}{METALINK_NAME}")]
+    made = [("Any download manager", found.http + METALINK_NAME), ("aria2", aria2_command(found.http))]
     # wget does not know rel=nofollow: without the pattern it would fetch the zips too, and everything twice. The pages themselves
     # are not kept, under a name that no file of an item has: an item may well have an index.html of its own.
     zips = r"--reject-regex '/d/[^/]+/[^/]+\.zip$'"
@@ -67,21 +72,57 @@ def hints(found: Links) -> Headers:
     return made
 
 
-def metalink(tree: GrantTree, found: Links) -> Iterator[str]:
-    """The Metalink of every file, as text in pieces. Zips are left out: nobody wants everything twice."""
+def aria2_command(http: str) -> str:
+    """Fetches the list, then what is in it. The same command again goes on where it stopped. Needs no quotes in any shell."""
+    fetch = "aria2c --allow-overwrite=true --auto-file-renaming=false"
+    return f"{fetch} -o {ARIA2_NAME} {http}{ARIA2_NAME} && aria2c -c -x16 -s16 -k1M -i {ARIA2_NAME}"
+
+
+def aria2_list(files: Iterable[tuple[str, Leaf]], found: Links) -> Iterator[str]:
+    """Addresses, names and hashes, in the form of an input file of aria2."""
+    for name, leaf in files:
+        yield f"{found.http}{quote(leaf.path[1:], safe='/')}\n  out={name}\n"
+        if leaf.resource.sha256 is not None:
+            yield f"  checksum=sha-256={leaf.resource.sha256.hex()}\n"
+
+
+def described_by(address: str) -> tuple[str, str]:
+    """The header that tells where the Metalink of an answer is (RFC 6249 section 4); `address` as of the request, or relative."""
+    return "Link", f'<{address}>; rel=describedby; type="{METALINK_TYPE}"'
+
+
+def metalink(files: Iterable[tuple[str, Leaf]], found: Links) -> Iterator[str]:
+    """A Metalink, as text in pieces.
+
+    Args:
+        files: each under the name that it is to be saved as.
+    """
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink">\n'
-    for folder, _ in tree.folders():
-        for leaf in leaves(folder):
-            digest = leaf.resource.sha256
-            encoded = quote(leaf.path[1:], safe="/")
-            yield f"<file name={quoteattr(leaf.path[1:])}><size>{leaf.resource.size}</size>"
-            if digest is not None:
-                yield f'<hash type="sha-256">{digest.hex()}</hash>'
-            yield f'<url priority="1">{escape(found.http + encoded)}</url>'
-            if found.ftp is not None:
-                yield f'<url priority="2">{escape(found.ftp + encoded)}</url>'
-            yield "</file>\n"
+    for name, leaf in files:
+        digest = leaf.resource.sha256
+        encoded = quote(leaf.path[1:], safe="/")
+        yield f"<file name={quoteattr(name)}><size>{leaf.resource.size}</size>"
+        if digest is not None:
+            yield f'<hash type="sha-256">{digest.hex()}</hash>'
+        yield f'<url priority="1">{escape(found.http + encoded)}</url>'
+        if found.ftp is not None:
+            yield f'<url priority="2">{escape(found.ftp + encoded)}</url>'
+        yield "</file>\n"
     yield "</metalink>\n"
+
+
+def all_files(tree: GrantTree) -> Iterator[tuple[str, Leaf]]:
+    """Of a grant, with their folders. Zips are left out: nobody wants everything twice."""
+    for folder, _ in tree.folders():
+        yield from files_of(folder)
+
+
+def files_of(found: Folder | Leaf) -> Iterator[tuple[str, Leaf]]:
+    """A file by its name, or those of a folder, with their folders."""
+    if isinstance(found, Leaf):
+        yield found.name, found
+    else:
+        yield from ((leaf.path[1:], leaf) for leaf in leaves(found))
 
 
 def leaves(folder: Folder) -> Iterator[Leaf]:

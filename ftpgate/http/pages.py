@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import GateError
-from ftpgate.http.messages import REASONS, TEXT, Headers, Response, body_response, compact_json, preferred, text_response
+from ftpgate.http.messages import (
+    REASONS,
+    TEXT,
+    Headers,
+    Request,
+    Response,
+    body_response,
+    compact_json,
+    preferred,
+    text_response,
+)
 from ftpgate.tree import Folder, Leaf
 
 _STYLE = files("ftpgate.http").joinpath("page.css").read_text(encoding="utf-8")
@@ -25,6 +37,9 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 CACHING = ("Cache-Control", "private, no-transform, no-cache")
 NOT_STORED = ("Cache-Control", "no-store")
+
+_FOLLOWS_LINKS = re.compile("rclone|lftp|wget|httrack|pavuk|webcopy", re.IGNORECASE)
+"""Programs that fetch whatever a page links to, and know no rel=nofollow: with the zips they would fetch everything twice."""
 
 _HINTS = {
     400: "Copy the whole address from the shop's page, or from the e-mail.",
@@ -60,18 +75,30 @@ def error_response(error: GateError, accept: str | None) -> Response:
     return body_response(error.http, HTML, "".join(_page(reason, (body,))).encode(), [*headers, CONTENT_SECURITY])
 
 
-def folder_response(grant: OpenGrant, folder: Folder, base: str, accept: str | None, hints: Headers = ()) -> Response:
+class Shown(NamedTuple):
+    """How a page shows a folder.
+
+    Attributes:
+        base: the address of the grant's root.
+        zips: are there links to the zips?
+    """
+
+    base: str
+    zips: bool
+
+
+def folder_response(grant: OpenGrant, folder: Folder, base: str, request: Request, hints: Headers = ()) -> Response:
     """The page of a folder, or its JSON.
 
     Args:
         base: the address of the grant's root, `/d/TOKEN/` or `/files/`.
         hints: pairs of what to do and the command or address that does it, shown on the root's page.
     """
-    vary = ("Vary", "Accept")
-    if preferred(accept, ("text/html", "application/json")) == "application/json":
-        return text_response(JSON, _folder_json(grant, folder, base), [CACHING, vary])
-    page = _page(folder.name or "Your downloads", _folder_page(grant, folder, base, hints))
-    return text_response(HTML, page, [CACHING, vary, CONTENT_SECURITY])
+    if preferred(request.header("accept"), ("text/html", "application/json")) == "application/json":
+        return text_response(JSON, _folder_json(grant, folder, base), [CACHING, ("Vary", "Accept")])
+    shown = Shown(base, zips=_FOLLOWS_LINKS.search(request.header("user-agent") or "") is None)
+    page = _page(folder.name or "Your downloads", _folder_page(grant, folder, shown, hints))
+    return text_response(HTML, page, [CACHING, ("Vary", "Accept, User-Agent"), CONTENT_SECURITY])
 
 
 def href(base: str, path: str, *, folder: bool = False) -> str:
@@ -121,11 +148,11 @@ def _leaf(leaf: Leaf, base: str) -> dict[str, object]:
     }
 
 
-def _folder_page(grant: OpenGrant, folder: Folder, base: str, hints: Headers) -> Iterator[str]:
-    yield f"{_breadcrumb(folder, base)}<h1>{escape(folder.name or 'Your downloads')}</h1>"
+def _folder_page(grant: OpenGrant, folder: Folder, shown: Shown, hints: Headers) -> Iterator[str]:
+    yield f"{_breadcrumb(folder, shown.base)}<h1>{escape(folder.name or 'Your downloads')}</h1>"
     if folder.entries:
         yield "<table><thead><tr><th>Name</th><th class=n>Size</th><th></th></tr></thead><tbody>"
-        yield from _rows(grant, folder, base)
+        yield from _rows(grant, folder, shown)
         yield "</tbody></table>"
     else:
         yield "<p>Nothing is here.</p>"
@@ -134,8 +161,9 @@ def _folder_page(grant: OpenGrant, folder: Folder, base: str, hints: Headers) ->
         yield f"<h2>Download everything</h2><dl>{listed}</dl>"
 
 
-def _rows(grant: OpenGrant, folder: Folder, base: str) -> Iterator[str]:
-    if folder.item is not None and folder.path.count("/") == 1:
+def _rows(grant: OpenGrant, folder: Folder, shown: Shown) -> Iterator[str]:
+    base = shown.base
+    if shown.zips and folder.item is not None and folder.path.count("/") == 1:
         zipped = grant.tree.zip_of(folder.item)
         yield _row(href(base, zipped.path), zipped.name, zipped.resource.size, "everything here as one file", rel="nofollow")
     for entry in folder.entries:
@@ -144,7 +172,7 @@ def _rows(grant: OpenGrant, folder: Folder, base: str) -> Iterator[str]:
         elif folder.item is None and entry.item is not None:
             state = "arrived" if grant.is_whole(entry.item) else ""
             zipped_href = escape(href(base, f"{entry.path}.zip"))
-            note = f'<a rel=nofollow href="{zipped_href}">as zip</a> {state}'
+            note = f'<a rel=nofollow href="{zipped_href}">as zip</a> {state}' if shown.zips else state
             yield _row(href(base, entry.path, folder=True), entry.name + "/", entry.item.size, note, raw=True)
         else:
             yield _row(href(base, entry.path, folder=True), entry.name + "/", None)

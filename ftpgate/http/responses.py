@@ -16,6 +16,7 @@ from ftpgate.delivery.sections import BodyPart, Part
 from ftpgate.errors import RangeNotSatisfiable
 from ftpgate.http.conditions import Verdict, range_applies, verdict
 from ftpgate.http.dates import http_date
+from ftpgate.http.links import METALINK_SUFFIX, described_by
 from ftpgate.http.messages import TEXT, Request, Response, body_response
 from ftpgate.http.ranges import content_range, parse_range
 from ftpgate.proof.coverage import Span
@@ -89,7 +90,8 @@ def _several(resource: Resource, spans: list[Span], headers: list[tuple[str, str
 @lru_cache(maxsize=4096)
 def _described(name: str, sha256: bytes | None) -> tuple[tuple[str, str], ...]:
     """The headers that only depend on what it is: the segments of one file ask for them again and again."""
-    headers = [("Accept-Ranges", "bytes"), ("Content-Disposition", content_disposition(name))]
+    metalink = quote(name, safe="") + METALINK_SUFFIX  # beside it
+    headers = [("Accept-Ranges", "bytes"), ("Content-Disposition", content_disposition(name)), described_by(metalink)]
     if sha256 is not None:
         headers.append(("Repr-Digest", f"sha-256=:{base64.b64encode(sha256).decode()}:"))
     return tuple(headers)

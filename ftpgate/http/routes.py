@@ -11,7 +11,7 @@ import base64
 import binascii
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from urllib.parse import quote, unquote
 
@@ -19,7 +19,21 @@ from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
-from ftpgate.http.links import METALINK_NAME, METALINK_TYPE, Links, hints, links, metalink, over_tls
+from ftpgate.http.links import (
+    ARIA2_NAME,
+    METALINK_NAME,
+    METALINK_SUFFIX,
+    METALINK_TYPE,
+    Links,
+    all_files,
+    aria2_list,
+    described_by,
+    files_of,
+    hints,
+    links,
+    metalink,
+    over_tls,
+)
 from ftpgate.http.messages import TEXT, Draining, Request, Response, body_response, text_response
 from ftpgate.http.pages import CACHING, NOT_STORED, folder_response, href
 from ftpgate.http.progress import ProgressBoard
@@ -209,26 +223,34 @@ class DownloadHandler:
         if not path:
             return connection.respond(_moved(self._base()))
         if path == [METALINK_NAME]:
-            return connection.respond(self._metalink(grant))
+            return connection.respond(self._metalink(METALINK_NAME, all_files(grant.tree)))
+        if path == [ARIA2_NAME]:
+            listed = aria2_list(all_files(grant.tree), self._links())
+            return connection.respond(text_response(TEXT, listed, [CACHING]))
         if any("/" in part for part in path):
             raise NotFound()  # a slash that was written as %2F: no name holds one
-        found = _find(grant, "/".join(path))
+        found, described = _find_described(grant, "/".join(path))
+        if described:
+            return connection.respond(self._metalink(found.name + METALINK_SUFFIX, files_of(found)))
         if isinstance(found, Leaf):
             self._prepare(grant, found)
         elif path[-1]:
             connection.respond(_moved(href(self._base(), found.path, folder=True)))
         else:
             shown = hints(self._links()) if found.item is None else ()
-            connection.respond(folder_response(grant, found, self._base(), request.header("accept"), shown))
+            response = folder_response(grant, found, self._base(), request, shown)
+            metalink = METALINK_NAME if found.item is None else f"../{quote(found.name, safe='')}{METALINK_SUFFIX}"
+            response.headers.append(described_by(metalink))
+            connection.respond(response)
 
     def _prepare(self, grant: OpenGrant, leaf: Leaf) -> None:
         self._response = resource_response(self._request, leaf.resource, time.time())
         self._fetch = Fetch(self._routes.gate, grant, self._token().digest(), leaf)
         self._fetch.prepare(self.prepared)
 
-    def _metalink(self, grant: OpenGrant) -> Response:
-        headers = [CACHING, ("Content-Disposition", content_disposition(METALINK_NAME))]
-        return text_response(METALINK_TYPE, metalink(grant.tree, self._links()), headers)
+    def _metalink(self, name: str, files: Iterable[tuple[str, Leaf]]) -> Response:
+        headers = [CACHING, ("Content-Disposition", content_disposition(name))]
+        return text_response(METALINK_TYPE, metalink(files, self._links()), headers)
 
     def _links(self) -> Links:
         return links(self._routes.gate, self._token(), self._request.host, self._connection.protocol == "https")
@@ -245,6 +267,17 @@ class DownloadHandler:
         _log.exception("a request met an error")
         if self._connection.serves(self):
             self._connection.fail(GateError())
+
+
+def _find_described(grant: OpenGrant, path: str) -> tuple[Folder | Leaf, bool]:
+    """What is at `path`; or what its Metalink describes, which is told by the second value. Raises NotFound."""
+    try:
+        return _find(grant, path), False
+    except NotFound:
+        described = path.removesuffix(METALINK_SUFFIX)
+        if described == path or not described or described.endswith("/"):
+            raise
+        return _find(grant, described), True
 
 
 def _find(grant: OpenGrant, path: str) -> Folder | Leaf:

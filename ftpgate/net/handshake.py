@@ -10,13 +10,14 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
 from ftpgate.net.addresses import network
 from ftpgate.net.places import Crowd
-from ftpgate.net.tls import Certificates, HandshakeError, Step, TlsSink
+from ftpgate.net.tls import SHARED, Certificates, HandshakeError, Step, TlsSink
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
@@ -56,21 +57,24 @@ class Handshakes:
     def __len__(self) -> int:
         return len(self._running)
 
-    def begin(self, sock: socket.socket, peer: str, done: Done, failed: Failed, *, like: TlsSink | None = None) -> Handshake:
+    def begin(
+        self, sock: socket.socket, peer: str, done: Done, failed: Failed, *, like: TlsSink | None = None, sessions: bytes = SHARED
+    ) -> Handshake:
         """Begin the handshake of an accepted, non-blocking socket that is not registered with the loop.
 
         Args:
             peer: the client's address.
             done: gets the connection; the socket is not registered then.
             failed: is told why there is none; it has to close the socket, over which nothing but plain text can go.
-            like: another connection of the same client, whose certificate and session this one is to have.
+            like: another connection of the same client, whose certificate and sessions this one is to have.
+            sessions: the name of the sessions that it may resume, where there is no such connection.
         """
         address = network(peer)
         if self._crowd.count(address) >= MOST_OF_ONE:
             self._make_room(address)
         elif len(self._running) >= MOST:
             self._make_room(self._crowd.largest() or address)
-        handshake = Handshake(self, sock, address, done, failed, like)
+        handshake = Handshake(self, sock, address, done, failed, partial(self.certificates.accept, sock, like, sessions))
         self._running[handshake] = time.monotonic() + WITHIN
         self._crowd.add(address, handshake)
         return handshake
@@ -133,17 +137,17 @@ class Handshakes:
 class Handshake:
     """One handshake, registered with the loop until its end."""
 
-    __slots__ = ("_all", "_done", "_events", "_failed", "_fileno", "_like", "_sink", "_socket", "address", "queued")
+    __slots__ = ("_all", "_done", "_events", "_failed", "_fileno", "_make_sink", "_sink", "_socket", "address", "queued")
 
     def __init__(
-        self, all_: Handshakes, sock: socket.socket, address: str, done: Done, failed: Failed, like: TlsSink | None
+        self, all_: Handshakes, sock: socket.socket, address: str, done: Done, failed: Failed, make_sink: Callable[[], TlsSink]
     ) -> None:
         self.address = address
         self.queued = False
         """Can it go on, and waits for its turn?"""
         self._all = all_
         self._socket = sock
-        self._like = like
+        self._make_sink = make_sink
         self._sink: TlsSink | None = None
         """Made when it has its first turn: OpenSSL needs some 40 KiB for it."""
         self._done = done
@@ -196,7 +200,7 @@ class Handshake:
         self.queued = False
         try:
             if self._sink is None:
-                self._sink, self._like = self._all.certificates.accept(self._socket, self._like), None
+                self._sink = self._make_sink()
             step = self._sink.handshake()
         except HandshakeError as error:
             return self._fail(error)

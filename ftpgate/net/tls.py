@@ -7,6 +7,7 @@ the other without coming back to Python.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from datetime import datetime
 from enum import Enum, auto
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 from OpenSSL import SSL
+from OpenSSL._util import lib as _openssl  # for two functions that pyOpenSSL does not offer
 
 from ftpgate.errors import UserError
 from ftpgate.net.sockets import SendQueue
@@ -36,8 +38,11 @@ nobody could tell that from a cut."""
 STILL_READING = 1.0
 """Seconds without an acknowledgement or a window update after which a client that has not read everything gets our close_notify
 all the same."""
-SESSIONS_KEPT = 7_200
-"""Seconds for which a client may resume its session: on a data channel, or when it comes again."""
+SESSIONS_KEPT = 86_400
+"""Seconds for which a client may resume its session: on a data channel, or when it comes again. Over TLS 1.2 an FTP client has
+one for as long as it stays, and may have to resume it for each file."""
+SHARED = b"ftpgate"
+"""The name under which sessions are issued that may be resumed on any connection."""
 
 # AES-128 first: ten rounds instead of fourteen. A client that puts ChaCha20 first has no AES in hardware, and gets it.
 _CIPHERS_1_2 = b"ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -106,26 +111,39 @@ class Certificates:
         """Take what `load` returned for new connections."""
         self._loaded = loaded
 
-    def accept(self, sock: socket.socket, like: TlsSink | None = None) -> TlsSink:
-        """TLS over an accepted, non-blocking socket, its handshake not begun.
+    def accept(self, sock: socket.socket, like: TlsSink | None = None, sessions: bytes = SHARED) -> TlsSink:
+        """TLS over an accepted, non-blocking socket, its handshake not begun. On the loop's thread only.
 
         Args:
             like: a connection whose certificate and sessions are to be used; the current ones when None.
+            sessions: the name of the sessions that may be resumed, at most 32 bytes; that of `like` where it is given.
         """
-        connection = SSL.Connection(self._loaded.context if like is None else like.context, sock)
+        context, sessions = (self._loaded.context, sessions) if like is None else (like.context, like.sessions)
+        # A connection takes the name over when it is made; pyOpenSSL lets it be set before the first one only.
+        _openssl.SSL_CTX_set_session_id_context(context._context, sessions, len(sessions))
+        connection = SSL.Connection(context, sock)
         connection.set_accept_state()
-        return TlsSink(connection, sock, self._scratch)
+        return TlsSink(connection, sock, self._scratch, sessions)
+
+
+def own_sessions() -> bytes:
+    """A name of its own for the sessions of one connection: only connections that are made `like` it can resume them.
+
+    A session is in a ticket that the client keeps and cannot read; OpenSSL compares the name in it with the connection's.
+    """
+    return secrets.token_bytes(16)
 
 
 class TlsSink:
     """A TLS connection as a `Sink`. Every method raises `BlockingIOError` when it has to wait for the socket."""
 
-    __slots__ = ("_connection", "_kept", "_scratch", "_socket", "parting", "queue", "wire")
+    __slots__ = ("_connection", "_kept", "_scratch", "_socket", "parting", "queue", "sessions", "wire")
 
-    def __init__(self, connection: SSL.Connection, sock: socket.socket, scratch: memoryview) -> None:
+    def __init__(self, connection: SSL.Connection, sock: socket.socket, scratch: memoryview, sessions: bytes = SHARED) -> None:
         self.wire = TcpProbe(sock, encrypted=True)
         self.parting = False
         self.queue = SendQueue(sock)
+        self.sessions = sessions
         self._connection = connection
         self._socket = sock
         self._scratch = scratch
@@ -134,6 +152,11 @@ class TlsSink:
     @property
     def context(self) -> SSL.Context:
         return self._connection.get_context()
+
+    @property
+    def resumed(self) -> bool:
+        """Has the client resumed a session, of the name `sessions`? Known once the handshake is through."""
+        return bool(_openssl.SSL_session_reused(self._connection._ssl))
 
     @property
     def owing(self) -> bool:
@@ -235,10 +258,9 @@ def _context(certificate: Path, key: Path) -> SSL.Context:
     )  # fmt: skip
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 14 KiB less for a connection that waits
     context.clear_mode(_SSL_MODE_ENABLE_PARTIAL_WRITE)  # else a write ends after one record
-    # Sessions live in tickets, which clients keep: nothing here grows with their number. The id is one for all
-    # listeners, because FTP clients resume the control connection's session on the data channel.
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_session_id(b"ftpgate")
+    # Sessions live in tickets, which clients keep. Those of TLS 1.2 clients that take none, as curl, are kept here: OpenSSL
+    # holds 20,480 of them, some 20 MB, and drops the oldest for a further one.
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_timeout(SESSIONS_KEPT)
     for name, file in (("FTPGATE_TLS_CERT", certificate), ("FTPGATE_TLS_KEY", key)):
         try:

@@ -28,7 +28,7 @@ NAMES = (*NASTY_NAMES, "-rf $HOME `id`", 'say "hi" \\ now', "don't")
 def test_a_command_says_the_same_to_a_shell_as_it_looks(client, name: str) -> None:
     for command in client(AT, [clients.Item("T", name)]):
         words = shlex.split(command.text)
-        assert shlex.join(words) == command.text
+        assert " && ".join(map(shlex.join, _commands(words))) == command.text
         assert words[0] in ("curl", "wget", "aria2c", "lftp")
         if not command.title or words[0] == "lftp":
             continue
@@ -37,6 +37,28 @@ def test_a_command_says_the_same_to_a_shell_as_it_looks(client, name: str) -> No
         assert unquote(url.path) == f"/d/{SECRET}/{name}.zip"
         assert f"{name}.zip" in words or f"./{name}.zip" in words
         assert "#" not in url.path
+
+
+def _commands(words: list[str]) -> list[list[str]]:
+    """Those between `&&`."""
+    at = words.index("&&") if "&&" in words else len(words)
+    return [part for part in (words[:at], words[at + 1 :]) if part]
+
+
+@pytest.mark.parametrize("shell", [clients.aria2, clients.rclone])
+def test_what_fetches_everything_has_nothing_that_a_shell_could_misread(shell) -> None:
+    """The same in sh, PowerShell 7 and cmd."""
+    for command in shell(AT, [clients.Item(f"T{n}", f"F{n}") for n in range(clients.EACH_ITEM_UP_TO + 1)]):
+        assert re.fullmatch(r"[A-Za-z0-9 :/=._@-]+( && [A-Za-z0-9 :/=._@-]+)?", command.text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rclone_gets_the_folder_and_its_name(name: str) -> None:
+    *_, command = clients.rclone(AT, [clients.Item("T", name)])
+    program, verb, option, url, source, to = shlex.split(command.text)
+    assert (program, verb, option, source) == ("rclone", "copy", "--http-url", ":http:")
+    assert unquote(urlsplit(url).path) == f"/d/{SECRET}/{name}/"
+    assert to in (name, f"./{name}")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,6 +74,7 @@ def test_a_grant_of_very_many_items_keeps_the_page_short() -> None:
     items = [clients.Item(f"T{n}", f"F{n}") for n in range(clients.EACH_ITEM_UP_TO + 1)]
     for client in (clients.wget, clients.aria2, clients.lftp):
         assert [command.title for command in client(AT, items)] == [""]
+    assert [command.title for command in clients.rclone(AT, items)] == ["HTTP", "FTP"]
     assert len(clients.curl(AT, items)) == len(items)
 
 

@@ -80,6 +80,10 @@ class Ways:
         return clients.lftp(self.addresses, self.items)
 
     @cached_property
+    def rclone(self) -> list[clients.Command]:
+        return clients.rclone(self.addresses, self.items)
+
+    @cached_property
     def login(self) -> clients.Login:
         return self.addresses.login()
 
