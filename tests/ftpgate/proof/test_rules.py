@@ -21,6 +21,7 @@ from ftpgate.proof.rules import (
     begins_within,
     is_lowest,
     proven,
+    ran_beside,
     survived,
     was_meant,
 )  # fmt: skip
@@ -193,6 +194,26 @@ def test_a_fast_client_that_comes_at_once_may_have_skipped(after: float, found: 
     assert proven(near, [near, again]) == found
 
 
+# ---- skipped
+
+
+@pytest.mark.parametrize(("began", "found"), [(1.0 - SKIP / 2, None), (1.0 + SKIP / 2, None), (1.0 + 2 * SKIP, 510 * KB)])
+def test_a_player_that_skips_forward_at_once_confirms_nothing(began: float, found: int | None) -> None:
+    """Its window showed 160 kB more than it had read."""
+    left = cut(0, 100 * KB, 500 * KB, 900 * KB, began=0.2)
+    assert proven(left, [left, resumed(510 * KB, began=began)]) == found
+    assert proven(left, [left, resumed(900 * KB, began=began)]) == 900 * KB, "just where the connection ended"
+
+
+def test_a_manager_goes_on_at_once_and_reads_elsewhere_too() -> None:
+    cut_off, again = cut(0, 100 * KB, 500 * KB, 900 * KB, began=0.2), resumed(510 * KB, began=1.0)
+    for moved, found in ((0.2 + SKIP / 2, None), (0.2 + 2 * SKIP, 510 * KB)):
+        beside = segment(5 * MB, order=1, moved=moved)
+        assert ran_beside(cut_off, beside) is (found is not None)
+        assert proven(cut_off, [cut_off, beside, again]) == found
+    assert not ran_beside(cut_off, cut_off)
+
+
 # ---- is_lowest
 
 
@@ -342,8 +363,9 @@ def test_a_client_that_stops_where_its_neighbour_begins() -> None:
 def test_a_client_that_divides_a_running_segment() -> None:
     """aria2: the new request was seen 65 ms before the end of the old connection, over a link of 20 ms."""
     story = Story(MB)
-    first = story.begin(0, 0.0)
+    first, other = story.begin(0, 0.0), story.begin(900 * KB, 0.1)
     story.read(first, 500 * KB, 0.9, sent=560 * KB, credited=250 * KB)
+    story.finish(other, 0.9)
     second = story.begin(500 * KB, 1.0)
     story.read(second, 600 * KB, 1.05)
     assert story.cut(first, 1.065) == []
