@@ -1,6 +1,6 @@
 """A file or zip over a data connection: the engine's `Carrier`.
 
-    SENDING -> ARRIVED (the last reply is due, and kept apart from the first) -> ANSWERED (226 is out; it lingers) -> closed
+    SENDING -> DUE (the last reply, which is kept apart from the first) -> ANSWERED (226 is out; it lingers) -> closed
 
 A connection whose file is acknowledged is of no more use to the session, which may open the next one at once; it stays
 open a while, because the way in which the client ends it tells whether the last bytes were read.
@@ -41,15 +41,15 @@ class LastReply(StateEnum):
 
     SENDING = auto()
     """It is not due: not everything is acknowledged."""
-    ARRIVED = auto()
-    """It is due."""
+    DUE = auto()
+    """Everything is acknowledged: it is to be given."""
     ANSWERED = auto()
     """It is given, or will never be."""
 
 
 MOVES: dict[LastReply, frozenset[LastReply]] = {
-    LastReply.SENDING: frozenset({LastReply.ARRIVED, LastReply.ANSWERED}),
-    LastReply.ARRIVED: frozenset({LastReply.ANSWERED}),
+    LastReply.SENDING: frozenset({LastReply.DUE, LastReply.ANSWERED}),
+    LastReply.DUE: frozenset({LastReply.ANSWERED}),
     LastReply.ANSWERED: frozenset(),
 }
 
@@ -135,7 +135,7 @@ class FileSender:
         if self._transfer.credit.phase is Phase.SENDING:
             return self._transfer.cut()
         self._transfer.look(time.monotonic())
-        if self._reply is LastReply.ARRIVED:
+        if self._reply is LastReply.DUE:
             self._answer()
         elif self._reply is LastReply.SENDING:
             self._linger()
@@ -190,7 +190,7 @@ class FileSender:
             self._yields = False
             self._connection.loop.call_later(CLOSE_NOTIFY_DELAY, self._end_too)
         if self._reply is LastReply.SENDING:
-            self._move(LastReply.ARRIVED)
+            self._move(LastReply.DUE)
         if wait := self._apart():
             self._connection.loop.call_later(wait, self._answer)
         else:
@@ -212,7 +212,7 @@ class FileSender:
         elif not self._connection.finished:
             self._connection.finish()  # it was kept open for a client that had closed its half before
         self._connection.close()
-        if reply is LastReply.ARRIVED:
+        if reply is LastReply.DUE:
             self._tell_done(apart=outcome == "done")  # nothing was to be read: it was empty
 
     # -- the last reply, and what follows it
@@ -231,7 +231,7 @@ class FileSender:
 
     def _answer(self) -> None:
         """Everything has arrived: have the session say so, and wait for the client's end."""
-        if self._reply is LastReply.ARRIVED and self._connection.open:
+        if self._reply is LastReply.DUE and self._connection.open:
             self._linger()
             self._owner.data_done(self._connection)
 

@@ -108,9 +108,9 @@ class Reconciler:
 
     def _concerned(self, segment: Segment) -> Iterator[Segment]:
         """The cut segments of which news of `segment` may prove something."""
-        meant = rules.was_meant(segment)
-        news = segment.ended or (meant and not segment.told)
-        segment.told = meant
+        deliberate = rules.is_deliberate(segment)
+        news = segment.ended or (deliberate and not segment.told)
+        segment.told = deliberate
         for cut in self._segments:
             if not cut.unconfirmed:
                 continue

@@ -7,11 +7,11 @@ one of these holds:
 - no segment that began later begins there below x (`is_lowest`);
 - what the connection shows agrees with x (`agrees`);
 - a segment that begins at once where another one is cut belongs to a client that reads at several places (`skipped`);
-- the segment at x was read for long enough to be meant, or to its end (`was_meant`);
+- the segment at x was read for long enough to be deliberate, or to its end (`is_deliberate`);
 - it began after the cut, or the client went on after it (`survived`).
 
 The segment at x may have begun before the cut or after it: over a link of 20 ms a new request was seen 65 ms before the end of
-the old connection, and other ends 1.7 s late. A proof settles one segment, and shows that this one was meant.
+the old connection, and other ends 1.7 s late. A proof settles one segment, and shows that this one was deliberate.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from operator import attrgetter
 from ftpgate.proof.segments import Segment
 from ftpgate.proof.window import FULLY_OPEN, KIB
 
-MEANT = 64 * KIB
-"""Bytes that a segment has to be read for before it counts as meant: a client that looks around drops it earlier."""
+DELIBERATE = 64 * KIB
+"""Bytes that a segment has to be read for before it counts as deliberate: a client that looks around drops it earlier."""
 SHORT = 64 * KIB
 """Bytes by which a window may show less than was read: one segment on its way (64 kB over a loopback). Measured: 62 kB."""
 LONG = 128 * KIB
@@ -55,11 +55,11 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
         later = any(other.began > cut.moved + SKIP for other in new)
         if not agrees(cut, x, resumed=new == there, later=later) or skipped(cut, x, there, others):
             continue
-        if any(was_meant(other) for other in there):
-            survived = cut.client_survived or any(was_meant(other) for other in new)
-            return x if survived and is_lowest(cut, x, others) else None
+        if any(is_deliberate(other) for other in there):
+            client_survived = cut.client_survived or any(is_deliberate(other) for other in new)
+            return x if client_survived and is_lowest(cut, x, others) else None
         if not all(other.ended for other in there):
-            return None  # it may be meant yet
+            return None  # it may turn out deliberate yet
     return None
 
 
@@ -118,20 +118,20 @@ def is_lowest(cut: Segment, x: int, others: Iterable[Segment]) -> bool:
     """Does no segment that began after `cut` was cut begin below `x`, in what was sent of `cut`?
 
     Without it, a client that lost what it had read, and fetches it again in two segments, confirms what the first of them is
-    still to bring. In what is delivered already, a segment counts only if it is meant: aria2 asks for the whole before it
+    still to bring. In what is delivered already, a segment counts only if it is deliberate: aria2 asks for the whole before it
     resumes.
     """
     below = (other for other in others if cut.start <= other.start < x and other.order >= cut.ended_at)
-    return not any(other.start > cut.credited or was_meant(other) for other in below)
+    return not any(other.start > cut.credited or is_deliberate(other) for other in below)
 
 
-def was_meant(other: Segment) -> bool:
-    """Was `other` read for MEANT bytes, or to the end of what it was asked for, or as far as something proves?
+def is_deliberate(other: Segment) -> bool:
+    """Was `other` read for DELIBERATE bytes, or to the end of what it was asked for, or as far as something proves?
 
     Without it, a link preview or a media player that only looks at a place confirms what is before it.
     """
     proven = other.ended and other.start < other.credited == other.sent
-    return other.orderly or proven or other.shown >= min(other.start + MEANT, other.end, other.line)
+    return other.orderly or proven or other.shown >= min(other.start + DELIBERATE, other.end, other.line)
 
 
 def survived(cut: Segment, other: Segment) -> bool:

@@ -8,22 +8,22 @@ import pytest
 
 from ftpgate.proof import rules
 from ftpgate.proof.rules import (
+    DELIBERATE,
     HIDDEN,
     HIDDEN_VAGUE,
     LATER,
     LONG,
     LONG_VAGUE,
-    MEANT,
     NEAR_VAGUE,
     SHORT,
     SKIP,
     agrees,
     begins_within,
+    is_deliberate,
     is_lowest,
     proven,
     ran_beside,
     survived,
-    was_meant,
 )  # fmt: skip
 from ftpgate.proof.segments import Segment
 from ftpgate.proof.window import FULLY_OPEN, KIB
@@ -48,7 +48,7 @@ def cut(start: int, credited: int, shown: int, sent: int, **told: Any) -> Segmen
 
 def resumed(start: int, *, shown: int = 0, order: int = 5, began: float = 2.0, **told: Any) -> Segment:
     """One that began after the cut, and is read."""
-    return segment(start, order=order, began=began, shown=shown or start + MEANT, **told)
+    return segment(start, order=order, began=began, shown=shown or start + DELIBERATE, **told)
 
 
 # ---- begins_within
@@ -235,32 +235,32 @@ def test_one_that_ran_before_the_cut_does_not_stand_against_one_above() -> None:
     assert proven(first, [first, second, resumed(300 * KB)]) == 300 * KB
 
 
-# ---- was_meant
+# ---- is_deliberate
 
 
 def test_what_is_read_for_long_enough_or_to_its_end_is_meant() -> None:
-    assert not was_meant(segment(MB, shown=MB + MEANT - 1))
-    assert was_meant(segment(MB, shown=MB + MEANT))
-    assert was_meant(segment(MB, shown=MB + 10, orderly=True))
+    assert not is_deliberate(segment(MB, shown=MB + DELIBERATE - 1))
+    assert is_deliberate(segment(MB, shown=MB + DELIBERATE))
+    assert is_deliberate(segment(MB, shown=MB + 10, orderly=True))
 
 
 def test_a_short_segment_is_meant_when_all_of_it_is_read() -> None:
     """Though it ended by a reset: over TLS the client has our close_notify unread."""
     for made in (segment(MB, end=MB + 10), segment(MB, line=MB + 10)):
         made.shown = MB + 9
-        assert not was_meant(made)
+        assert not is_deliberate(made)
         made.shown = MB + 10
-        assert was_meant(made)
+        assert is_deliberate(made)
 
 
 def test_a_segment_is_meant_when_something_proves_what_was_read_of_it() -> None:
     told = {"shown": MB + 10, "sent": MB + 30 * KB, "ended": True}
-    assert not was_meant(segment(MB, credited=MB + 10, **told))
-    assert was_meant(segment(MB, credited=MB + 30 * KB, **told))
-    assert not was_meant(segment(MB, credited=MB, **{**told, "sent": MB})), "nothing was sent of it"
+    assert not is_deliberate(segment(MB, credited=MB + 10, **told))
+    assert is_deliberate(segment(MB, credited=MB + 30 * KB, **told))
+    assert not is_deliberate(segment(MB, credited=MB, **{**told, "sent": MB})), "nothing was sent of it"
 
 
-@pytest.mark.parametrize("looked", [0, 16 * KB, MEANT - 1])
+@pytest.mark.parametrize("looked", [0, 16 * KB, DELIBERATE - 1])
 def test_a_link_preview_confirms_nothing(looked: int) -> None:
     """It looks at a place within what is unconfirmed, and is gone."""
     stopped = cut(0, 100 * KB, 300 * KB, 400 * KB)
@@ -278,7 +278,7 @@ def test_one_that_may_be_meant_yet_is_waited_for() -> None:
     assert proven(stopped, [stopped, beside, above]) is None
     beside.ended = True
     assert proven(stopped, [stopped, beside, above]) == 350 * KB
-    beside.shown = 290 * KB + MEANT
+    beside.shown = 290 * KB + DELIBERATE
     assert proven(stopped, [stopped, beside, above]) == 290 * KB
 
 
@@ -314,8 +314,8 @@ def test_a_manager_that_is_stopped_and_resumed_settles_each_of_its_segments() ->
     assert story.proven == []
     for n in range(8):
         again = story.begin(n * MB + 450 * KB, 2.0, (n + 1) * MB)
-        assert story.read(again, n * MB + 450 * KB + MEANT - 1, 2.5) == []
-        assert story.read(again, n * MB + 450 * KB + MEANT, 2.5) == [(n * MB + 200 * KB, n * MB + 450 * KB)]
+        assert story.read(again, n * MB + 450 * KB + DELIBERATE - 1, 2.5) == []
+        assert story.read(again, n * MB + 450 * KB + DELIBERATE, 2.5) == [(n * MB + 200 * KB, n * MB + 450 * KB)]
         story.finish(again, 3.0)
     assert story.complete
 
@@ -330,7 +330,7 @@ def test_a_short_rest_counts_by_its_end() -> None:
 
 
 def test_a_client_that_is_stopped_twice_within_a_short_time() -> None:
-    """The second part was not read for long enough to be meant; the third proves that it was, and so the first."""
+    """The second part was not read for long enough to be deliberate; the third proves that it was, and so the first."""
     story = Story(MB)
     first = story.begin(0, 0.0)
     story.read(first, 300 * KB, 0.9, sent=400 * KB)
@@ -491,7 +491,7 @@ def test_a_segment_proves_nothing_of_one_it_does_not_begin_in() -> None:
 
 def test_every_rule_is_named_in_the_list_of_them() -> None:
     assert rules.__doc__ is not None
-    for rule in (begins_within, is_lowest, agrees, was_meant, survived):
+    for rule in (begins_within, is_lowest, agrees, is_deliberate, survived):
         assert f"`{rule.__name__}`" in rules.__doc__
 
 
