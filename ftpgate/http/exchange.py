@@ -176,7 +176,7 @@ class Exchange:
 
     def fail(self, error: GateError) -> None:
         """Answer with an error. The connection lives on where the next request can be told from this one."""
-        self.respond(error_response(error, self.request.header("accept") if self.request is not None else None))
+        self.respond(error_response(error, self.request))
 
     def reject(self, error: GateError) -> None:
         """Answer before anything was asked, and end."""

@@ -96,7 +96,7 @@ class HttpListener:
 
     def _refusal(self) -> bytes:
         """What is said where even a lingering close is too much."""
-        response = error_response(Crowded(), None)
+        response = error_response(Crowded())
         return head(response, Sent(self._context.date(), "close")) + b"".join(
             part for part in response.parts if isinstance(part, bytes)
         )

@@ -37,6 +37,11 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 CACHING = ("Cache-Control", "private, no-transform, no-cache")
 NOT_STORED = ("Cache-Control", "no-store")
+PROGRESS = "progress"
+"""The last part of the address of a grant's live state."""
+FROM_PAGES = ("Access-Control-Allow-Origin", "*")
+"""Of the live state, and of why there is none: a shop's pages come from another address and may read this (Fetch section 3.3),
+since whoever asks holds the token."""
 
 _FOLLOWS_LINKS = re.compile("rclone|lftp|wget|httrack|pavuk|webcopy", re.IGNORECASE)
 """Programs that fetch whatever a page links to, and know no rel=nofollow: with the zips they would fetch everything twice."""
@@ -52,9 +57,12 @@ _HINTS = {
 }
 
 
-def error_response(error: GateError, accept: str | None) -> Response:
-    """How this front answers an error: the one place that translates."""
+def error_response(error: GateError, request: Request | None = None) -> Response:
+    """How this front answers an error: the one place that translates. `request`: what was asked, if anything was understood."""
     headers: list[tuple[str, str]] = [NOT_STORED]
+    accept = None if request is None else request.header("accept")
+    if request is not None and request.parts[-1:] == (PROGRESS,):
+        headers.append(FROM_PAGES)
     if error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
     if error.http == 405:

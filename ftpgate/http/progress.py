@@ -15,13 +15,11 @@ from ftpgate.delivery.context import DeliveryContext
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.grants import File, Item
 from ftpgate.http.messages import Request, Response, body_response, compact_json, preferred
-from ftpgate.http.pages import JSON, NOT_STORED
+from ftpgate.http.pages import FROM_PAGES, JSON, NOT_STORED
 from ftpgate.http.server_context import Responder
 from ftpgate.proof.coverage import Span, SpanSet
 
 EVENTS = "text/event-stream"
-FROM_PAGES = ("Access-Control-Allow-Origin", "*")
-"""The shop's pages come from another address and may read this (Fetch section 3.3): whoever asks holds the token."""
 EVERY = 0.9
 """Seconds between two events: at least one a second, also when the loop is a little late."""
 HEARTBEAT = 15.0

@@ -35,7 +35,7 @@ from ftpgate.http.links import (
     over_tls,
 )
 from ftpgate.http.messages import TEXT, Draining, Request, Response, body_response, text_response
-from ftpgate.http.pages import CACHING, NOT_STORED, folder_response, href
+from ftpgate.http.pages import CACHING, NOT_STORED, PROGRESS, folder_response, href
 from ftpgate.http.progress import ProgressBoard
 from ftpgate.http.responses import content_disposition, resource_response
 from ftpgate.http.server_context import Responder
@@ -47,7 +47,6 @@ _log = logging.getLogger(__name__)
 
 BASIC = "files"
 TOKEN = "d"  # noqa: S105
-PROGRESS = "progress"
 
 
 class Unauthorized(GateError):

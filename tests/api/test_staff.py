@@ -43,6 +43,17 @@ def command(name: str, *arguments: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ keys
+def test_a_command_names_the_shops_own_pages() -> None:
+    command("api_key", "acme", "--scope", "items:read", "--origin", "https://a.example", "--origin", "http://[::1]:3000")
+    shop = Shop.objects.get(name="acme")
+    assert shop.origins.split() == ["https://a.example", "http://[::1]:3000"]
+    with pytest.raises(CommandError, match="without a path"):
+        command("api_key", "acme", "--scope", "items:read", "--origin", "https://a.example/")
+    command("api_key", "acme", "--scope", "items:read")
+    shop.refresh_from_db()
+    assert len(shop.origins.split()) == 2, "not named, they stay"
+
+
 def test_a_key_is_made_shown_once_and_revoked(browser: Client, staff: User) -> None:
     shop = make_shop()
     given = {"shop": shop.pk, "label": "till", "scopes": ["items:read", "grants:read"]}

@@ -307,6 +307,7 @@ def test_a_bad_value_of_any_length_is_one_short_line(tmp_path: Path) -> None:
         {"FTPGATE_TLS_KEY": "k"},
         {"FTPGATE_TLS": "allow"},
         {"FTPGATE_TLS": "require"},
+        {"FTPGATE_FTPS_REUSE": "require"},
         {"FTPGATE_FTPS": "127.0.0.1:990"},
         {"FTPGATE_HTTPS": "127.0.0.1:443"},
     ],

@@ -498,6 +498,20 @@ def test_a_foreign_data_connection_is_closed_and_the_wait_goes_on(session: RawFt
     session.expect("226")
 
 
+def test_many_foreign_connections_do_not_keep_the_client_out(session: RawFtp, caplog: pytest.LogCaptureFixture) -> None:
+    """The log tells of them once."""
+    address = session.passive()
+    foreign = [socket.create_connection(address, 20, source_address=(f"127.0.0.{2 + number % 50}", 0)) for number in range(100)]
+    with socket.create_connection(address, 20) as own:
+        session.do("NLST", "150")
+        assert read_all(own)
+    session.expect("226")
+    for sock in foreign:
+        with sock:
+            assert sock.recv(1) == b""
+    assert sum("closed a data connection" in record.message for record in caplog.records) == 1
+
+
 @pytest.mark.parametrize("command", ["PORT 127,0,0,1,{high},{low}", "EPRT |1|127.0.0.1|{port}|"])
 def test_active_mode(session: RawFtp, media: Path, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:

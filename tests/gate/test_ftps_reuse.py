@@ -197,6 +197,9 @@ def test_off_takes_the_first(tmp_path: Path, stack: ExitStack) -> None:
 
 # -- real clients, where resuming is required
 
+OBSCURED = "dYLgDwOhem4Yn7vtCS-8nSM"
+"""`x`, as rclone wants a password."""
+
 REQUIRED: dict[str, Callable[[str, Path, Path], object]] = {
     "curl": lambda url, to, ca: clients.curl(url, to, "--cacert", str(ca), "--ssl-reqd"),
     "curl-1.2": lambda url, to, ca: clients.curl(url, to, "--cacert", str(ca), "--ssl-reqd", "--tls-max", "1.2"),
@@ -214,6 +217,20 @@ def test_clients_that_resume(strict: InProcessGate, tmp_path: Path, client: str,
     )
     assert sha256(tmp_path / "track.ogg") == sha256(strict.media / "Album" / "track.ogg")
     wait_until(lambda: token.grant in strict.shop.completed, 10, "completion")
+
+
+def test_wget_resumes_too(strict: InProcessGate, tmp_path: Path) -> None:
+    url = f"ftps://{tlsgate.token(strict).reveal()}:x@localhost:{strict.address('ftps')[1]}/Album/track.ogg"
+    clients.wget(url, tmp_path / "track.ogg", f"--ca-certificate={strict.certificate.ca}", "--ftps-implicit")
+    assert sha256(tmp_path / "track.ogg") == sha256(strict.media / "Album" / "track.ogg")
+
+
+@pytest.mark.parametrize(("protocol", "option"), [("ftp", "--ftp-explicit-tls"), ("ftps", "--ftp-tls")])
+def test_rclone_resumes_too(strict: InProcessGate, tmp_path: Path, protocol: str, option: str) -> None:
+    port, user = str(strict.address(protocol)[1]), tlsgate.token(strict).reveal()
+    login = ["--ftp-host", "localhost", "--ftp-port", port, "--ftp-user", user, "--ftp-pass", OBSCURED]
+    clients.run("rclone", ["copy", *login, option, "--ftp-no-check-certificate", "--retries=1", ":ftp:", str(tmp_path / "all")])
+    assert sha256(tmp_path / "all" / "Album" / "track.ogg") == sha256(strict.media / "Album" / "track.ogg")
 
 
 def test_curl_fetches_several_files_over_one_control_connection(strict: InProcessGate) -> None:

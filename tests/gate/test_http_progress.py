@@ -25,7 +25,7 @@ from ftpgate.net.loop_lag import EVERY
 from ftpgate.proof.credit import PACED_CHUNK
 from ftpgate.proof.segments import Evidence
 from ftpgate.signed_links import TTL, Purpose
-from ftpgate.tokens import Token
+from ftpgate.tokens import Token, new_grant_id
 from tests.bench.rounds import Figures
 from tests.bench.scenarios import lags
 from tests.support.inprocess import InProcessGate
@@ -82,6 +82,22 @@ class Events:
         assert name == "event: progress"
         found: dict[str, Any] = json.loads(data.removeprefix("data: "))
         return found
+
+
+def test_pages_of_any_shop_may_read_the_state_and_why_there_is_none(gate: InProcessGate) -> None:
+    token = issue(gate)
+    dead = issue(gate)
+    gate.shop.change(dead.grant, state=GrantState.REVOKED)
+    for shown, status in ((token.reveal(), 200), (dead.reveal(), 410), (Token.new(new_grant_id()).reveal(), 404)):
+        with connect(gate) as client:
+            reply = client.ask(f"/d/{shown}/progress", "Origin: https://shop.example").reply()
+        assert (reply.status, reply.headers.get("access-control-allow-origin")) == (status, "*")
+    with connect(gate) as client:
+        reply = client.ask(f"/d/{token.reveal()}/Album/b.ogg", "Origin: https://shop.example").reply()
+    assert "access-control-allow-origin" not in reply.headers
+    with connect(gate) as client:
+        reply = client.ask(f"/d/{dead.reveal()}/Album/b.ogg", "Origin: https://shop.example").reply()
+    assert (reply.status, reply.headers.get("access-control-allow-origin")) == (410, None)
 
 
 def test_the_state_as_json(gate: InProcessGate) -> None:

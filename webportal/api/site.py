@@ -17,6 +17,7 @@ from ninja import NinjaAPI, Swagger
 from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
 
+from webportal.api import cors
 from webportal.api.problems import MEDIA_TYPE, Problem, missing, teach
 from webportal.api.routes import grants, items, receipts, status, webhooks
 
@@ -80,7 +81,7 @@ def _for_programs(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRe
         if head:
             request.method = "GET"
         try:
-            response = _unreadable(request) or view(request, *args, **kwargs)
+            response = cors.preflight(request) or _unreadable(request) or view(request, *args, **kwargs)
         except Http404:  # of ninja's own views; operations answer theirs
             response = missing("resource").response()
         if response.status_code == 405:
@@ -89,6 +90,7 @@ def _for_programs(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRe
             response["Allow"] = allowed
         if "Cache-Control" not in response:
             response["Cache-Control"] = "no-store"
+        cors.mark(request, response)
         if head:
             request.method = "HEAD"
             if isinstance(response, HttpResponse):  # not every server takes the body away

@@ -119,6 +119,7 @@ class Text(Message):
     USER_NAME = _("%(name)r is no name for a user (%(reason)s)")
     USER_TAKEN = _("there is a user %(name)r already")
     SHOP_NAME = _("%(name)r is no name for a shop (%(reason)s)")
+    SHOP_ORIGINS = _("%(origins)r cannot be the shop's own pages (%(reason)s)")
     SCOPE_UNKNOWN = _("there is no scope %(scope)r")
     SCOPE_MISSING = _("a key without a scope could do nothing")
     REFERENCE_UNUSABLE = _("the user's reference is not usable")

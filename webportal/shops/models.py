@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from django.conf import settings
@@ -17,6 +18,8 @@ LONGEST_REFERENCE = 150
 """As long as a user's name may be: receipts and staff's pages show it as that."""
 KEY_ID_LENGTH = 8
 """Characters; shown in lists and in the log, and no secret."""
+MOST_ORIGINS = 10
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 class Scope(models.TextChoices):
@@ -41,6 +44,13 @@ def new_key_id() -> str:
     return get_random_string(KEY_ID_LENGTH, ALPHABET)
 
 
+def validate_origins(text: str) -> None:
+    """At most `MOST_ORIGINS` origins as browsers write them (RFC 6454 section 6.2), one a line."""
+    origins = text.split()
+    if len(origins) > MOST_ORIGINS or not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValidationError(_("Give up to ten addresses such as https://shop.example, one a line, without a path."))
+
+
 class Shop(models.Model):
     """A shop that is not this portal and sells through the API."""
 
@@ -54,6 +64,14 @@ class Shop(models.Model):
     tier = models.ForeignKey(
         Tier, models.PROTECT, related_name="shops", verbose_name=_("tier"), help_text=_("Its new customers get this tier.")
     )
+    origins = models.TextField(
+        _("own pages"),
+        blank=True,
+        default="",
+        max_length=3000,
+        validators=[validate_origins],
+        help_text=_("Addresses whose pages may call the API from a browser, such as https://shop.example, one a line."),
+    )
     made_at = models.DateTimeField(_("made"), auto_now_add=True)
 
     class Meta:
@@ -63,6 +81,10 @@ class Shop(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def has_origin(self, origin: str) -> bool:
+        """Is it one of the shop's own pages?"""
+        return origin in self.origins.split()
 
 
 class ShopUser(models.Model):

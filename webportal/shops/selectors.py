@@ -17,3 +17,8 @@ def live_key(text: str) -> ApiKey | None:
 def grants_of_shop(shop: Shop) -> QuerySet[Grant]:
     """The grants of a shop's own customers, with `user.shop_user` selected."""
     return Grant.objects.filter(user__shop_user__shop=shop).select_related("user__shop_user")
+
+
+def is_origin_of_a_shop(origin: str) -> bool:
+    """May pages of this origin call the API at all?"""
+    return any(shop.has_origin(origin) for shop in Shop.objects.filter(origins__contains=origin))

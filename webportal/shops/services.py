@@ -45,6 +45,20 @@ def make_shop(name: str, *, tier: str = DEFAULT_TIER) -> Shop:
     return shop
 
 
+def set_origins(shop: Shop, origins: Collection[str]) -> None:
+    """Have pages of these origins, and no others, call the API with the shop's keys.
+
+    Raises:
+        ShopError: one is no origin, or there are too many.
+    """
+    shop.origins = "\n".join(dict.fromkeys(origins))
+    try:
+        shop.full_clean()
+    except ValidationError as error:
+        raise ShopError(Text.SHOP_ORIGINS(origins=", ".join(origins)[:200], reason=" ".join(error.messages))) from None
+    shop.save(update_fields=["origins"])
+
+
 def make_key(shop: Shop, scopes: Collection[str], *, label: str = "") -> tuple[ApiKey, str]:
     """A new key of a shop, and the key as its owner has to keep it: only its SHA-256 is stored.
 

@@ -93,6 +93,7 @@ _AT_A_TERMINAL: Mapping[Message, str] = {
     Text.USER_NAME: "choose another name",
     Text.USER_TAKEN: "choose another name",
     Text.SHOP_NAME: "choose another name",
+    Text.SHOP_ORIGINS: "name origins such as https://shop.example",
     Text.SCOPE_UNKNOWN: "use some of %(known)s",
     Text.SCOPE_MISSING: "use some of %(known)s",
     Text.REFERENCE_UNUSABLE: "use 1 to %(most)d printable characters",

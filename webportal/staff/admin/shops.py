@@ -28,7 +28,7 @@ class ShopAdmin(admin.ModelAdmin):
 
     list_display = ("name", "tier", "customers", "made_at")
     list_select_related = ("tier",)
-    fields = ("name", "tier")
+    fields = ("name", "tier", "origins")
     search_fields = ("name",)
     inlines = (KeyInline,)
 

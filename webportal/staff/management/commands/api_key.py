@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from webportal.accounts.models import DEFAULT_TIER
 from webportal.core.errors import ServiceError
 from webportal.shops.models import ApiKey, Scope, Shop
-from webportal.shops.services import make_key, make_shop, revoke_key
+from webportal.shops.services import make_key, make_shop, revoke_key, set_origins
 from webportal.staff.hints import for_terminal
 
 
@@ -20,6 +20,11 @@ class Command(BaseCommand):
         parser.add_argument("--scope", action="append", choices=Scope.values, help="may be given several times")
         parser.add_argument("--label", default="", help="where the key is used")
         parser.add_argument("--tier", default=DEFAULT_TIER, help="of the customers of a shop that is made")
+        parser.add_argument(
+            "--origin",
+            action="append",
+            help="pages that may call from a browser, as https://shop.example; may be given several times",
+        )
         parser.add_argument("--revoke", metavar="ID", help="end this key of the shop instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -31,6 +36,8 @@ class Command(BaseCommand):
                 raise CommandError("name what the key may do with --scope: " + ", ".join(Scope.values))
             else:
                 shop = shop or make_shop(options["shop"], tier=options["tier"])
+                if options["origin"]:
+                    set_origins(shop, options["origin"])
                 self.stdout.write(make_key(shop, options["scope"], label=options["label"])[1])
         except ServiceError as error:
             raise CommandError(for_terminal(error.text)) from None
