@@ -69,6 +69,7 @@ _settings = settings(
 )  # fmt: skip
 
 
+@pytest.mark.databases("postgres")  # which refuses more than SQLite; both kinds are asked of what is there
 @schema.parametrize()
 @_settings
 def test_anything_may_be_asked(case: schemathesis.Case, caller: Caller) -> None:
@@ -83,6 +84,7 @@ def test_anything_may_be_asked_of_what_is_there(case: schemathesis.Case, caller:
     case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)
 
 
+@pytest.mark.databases("sqlite")  # none is asked
 @schema.parametrize()
 @_settings
 def test_nothing_is_said_without_a_key(case: schemathesis.Case) -> None:

@@ -170,6 +170,7 @@ def posts(model: type[Model], user: User, browser: Client) -> Iterator[HttpRespo
         yield browser.post(reverse(f"{name}_delete", args=[pk]), {"post": "yes"})
 
 
+@pytest.mark.databases("postgres")
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
 def test_the_rights_over_one_table_never_lead_to_more(world: dict[str, User], model: type[Model]) -> None:
     clerk = make_clerk(*rights_over(model))
@@ -182,6 +183,7 @@ def test_the_rights_over_one_table_never_lead_to_more(world: dict[str, User], mo
     assert lost <= {"clerk", "key", "internal"}, "only a superuser takes rights"
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("model", "gained"),
     [
