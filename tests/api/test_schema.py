@@ -73,7 +73,7 @@ _settings = settings(
 @schema.parametrize()
 @_settings
 def test_anything_may_be_asked(case: schemathesis.Case, caller: Caller) -> None:
-    case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)
+    case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)  # type: ignore[arg-type]
 
 
 @schema.parametrize()
@@ -81,7 +81,7 @@ def test_anything_may_be_asked(case: schemathesis.Case, caller: Caller) -> None:
 def test_anything_may_be_asked_of_what_is_there(case: schemathesis.Case, caller: Caller, known: dict[str, str]) -> None:
     for name in case.path_parameters or {}:
         case.path_parameters[name] = known[name]
-    case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)
+    case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)  # type: ignore[arg-type]
 
 
 @pytest.mark.databases("sqlite")  # none is asked

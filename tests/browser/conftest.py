@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -108,7 +109,7 @@ def person(shop: Shop, chromium: Browser) -> Iterator[Callable[..., Person]]:
     (errors, refused by policy) fails the test."""
     people: list[Person] = []
 
-    def make(**options: object) -> Person:
+    def make(**options: Any) -> Person:
         people.append(Person(chromium, shop.url, shop.sessions, **options))
         return people[-1]
 

@@ -82,7 +82,7 @@ def test_a_reload_a_second_tab_and_a_restarted_gate_change_nothing(shop: Shop, p
         for tab in (page, second):
             tab.bring_to_front()
             tab.locator('#grant[data-condition="running"]').wait_for()
-            wait_until(lambda tab=tab: tab.locator(".map-arrived").get_attribute("d"), 15, "what has arrived on the map")
+            wait_until(lambda tab=tab: tab.locator(".map-arrived").get_attribute("d"), 15, "what has arrived on the map")  # type: ignore[misc]
     page.bring_to_front()
     someone.wait_for_condition("paused")
     before = page.locator("[data-field=amount]").inner_text()

@@ -142,7 +142,7 @@ def test_every_page_is_for_everybody(shop: Shop, person: NewPerson, phone: bool,
         if someone.page.url.startswith(shop.url):  # the gate's own pages are for every program alike
             assert someone.page.locator("html").get_attribute("lang") == language
         for scheme, rules in (("light", ()), ("dark", ("color-contrast",))):  # a scheme is colours, and nothing else
-            someone.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # or colours are still on their way
+            someone.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # or colours are still on their way
             assert someone.findings(*rules) == [], f"{name}, {scheme}"
             someone.picture(f"{name}-{'phone' if phone else 'desktop'}-{scheme}")
 

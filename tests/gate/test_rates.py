@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,7 @@ def reading(downloads: list[raw.Download]) -> Iterator[None]:
         thread.start()
     try:
         yield
-        for download in downloads:
-            wait_until(lambda download=download: download.position > download.start, 30, "something for everybody")
+        wait_until(lambda: all(download.position > download.start for download in downloads), 30, "something for everybody")
     finally:
         over.set()
         for thread in threads:
@@ -79,7 +79,8 @@ class Sent:
         self._began, self._before = self._now()
 
     def _now(self) -> tuple[float, int]:
-        return self._gate.call(lambda: (time.monotonic(), sum(transfer._body.written for transfer in self._gate.engine.transfers)))
+        running = self._gate.engine.transfers
+        return self._gate.call(lambda: (time.monotonic(), sum(transfer._body.written for transfer in running)))
 
     def exceeds(self, rate: int) -> bool:
         """Is it more than this rate allows, with all that it saves up and makes up for?"""
@@ -116,8 +117,7 @@ def test_another_rate_reaches_running_transfers(gate: InProcessGate) -> None:
         Sent(gate).keeps(200_000, 1.0)
         for before, rate in ((200_000, 2_000_000), (2_000_000, 0)):
             gate.shop.change(token.grant, tier=Tier("slow", rate, 64))
-            sent = Sent(gate)
-            wait_until(lambda sent=sent, before=before: sent.exceeds(before), 30, f"more than {before} bytes a second")
+            wait_until(partial(Sent(gate).exceeds, before), 30, f"more than {before} bytes a second")
 
 
 def test_a_limit_of_all_is_one_for_two_customers(media: Path) -> None:

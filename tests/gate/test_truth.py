@@ -44,7 +44,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGate]:
     media = tmp_path_factory.mktemp("truth") / "media"
     for name, size in SIZES.items():
         raw.write(media / name.partition(".")[0] / name, size)
-    with InProcessGate(media, LISTEN, certificate=True) as running:
+    with InProcessGate(media, LISTEN, certificate=True) as running:  # type: ignore[arg-type]
         yield running
 
 
@@ -350,7 +350,7 @@ def test_eight_unread_segments_and_one_tail(case: Callable[..., Case], protocol:
     it = case("one.bin")
     downloads = [it.get(protocol, n * 119_000) for n in range(8)]
     for download in downloads:
-        wait_until(lambda sock=download.socket: _readable(sock) >= 40_000, 10, "data in the client's buffer")
+        wait_until(lambda sock=download.socket: _readable(sock) >= 40_000, 10, "data in the client's buffer")  # type: ignore[misc]
     for download in downloads:
         download.close()
     it.settled()

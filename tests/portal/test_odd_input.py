@@ -28,7 +28,7 @@ def pages() -> Iterator[URLPattern]:
     """Every page of customers and staff, apart from the admin and the API."""
     for included in get_resolver().url_patterns:
         if not str(included.pattern).startswith(("admin", "api")):
-            yield from included.url_patterns
+            yield from included.url_patterns  # type: ignore[misc, union-attr]
 
 
 def sent(value: str) -> str:
