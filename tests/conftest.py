@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -20,13 +21,16 @@ os.environ["PATH"] = PATH
 hypothesis.settings.register_profile("ftpgate", deadline=None)  # how long an example takes is for `make bench` to say
 hypothesis.settings.load_profile("ftpgate")
 
-_LONG_FOLDERS = ("browser", "commands", "faults")
+_LONG_FOLDERS = ("commands", "faults")
 _sites = pytest.StashKey[list[Site]]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that use a database on every kind, or on those that `@pytest.mark.databases(…)` names."""
     marker = metafunc.definition.get_closest_marker("databases")
+    kinds = marker.args if marker else KINDS
+    if "portal_database" in metafunc.fixturenames and not _uses_djangos_database(metafunc):
+        kinds = kinds[:1]
     scopes: dict[str, Literal["function", "module", "session"]] = {
         "database_kind": "function",
         "shop_database": "module",
@@ -34,27 +38,46 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     }
     for name, scope in scopes.items():
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, marker.args if marker else KINDS, indirect=True, scope=scope)
+            metafunc.parametrize(name, kinds, indirect=True, scope=scope)
+
+
+def _uses_djangos_database(metafunc: pytest.Metafunc) -> bool:
+    """All tests of the portal have Django at hand; pytest-django lets only these use its database."""
+    return metafunc.definition.get_closest_marker("django_db") is not None or bool(
+        {"db", "transactional_db", "django_db_setup"} & set(metafunc.fixturenames)
+    )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let every worker begin with tests that take long, so that none of them is left alone with one in the end.
 
-    pytest-xdist deals the list out in shares of one piece; who has done his share takes over the end of another's.
+    pytest-xdist deals the list out in shares of one piece; who has done his share takes over the end of another's. All tests
+    with a browser are in the first share: a portal, a gate and a Chromium for them are started once.
     """
     workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    browser: list[pytest.Item] = []
     long: list[pytest.Item] = []
     short: list[pytest.Item] = []
     for item in items:
         folder = item.path.parent.name
-        (long if folder in _LONG_FOLDERS or item.get_closest_marker("slow") else short).append(item)
+        slow = folder in _LONG_FOLDERS or item.get_closest_marker("slow")
+        (browser if folder == "browser" else long if slow else short).append(item)
+    shares: list[list[pytest.Item]] = [browser, *([] for _ in range(workers - 1))]
+    for worker, share in enumerate(shares[1:]):
+        share += long[len(long) * worker // (workers - 1) : len(long) * (worker + 1) // (workers - 1)]
+    left = iter(short)
+    for worker, share in enumerate(shares):
+        size = len(items) * (worker + 1) // workers - len(items) * worker // workers
+        share += islice(left, max(size - len(share), 0))
+    items[:] = [item for share in shares for item in share] + list(left)
 
-    def share(tests: list[pytest.Item], worker: int) -> list[pytest.Item]:
-        return tests[len(tests) * worker // workers : len(tests) * (worker + 1) // workers]
 
-    if workers > 1:
-        items[:] = [item for worker in range(workers) for tests in (long, short) for item in share(tests, worker)]
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each processor: half of the tests' time is waiting, for clients, timers and other processes."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)

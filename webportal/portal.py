@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 import django
-from django.core.management import call_command, execute_from_command_line
+from django.core.management import execute_from_command_line
 
 from ftpgate.errors import UserError
 from ftpgate.settings import Settings
@@ -37,7 +37,9 @@ def serve(settings: Settings) -> int:
         ) from None
     os.environ["DJANGO_SETTINGS_MODULE"] = "webportal.config.serving"
     django.setup()
-    call_command("collectstatic", interactive=False, verbosity=0)
+    from webportal.config import static_files
+
+    static_files.collect()
     from webportal.config.wsgi import application
     from webportal.jobs.mails import start_postman
     from webportal.jobs.webhooks import start_worker

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 
+from tests.support.responses import Response
 from tests.webhooks.shops import make_shop
 from webportal.shops.models import ApiKey, Scope, Shop
 from webportal.shops.services import make_key
@@ -22,22 +22,22 @@ class Caller:
         self.secret = secret
         self.client = Client(headers={"host": "localhost", "authorization": f"Bearer {secret}"}, raise_request_exception=False)
 
-    def get(self, path: str, **query: Any) -> HttpResponse:
+    def get(self, path: str, **query: Any) -> Response:
         return self.client.get(f"/api/v1/{path}", query)
 
-    def post(self, path: str, document: Any = None, *, once: str = "") -> HttpResponse:
+    def post(self, path: str, document: Any = None, *, once: str = "") -> Response:
         headers = {"idempotency-key": once} if once else {}
         body = b"" if document is None else document
         return self.client.post(f"/api/v1/{path}", body, content_type="application/json", headers=headers)
 
-    def patch(self, path: str, document: Any) -> HttpResponse:
+    def patch(self, path: str, document: Any) -> Response:
         return self.client.patch(f"/api/v1/{path}", document, content_type="application/json")
 
-    def delete(self, path: str) -> HttpResponse:
+    def delete(self, path: str) -> Response:
         return self.client.delete(f"/api/v1/{path}")
 
 
-def problem(answer: HttpResponse, status: int, name: str = "") -> dict[str, Any]:
+def problem(answer: Response, status: int, name: str = "") -> dict[str, Any]:
     """The problem document of an answer, which has to be one with this status and name."""
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"

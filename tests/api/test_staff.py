@@ -11,7 +11,6 @@ import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -19,6 +18,7 @@ from ftpgate.translatable import SystemReason
 from tests.api.calling import Caller, problem
 from tests.portal.shop import make_grant, make_item, make_user
 from tests.portal.visiting import text, visitor
+from tests.support.responses import Response
 from tests.webhooks.shops import make_customer, make_endpoint, make_shop
 from webportal.accounts.models import User
 from webportal.accounts.services import set_tier
@@ -31,7 +31,7 @@ from webportal.webhooks.selectors import endpoints
 pytestmark = pytest.mark.django_db
 
 
-def act(browser: Client, model: str, action: str, *rows: Any) -> HttpResponse:
+def act(browser: Client, model: str, action: str, *rows: Any) -> Response:
     chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
     return browser.post(reverse(f"admin:{model}_changelist"), chosen, follow=True)
 

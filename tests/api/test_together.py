@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 
 from tests.api.calling import Caller, problem
 from tests.portal.shop import make_item
+from tests.support.responses import Response
 from webportal.grants.models import Grant, GrantToken
 from webportal.shops.models import Scope, ShopUser
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE = 8
 
 
-def together(ask: Callable[[int], HttpResponse]) -> list[HttpResponse]:
+def together(ask: Callable[[int], Response]) -> list[Response]:
     """What `ask(0)`, `ask(1)`, … are answered, asked by threads that begin as one."""
     start = Barrier(AT_ONCE)
 
-    def one(number: int) -> HttpResponse:
+    def one(number: int) -> Response:
         try:
             start.wait(30)
             return ask(number)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -19,15 +13,37 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.person import Person
 from tests.support.databases import Databases
 from tests.support.media import NASTY_NAMES
-from tests.support.site import Site
+from tests.support.site import Site, free_address
 from tests.support.tools import require_tool
-from tests.support.waiting import wait_until
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 PASSWORD = "a long pass phrase 7"
+STAFF = "librarian"
+MAKE_PEOPLE = f"""
+import json
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.hashers import make_password
+from django.contrib.sessions.backends.db import SessionStore
+from webportal.accounts.models import User
+from webportal.accounts.services import add_user, set_tier
+set_tier("walking", rate=1_000_000)
+password, sessions = make_password({PASSWORD!r}), {{}}
+for name in ({STAFF!r}, *(f"{{kind}}{{number}}" for kind in ("person", "walker") for number in range(40))):
+    user = add_user(name, tier="walking" if name.startswith("walker") else "default")
+    user.password, user.is_staff, user.is_superuser = password, name == {STAFF!r}, name == {STAFF!r}
+    user.save()
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    sessions[name] = session.session_key
+print(json.dumps(sessions))
+"""
+"""Everybody at once: to set and check a password, and to start a command, takes a processor for most of a second."""
 
 
 class Shop:
@@ -37,15 +53,22 @@ class Shop:
         self.site = site
         self.url = url
         self.albums: dict[str, dict] = {}
-        self._names = (f"person{number}" for number in count(1))
+        self.sessions: dict[str, str] = json.loads(site.run("manage", "shell", "--no-imports", "-c", MAKE_PEOPLE).stdout)
+        """Session keys of all people, with which `Person.enter` begins."""
+        self._customers = iter([name for name in self.sessions if name.startswith("person")])
+        self._walkers = iter([name for name in self.sessions if name.startswith("walker")])
 
     def album(self, title: str, files: dict[str, int], **tags: str | int) -> dict:
         self.albums[title] = self.site.album(files, title, **tags)
         return self.albums[title]
 
-    def customer(self, tier: str | None = None) -> str:
-        """A new customer; signs in with `PASSWORD`."""
-        return self.site.add_user(next(self._names), tier, PASSWORD)
+    def customer(self) -> str:
+        """A new customer, who can enter, or sign in with `PASSWORD`."""
+        return next(self._customers)
+
+    def walker(self) -> str:
+        """A new customer who gets 1 MB a second."""
+        return next(self._walkers)
 
     def folder(self, title: str) -> Path:
         return self.site.media_root / title
@@ -54,16 +77,13 @@ class Shop:
 @pytest.fixture(scope="package")
 def shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """On SQLite: what differs between databases is tested without a browser."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
     root = tmp_path_factory.mktemp("shop") / "site"
     # As behind a proxy: a browser that guesses passwords says that it comes from elsewhere, and shuts nobody else out.
-    settings = {"FTPGATE_PORTAL": address, "FTPGATE_TRUSTED_PROXIES": "127.0.0.1"}
-    site = Site(root, databases.migrated("sqlite"), settings)
+    site = Site(root, databases.migrated("sqlite"), {"FTPGATE_PORTAL": free_address(), "FTPGATE_TRUSTED_PROXIES": "127.0.0.1"})
     try:
         site.start()
-        with _portal(site, f"http://{address}"):
-            shop = Shop(site, f"http://{address}")
+        with site.portal() as url:
+            shop = Shop(site, url)
             shop.album(
                 "Salt", {"01 Deep water.ogg": 1_200_000, "02 Shore.ogg": 800_000, "cover.txt": 300}, artist="Low Coast", year=2020
             )
@@ -71,36 +91,6 @@ def shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
             yield shop
     finally:
         site.close()
-
-
-@contextmanager
-def _portal(site: Site, url: str) -> Iterator[None]:
-    log = site.root / "portal.log"
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ftpgate", "portal"],
-            env=site.environ,
-            cwd=site.root,
-            stdin=subprocess.DEVNULL,
-            stdout=stderr,
-            stderr=stderr,
-            start_new_session=True,
-        )
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(url), 60, "the portal")
-        assert process.poll() is None, log.read_text()
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/sign-in/", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 @pytest.fixture(scope="package")
@@ -119,8 +109,8 @@ def person(shop: Shop, chromium: Browser) -> Iterator[Callable[..., Person]]:
     (errors, refused by policy) fails the test."""
     people: list[Person] = []
 
-    def make(**options: object) -> Person:
-        people.append(Person(chromium, shop.url, **options))
+    def make(**options: Any) -> Person:
+        people.append(Person(chromium, shop.url, shop.sessions, **options))
         return people[-1]
 
     yield make

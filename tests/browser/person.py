@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, ViewportSize
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 375, "height": 812}
+DESKTOP = ViewportSize(width=1280, height=900)
+PHONE = ViewportSize(width=375, height=812)
+_AXE = Axe().axe_script
 
 
 class Person:
@@ -21,21 +23,24 @@ class Person:
         phone: a screen of 375 pixels, touched.
         dark: wants dark pages.
         scripts: runs scripts.
+        moving: sees what moves, which takes a processor while it does.
         forgives: what may stand in a complaint of the browser that is expected; nothing when it is empty.
     """
 
     def __init__(
-        self, browser: Browser, url: str, *, locale: str = "en-GB", phone: bool = False, dark: bool = False,
-        scripts: bool = True, forgives: str = "",
+        self, browser: Browser, url: str, sessions: Mapping[str, str], *, locale: str = "en-GB", phone: bool = False,
+        dark: bool = False, scripts: bool = True, moving: bool = False, forgives: str = "",
     ) -> None:  # fmt: skip
         self.url = url
         self.complaints: list[str] = []
         self._forgives = forgives
+        self._sessions = sessions
         self._context = browser.new_context(
             base_url=url,
             viewport=PHONE if phone else DESKTOP,
             has_touch=phone,
             color_scheme="dark" if dark else "light",
+            reduced_motion="no-preference" if moving else "reduce",
             locale=locale,
             java_script_enabled=scripts,
             accept_downloads=True,
@@ -55,6 +60,11 @@ class Person:
     def _answered(self, response: Response) -> None:
         if response.status >= 400 and response.request.resource_type != "document":
             self.complaints.append(f"{response.status} {response.url}")
+
+    def enter(self, name: str) -> None:
+        """Be signed in already, as a customer of the shop."""
+        self._context.add_cookies([{"name": "sessionid", "value": self._sessions[name], "url": self.url}])
+        self.page.goto("/")
 
     def sign_in(self, name: str, password: str) -> None:
         self.page.goto("/sign-in/")
@@ -86,9 +96,12 @@ class Person:
     def wait_for_condition(self, condition: str) -> None:
         self.page.locator(f'#grant[data-condition="{condition}"]').wait_for(timeout=30_000)
 
-    def findings(self) -> list[str]:
-        """What axe-core finds serious or worse on the page."""
-        violations = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
+    def findings(self, *rules: str) -> list[str]:
+        """What axe-core finds serious or worse on the page, by these of its rules or by all."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(_AXE)
+        options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+        violations = self.page.evaluate("options => axe.run(options)", options)["violations"]
         serious = [found for found in violations if found["impact"] in ("serious", "critical")]
         return [f"{found['id']}: {node['html']} {node['failureSummary']}" for found in serious for node in found["nodes"]]
 

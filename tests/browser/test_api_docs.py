@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.browser.conftest import PASSWORD, Shop
+from tests.browser.conftest import STAFF, Shop
 from tests.browser.person import Person
 
 
 def test_staff_read_the_documentation_of_the_api(shop: Shop, person: Callable[..., Person]) -> None:
-    shop.site.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
-    shop.site.run("manage", "createsuperuser", "--no-input", "--username", "librarian", "--email", "librarian@example.org")
     reader = person()
-    reader.sign_in("librarian", PASSWORD)
+    reader.enter(STAFF)
     reader.page.goto(f"{shop.url}/api/v1/docs")
     reader.page.get_by_text("Issue a grant").wait_for()
     reader.page.get_by_text("Issue a grant").click()

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.conftest import PASSWORD, Shop
+from tests.browser.conftest import Shop
 from tests.browser.person import Person
 from tests.support.rawhttp import RawClient
 from tests.support.waiting import wait_until
@@ -22,7 +22,7 @@ def check_out(shop: Shop, someone: Person, title: str) -> str:
     """A new customer with the album of `FILES` checked out; returns the address of its folder page."""
     if title not in shop.albums:
         shop.album(title, FILES, artist="Low Coast", year=2021)
-    someone.sign_in(shop.customer(), PASSWORD)
+    someone.enter(shop.customer())
     someone.choose(title)
     someone.check_out()
     return someone.page.locator(".way-browser .command code").text_content() or ""

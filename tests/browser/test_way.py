@@ -23,7 +23,7 @@ NewPerson = Callable[..., Person]
 
 def arrive(shop: Shop, someone: Person, *titles: str) -> None:
     """A new customer with these albums checked out."""
-    someone.sign_in(shop.customer(), PASSWORD)
+    someone.enter(shop.customer())
     for title in titles:
         someone.choose(title)
     someone.check_out()
@@ -137,8 +137,8 @@ def test_it_all_works_without_scripts(shop: Shop, person: NewPerson, tmp_path: P
 def test_another_browser_makes_its_own_links_and_replacing_kills_them(shop: Shop, person: NewPerson) -> None:
     name = shop.customer()
     first, second = person(), person(phone=True)
-    for someone in (first, second):
-        someone.sign_in(name, PASSWORD)
+    first.enter(name)
+    second.sign_in(name, PASSWORD)  # a session of its own
     first.choose("Salt")
     first.check_out()
     second.page.goto(first.page.url)
@@ -154,7 +154,7 @@ def test_another_browser_makes_its_own_links_and_replacing_kills_them(shop: Shop
 
 def test_the_search_answers_while_one_types(shop: Shop, person: NewPerson) -> None:
     someone = person()
-    someone.sign_in(shop.customer(), PASSWORD)
+    someone.enter(shop.customer())
     page = someone.page
     page.get_by_role("searchbox").press_sequentially("kite")
     page.get_by_text("1 item found").wait_for()

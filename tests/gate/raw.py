@@ -101,7 +101,7 @@ def http_get(
     address: Address, target: str, start: int = 0, end: int | None = None, *, secure: ssl.SSLContext | None = None, **tcp: int
 ) -> Download:
     """Begin an HTTP download; its head is read. `tcp`: see `connect`."""
-    sock = connect(address, secure=secure, **tcp)
+    sock = connect(address, secure=secure, **tcp)  # type: ignore[arg-type]
     http_request(sock, target, start=start, end=end)
     status, fields = read_head(sock)
     assert status in (200, 206), status
@@ -150,7 +150,7 @@ def ftp_retrieve(control: socket.socket, path: str, start: int = 0, **tcp: int) 
     if isinstance(control, ssl.SSLSocket):
         data = connect(where, secure=control.context, session=control.session, **tcp)
     else:
-        data = connect(where, **tcp)
+        data = connect(where, **tcp)  # type: ignore[arg-type]
     if start:
         assert ftp_command(control, f"REST {start}").startswith("350")
     reply = ftp_command(control, f"RETR {path}")

@@ -28,12 +28,12 @@ def test_a_real_album(site: Site, real_album: Path, tmp_path: Path) -> None:
         grant = site.issue(user, item["id"])
         folder = site.grant_show(grant)["items"][0]["folder"]
         to = tmp_path / str(number)
-        fetch(grant.links, folder, to)
+        fetch(grant.links, folder, to)  # type: ignore[arg-type]
         if fetch is not _by_curl_zip:
             assert sorted(hashes(to / folder).values()) == sorted(originals.values())
         document = site.wait_for_grant(grant)
         assert document["items"][0]["complete"]
-        wait_until(lambda link=grant.links["http"]: _status(link) == "410", 15, "the end of the grace time", interval=0.3)
+        wait_until(lambda link=grant.links["http"]: _status(link) == "410", 15, "the end of the grace time", interval=0.3)  # type: ignore[misc]
         login = clients.run("curl", ["-q", "-s", "-v", "--list-only", grant.links["ftp"]], check=False)
         assert "< 530" in login.output
 
@@ -45,7 +45,7 @@ def test_tracks_whose_names_begin_with_dots_are_delivered(site: Site, tmp_path: 
     user = site.add_user()
     for number, fetch in enumerate((_by_lftp, _by_aria2, _by_wget)):
         grant = site.issue(user, item["id"])
-        fetch(grant.links, "Dots", tmp_path / str(number))
+        fetch(grant.links, "Dots", tmp_path / str(number))  # type: ignore[arg-type]
         assert hashes(tmp_path / str(number) / "Dots") == {file["path"]: file["sha256"] for file in item["files"]}
         site.wait_for_grant(grant)
 

@@ -29,7 +29,7 @@ def clocks() -> Clocks:
 @pytest.fixture
 def gate(clocks: Clocks, tmp_path: Path) -> Iterator[InProcessGate]:
     write_album(tmp_path / "media" / "Album", {"a.ogg": 100_000})
-    with InProcessGate(tmp_path / "media", LISTEN, clock=clocks.guard) as running:
+    with InProcessGate(tmp_path / "media", LISTEN, clock=clocks.guard) as running:  # type: ignore[arg-type]
         yield running
 
 

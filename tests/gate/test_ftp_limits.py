@@ -171,7 +171,7 @@ def test_replies_that_nobody_reads_stop_the_commands(gate: InProcessGate, monkey
         with pytest.raises(TimeoutError):
             client.socket.sendall(b"HELP\r\n" * 5_000_000)
         held = gate.call(
-            lambda: [(len(s.control._commands.held), len(s.control._output)) for s in gate.listeners["ftp"].context.sessions]
+            lambda: [(len(s.control._commands.held), len(s.control._output)) for s in gate.listeners["ftp"].context.sessions]  # type: ignore[attr-defined]
         )  # type: ignore[attr-defined]
         client.socket.settimeout(20)
         reply = client.expect("214")

@@ -373,7 +373,7 @@ def test_ranges_of_several_sessions_complete_a_file(gate: InProcessGate, token: 
         with RawFtp(gate.address("ftp")) as session:
             session.login(token.reveal()).do(f"RANG {first} {last}", "350")
             assert len(session.retrieve("Ёлка [live]/01 one.ogg")) == 100_000
-        wait_until(lambda wanted=covered: gate.shop.spans(token.grant, file) == wanted, 10, f"delivery of {covered}")
+        wait_until(lambda wanted=covered: gate.shop.spans(token.grant, file) == wanted, 10, f"delivery of {covered}")  # type: ignore[misc]
 
 
 def test_a_range_of_a_zip(session: RawFtp) -> None:

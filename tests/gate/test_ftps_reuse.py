@@ -248,7 +248,8 @@ def _ftplib(gate: InProcessGate, stack: ExitStack) -> ftplib.FTP_TLS:
 
 
 def test_ftplib_resumes_nothing_and_works_by_default(lenient: InProcessGate, stack: ExitStack) -> None:
-    ftp, received = _ftplib(lenient, stack), []
+    received: list[bytes] = []
+    ftp = _ftplib(lenient, stack)
     ftp.retrbinary("RETR Album/track.ogg", received.append)
     assert sum(map(len, received)) == SIZE
     assert ftp.nlst("Album") == ["Album/track.ogg"]

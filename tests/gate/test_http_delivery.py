@@ -137,7 +137,7 @@ def test_a_body_that_may_be_the_last_of_its_item_ends_the_connection(tmp_path: P
         for name, said in (("a.ogg", None), ("b.ogg", None), ("c.ogg", "close")):
             with shop.connect() as client:
                 assert client.ask(f"{shop.root}{name}").reply().headers.get("connection") == said
-            wait_until(lambda name=name: shop.credited(name), 10, "the delivery")
+            wait_until(lambda name=name: shop.credited(name), 10, "the delivery")  # type: ignore[misc]
         with shop.connect() as client:
             for _ in range(2):
                 assert "connection" not in client.ask(f"{shop.root}c.ogg").reply().headers

@@ -26,7 +26,7 @@ STRANGER = "127.0.0.66"
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[InProcessGate]:
     write_album(tmp_path / "media" / "Album", {"a.bin": 5_000})
-    with InProcessGate(tmp_path / "media", FRONTS, most_connections=64, certificate=True) as gate:
+    with InProcessGate(tmp_path / "media", FRONTS, most_connections=64, certificate=True) as gate:  # type: ignore[arg-type]
         yield gate
 
 

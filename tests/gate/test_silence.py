@@ -29,7 +29,7 @@ LISTEN = {"http": http.listen, "https": http.listen_tls, "ftp": ftp.listen, "ftp
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[InProcessGate]:
     write_album(tmp_path / "media" / "Album", {"a.ogg": 20_000_000})
-    with InProcessGate(tmp_path / "media", LISTEN, certificate=True) as running:
+    with InProcessGate(tmp_path / "media", LISTEN, certificate=True) as running:  # type: ignore[arg-type]
         yield running
 
 

@@ -68,7 +68,7 @@ def _use(url: str) -> None:
     _used = url
     connections.close_all()
     connections.settings = connections.configure_settings({"default": database.configuration(url)})
-    if hasattr(connections._connections, "default"):
+    if hasattr(connections._connections, "default"):  # type: ignore[attr-defined]
         del connections["default"]
 
 

@@ -42,7 +42,7 @@ class Running:
         self.server.pull_trigger()
         self._thread.join()
         self.server.task_dispatcher.shutdown()
-        serving.wasyncore.close_all(self.server._map, ignore_all=True)
+        serving.wasyncore.close_all(self.server._map, ignore_all=True)  # type: ignore[attr-defined]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=30)
@@ -102,7 +102,7 @@ def test_of_too_many_connections_the_one_gives_way_that_waited_longest(running: 
         idle = []
         for number in range(10):
             idle.append(stack.enter_context(running.connect()))
-            wait_until(lambda count=number + 1: len(running.server.active_channels) == count, 30, "the connection")
+            wait_until(lambda count=number + 1: len(running.server.active_channels) == count, 30, "the connection")  # type: ignore[misc]
         assert running.ask() == (200, "GET / 0 ")
         assert idle[0].recv(1) == b""
         idle[-1].sendall(b"GET /last HTTP/1.1\r\nHost: x\r\n\r\n")

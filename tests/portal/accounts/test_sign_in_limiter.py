@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webportal.accounts.sign_in_limiter import (
+from webportal.accounts.sign_in_limiter import (  # type: ignore[attr-defined]
     FEW,
     MOST_AT_ADDRESS,
     MOST_AT_ONCE,

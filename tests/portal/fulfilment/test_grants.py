@@ -203,7 +203,7 @@ def test_the_states_that_follow_each_other() -> None:
     assert services.revoke_grant(grant).present_state is State.REVOKED
     assert services.revoke_grant(grant).present_state is State.REVOKED
     for refused in (
-        lambda: services.renew_grant(grant, expires_at=later()),
+        lambda: services.renew_grant(grant, expires_at=later()),  # type: ignore[arg-type]
         lambda: services.add_token(grant),
         lambda: services.replace_tokens(grant),
     ):  # type: ignore[arg-type]

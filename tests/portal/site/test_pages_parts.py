@@ -166,7 +166,7 @@ def test_translations_keep_their_placeholders(language: str) -> None:
         ids = message.id if isinstance(message.id, tuple) else (message.id,)
         strings = message.string if isinstance(message.string, tuple) else (message.string,)
         for string in strings:
-            assert _placeholders(string) == _placeholders(ids[-1]), ids[0]
+            assert _placeholders(string) == _placeholders(ids[-1]), ids[0]  # type: ignore[arg-type]
 
 
 def _plain(pair: tuple[object, object]) -> str:

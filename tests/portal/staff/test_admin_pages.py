@@ -15,7 +15,6 @@ from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -27,6 +26,7 @@ from ftpgate.tokens import Token
 from ftpgate.translatable import FileProblem
 from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
 from tests.portal.visiting import text, tokens_in, visitor
+from tests.support.responses import Response
 from webportal.accounts.models import Tier, User
 from webportal.accounts.services import set_tier
 from webportal.bridge import make_bridge
@@ -40,7 +40,7 @@ from webportal.history.models import Transfer
 pytestmark = pytest.mark.django_db
 
 
-def act(browser: Client, action: str, *grants: Grant) -> HttpResponse:
+def act(browser: Client, action: str, *grants: Grant) -> Response:
     chosen = {"action": action, "_selected_action": [grant.pk for grant in grants]}
     return browser.post(reverse("admin:grants_grant_changelist"), chosen, follow=True)
 
@@ -354,7 +354,7 @@ def test_an_uploaded_cover_is_made_anew_or_refused_by_name(browser: Client, sett
     upload = SimpleUploadedFile("../x.html", picture.getvalue() + b"<script>", "text/html")
     assert browser.post(page, {**form, "cover": upload}).status_code == 302
     item.refresh_from_db()
-    assert re.fullmatch(r"items/cover-[0-9a-f]{12}\.jpg", item.cover.name)
+    assert re.fullmatch(r"items/cover-[0-9a-f]{12}\.jpg", item.cover.name)  # type: ignore[arg-type]
     with Image.open(item.cover.path) as kept:
         assert (kept.format, kept.size) == ("JPEG", (1_000, 500))
     assert browser.get(f"/items/{item.public_id}/cover/large").getvalue() == Path(item.cover.path).read_bytes()

@@ -11,7 +11,6 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -19,6 +18,7 @@ from ftpgate.grants import Batch
 from tests.api.calling import Caller
 from tests.portal.shop import make_grant, make_item, whole
 from tests.portal.visiting import text, visitor
+from tests.support.responses import Response
 from tests.webhooks.shops import make_customer, make_endpoint
 from webportal.accounts.models import Tier, User
 from webportal.accounts.services import add_user, set_tier
@@ -81,7 +81,7 @@ def standing() -> set[tuple[str, ...]]:
     found |= {(name, str(right)) for name, right in User.objects.values_list("username", "user_permissions") if right}
     found |= {(name, f"group {group}") for name, group in User.objects.values_list("username", "groups__name") if group}
     found |= {(f"group {name}", str(right)) for name, right in Group.objects.values_list("name", "permissions") if right}
-    found |= {("right", *map(str, right)) for right in Permission.objects.values_list()}
+    found |= {("right", *map(str, right)) for right in Permission.objects.values_list()}  # type: ignore[misc]
     found |= {("key", scope) for key in ApiKey.objects.all() for scope in key.scopes}
     return found | {("internal", endpoint.url) for endpoint in Endpoint.objects.filter(allow_internal=True)}
 
@@ -118,7 +118,7 @@ class _Fields(HTMLParser):
             self.found.setdefault(name, []).extend([given.get("value") or ""] if ticked else [])
 
 
-def fields_of(answer: HttpResponse) -> _Fields:
+def fields_of(answer: Response) -> _Fields:
     fields = _Fields()
     fields.feed(text(answer))
     for name in ("", "csrfmiddlewaretoken", "_selected_action", "action", "index"):
@@ -144,7 +144,7 @@ def filled(fields: Mapping[str, list[str]], asked: Posted, number: int) -> Poste
     return {name: values if any(values) else rows.get(name, f"new{number}") for name, values in fields.items()} | asked
 
 
-def posts(model: type[Model], user: User, browser: Client) -> Iterator[HttpResponse]:
+def posts(model: type[Model], user: User, browser: Client) -> Iterator[Response]:
     """Post everything to every page of a table: first what adds and changes, then the list's actions and deletions."""
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     rows = list(model._default_manager.values_list("pk", flat=True))
@@ -170,6 +170,7 @@ def posts(model: type[Model], user: User, browser: Client) -> Iterator[HttpRespo
         yield browser.post(reverse(f"{name}_delete", args=[pk]), {"post": "yes"})
 
 
+@pytest.mark.databases("postgres")
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
 def test_the_rights_over_one_table_never_lead_to_more(world: dict[str, User], model: type[Model]) -> None:
     clerk = make_clerk(*rights_over(model))
@@ -182,6 +183,7 @@ def test_the_rights_over_one_table_never_lead_to_more(world: dict[str, User], mo
     assert lost <= {"clerk", "key", "internal"}, "only a superuser takes rights"
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("model", "gained"),
     [
@@ -210,7 +212,7 @@ def test_every_page_that_edits_users_or_groups_keeps_the_rule() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ users and groups
-def change(browser: Client, user: User, **given: Any) -> HttpResponse:
+def change(browser: Client, user: User, **given: Any) -> Response:
     page = reverse("admin:accounts_user_change", args=[user.pk])
     return browser.post(page, fields_of(browser.get(page)).found | given)
 
