@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
 from tests.api.calling import Caller
 from tests.portal.visiting import text
+from tests.support.responses import Response
 from tests.webhooks.shops import make_shop
 from webportal.shops.models import MOST_ORIGINS, Scope, Shop
 
@@ -26,11 +26,11 @@ def caller() -> Caller:
     return caller
 
 
-def ask(caller: Caller, origin: str, path: str = "items", **headers: str) -> HttpResponse:
+def ask(caller: Caller, origin: str, path: str = "items", **headers: str) -> Response:
     return caller.client.get(f"/api/v1/{path}", headers={"origin": origin, **headers})
 
 
-def preflight(origin: str, path: str = "items", method: str = "GET") -> HttpResponse:
+def preflight(origin: str, path: str = "items", method: str = "GET") -> Response:
     """As browsers ask: without the key."""
     headers = {
         "host": "localhost", "origin": origin, "access-control-request-method": method,
