@@ -53,7 +53,7 @@ def parse_public(text: str) -> Ed25519PublicKey:
     """The key that `public_text` wrote.
 
     Raises:
-        NoKey: it is none.
+        NoKey: it is not one.
     """
     raw = _exact_base64(text.strip())
     if raw is None or len(raw) != 32:

@@ -53,7 +53,7 @@ class SignedLinks:
         """The subject of a signed link.
 
         Raises:
-            UnknownToken: it is none of ours for this purpose.
+            UnknownToken: it is not signed, or for another purpose.
             DeadToken: its time is over.
         """
         signed, _, signature = text.rpartition(".")

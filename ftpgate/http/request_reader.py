@@ -67,7 +67,7 @@ class RequestReader:
         """The next request whose head has arrived whole.
 
         Raises:
-            GateError: what has arrived is none, with how to answer it.
+            GateError: what has arrived is not a request; says how to answer it.
         """
         request = take_head(self._buffer)
         if request is not None:

@@ -17,8 +17,8 @@ is short stays in the processor's cache until it is sent: 8 GB/s with 200 connec
 than 128 KiB starves a single one: 0.3 GB/s instead of 7."""
 AHEAD = 0.03
 """Seconds of a connection's own rate that are kept unsent where that is less than UNSENT: a stop line that was passed in the
-kernel's queue is none. Measured over a link of 20 MB/s and 20 ms: 200 kB past what was acknowledged, where aria2 divided four
-ranges."""
+kernel's queue no longer stops anything. Measured over a link of 20 MB/s and 20 ms: 200 kB past what was acknowledged, where
+aria2 divided four ranges."""
 NARROW = 16_384
 """The same of a socket that carries no transfer: a client that does not read answers, listings or events keeps no more than that
 in the kernel, and a piece of what was sent last."""

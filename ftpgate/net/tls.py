@@ -178,7 +178,7 @@ class TlsSink:
     def recv(self, count: int) -> bytes:
         """What the client sent; b"" at its orderly end, which is the end of its TCP stream.
 
-        A close_notify is none: a client that throws away what it has not read sends one as well, just before its
+        A close_notify does not count: a client that throws away what it has not read sends one as well, just before its
         reset. It only sets `parting`. One record at a time: less than `count` means that OpenSSL holds no more of it.
         """
         try:

@@ -33,7 +33,7 @@ class Key(HttpBearer):
         self.scope = scope
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey | None:
-        """The key, None when there is none such.
+        """The key, None when it is unknown.
 
         Raises:
             Problem: the key may not do this, or asks too often.

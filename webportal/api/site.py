@@ -124,10 +124,10 @@ def _drop(request: HttpRequest, announced: int) -> None:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's `handler400`, for what reaches no view, as a `Host` that is none of ours: a problem where programs ask."""
+    """Django's `handler400`, for what reaches no view, as an unknown `Host`: a problem where programs ask."""
     if not request.path_info.startswith(ROOT):
         return defaults.bad_request(request, exception)
-    what = "Host is none of this site's" if isinstance(exception, DisallowedHost) else "request is malformed"
+    what = "Host is not one of this site's" if isinstance(exception, DisallowedHost) else "request is malformed"
     answer = Problem(400, f"The {what}.").response()
     answer["Cache-Control"] = "no-store"
     return answer

@@ -99,5 +99,5 @@ def _sources() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "templates").rglob("*")):
         if path.suffix in (".html", ".txt"):
             python = django_template.templatize(path.read_text(encoding="utf-8"))
-            # A template's indentation is none of Python's, and Babel's reader of Python minds it.
+            # A template is not indented as Python, and Babel's reader of Python minds that.
             yield path.relative_to(ROOT.parent).as_posix(), "\n".join(line.lstrip() for line in python.splitlines())

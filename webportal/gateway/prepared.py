@@ -24,7 +24,7 @@ class Prepared:
     Args:
         field: what the parameter is compared with; it makes values fit for the database.
         build: the query for some value of the parameter.
-        example: such a value. It must be the query's only parameter in SQL; a test for NULL is none.
+        example: such a value. It must be the query's only parameter in SQL; a test for NULL does not count.
     """
 
     def __init__(self, field: Field[Any, Any], build: Callable[[Any], QuerySet[Any, Any]], example: object) -> None:

@@ -8,7 +8,7 @@ from webportal.shops.services import digest_of, looks_like_key
 
 
 def live_key(text: str) -> ApiKey | None:
-    """The key that a client presents, with its `shop`; None when it is none of ours or was revoked."""
+    """The key that a client presents, with its `shop`; None when it is unknown or was revoked."""
     if not looks_like_key(text):
         return None
     return ApiKey.objects.filter(digest=digest_of(text), revoked_at=None).select_related("shop__tier").first()

@@ -114,7 +114,7 @@ def _bare_address(text: str) -> str | None:
 
 
 class OddInput:
-    """Middleware: what no text can hold, and what the admin takes for a number although it is none, is answered 400."""
+    """Middleware: what no text can hold, and what the admin takes for a number and is not one, are answered 400."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
