@@ -28,7 +28,7 @@ raise SystemExit(7)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
     server = ForkServer({"LC_ALL": "C.UTF-8"})
     yield server
@@ -87,7 +87,8 @@ def test_one_that_takes_too_long_is_killed(server: ForkServer, environ: dict[str
     assert psutil.Process(server.pid).children() == []
 
 
-def test_commands_run_side_by_side_and_end_with_their_server(server: ForkServer, environ: dict[str, str], tmp_path: Path) -> None:
+def test_commands_run_side_by_side_and_end_with_their_server(environ: dict[str, str], tmp_path: Path) -> None:
+    server = ForkServer({"LC_ALL": "C.UTF-8"})
     with ThreadPoolExecutor() as pool:
         running = pool.submit(server.run, shell("import time; time.sleep(600)"), environ, tmp_path, timeout=600)
         wait_until(lambda: psutil.Process(server.pid).children(), 60, "its start")
