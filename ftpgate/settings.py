@@ -196,6 +196,7 @@ class Settings:
     secret_key: str
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[Network, ...]
+    staff_two_factor: Literal["allow", "require"]
     email_url: str
     bridge: str
     log: Literal["text", "json"]
@@ -211,7 +212,8 @@ _PARSERS = {
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
     "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
-    "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "TRUSTED_PROXIES": _networks, "EMAIL_URL": str.strip,
+    "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "TRUSTED_PROXIES": _networks,
+    "STAFF_TWO_FACTOR": _choice("allow", "require"), "EMAIL_URL": str.strip,
     "BRIDGE": _dotted, "LOG": _choice("text", "json"),
 }  # fmt: skip
 NAMES = frozenset(f"FTPGATE_{name}" for name in _PARSERS)
@@ -289,6 +291,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         secret_key=str(get("SECRET_KEY", "")),
         allowed_hosts=get("ALLOWED_HOSTS", ()),  # type: ignore[arg-type]
         trusted_proxies=get("TRUSTED_PROXIES", ()),  # type: ignore[arg-type]
+        staff_two_factor=get("STAFF_TWO_FACTOR", "allow"),  # type: ignore[arg-type]
         email_url=str(get("EMAIL_URL", "console:")),
         bridge=str(get("BRIDGE", "webportal.bridge")),
         log=get("LOG", "text"),  # type: ignore[arg-type]

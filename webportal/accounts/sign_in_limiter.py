@@ -1,8 +1,11 @@
-"""How often passwords and API keys may be tried. Counted in this process alone, before a password is hashed.
+"""How often passwords, codes and API keys may be tried. Counted in this process alone, before a password is hashed.
 
 A wrong password counts for its address (IPv6: /64), for its name, and for both together. A name that is under attack from
 many addresses is left few tries at each of them instead of being closed: nobody can lock its owner out everywhere. A browser in
 which somebody has signed in before is remembered by a cookie, and counted by itself only (OWASP: device cookies).
+
+A wrong code, asked for after the password, counts as a wrong password does. Codes have few digits, so all addresses together have
+a bound for each name as well: it takes the right password to reach it, and browsers that are remembered are free of it.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ NAME_UNDER_ATTACK = 50
 """Wrong passwords for one name, after which each address has `FEW` tries at it."""
 FEW = 2
 """Tries at a name under attack for each network: its owner mistypes once."""
+MOST_CODES_OF_NAME = 20
+"""With three codes of a million right at a time, this lets 0.6 % of a day's guesses in."""
 MOST_AT_ONCE, MOST_AT_ONCE_AT_ADDRESS, MORE_FOR_KNOWN = 4, 2, 2
 """Passwords that are hashed at the same time: the other threads are for pages."""
 _SOON = 1.0
@@ -37,7 +42,7 @@ _LONGEST_NAME = 150
 """Characters of a name that are counted; Django's names have no more."""
 
 log = logging.getLogger("ftpgate.auth")
-"""Wrong tries, for programs that shut addresses out: `failed sign-in from ADDRESS by password` or `by API key`."""
+"""Wrong tries, for programs that shut addresses out: `failed sign-in from ADDRESS by password`, `by code` or `by API key`."""
 
 
 class Tally:
@@ -104,20 +109,23 @@ class SignInLimiter:
         self._tally = Tally()
         self._running: dict[str, int] = {}
 
-    def begin(self, name: str, address: str, device: str | None) -> Attempt | int:
+    def begin(self, name: str, address: str, device: str | None, *, code: bool = False) -> Attempt | int:
         """An attempt, to be ended, or the seconds after which there may be one.
 
         Args:
             device: what identifies a browser that has signed in under this name before.
+            code: it is one of a few digits, and not a password.
         """
         name, address, now = unicodedata.normalize("NFKC", name[:_LONGEST_NAME]).casefold(), network(address), self._clock()
         with self._lock:
-            wait = self._wait(name, address, device, now) or self._busy(address, device)
+            wait = self._wait(name, address, device, now, code) or self._busy(address, device)
             if wait:
                 return math.ceil(wait)
             keys: list[tuple[object, ...]] = (
                 [("device", device)] if device else [("pair", name, address), ("address", address), ("name", name)]
             )
+            if code and not device:
+                keys.append(("code", name))
             for key in keys:
                 self._tally.add(key, now)
             self._running[address] = self._running.get(address, 0) + 1
@@ -148,13 +156,14 @@ class SignInLimiter:
                 self._tally.add(key, now)
             return math.ceil(wait)
 
-    def _wait(self, name: str, address: str, device: str | None, now: float) -> float:
+    def _wait(self, name: str, address: str, device: str | None, now: float, code: bool) -> float:
         if device:
             return self._tally.wait(("device", device), MOST_OF_NAME_AT_ADDRESS, now)
         attacked = self._tally.count(("name", name), now) >= NAME_UNDER_ATTACK
         return max(
             self._tally.wait(("address", address), MOST_AT_ADDRESS, now),
             self._tally.wait(("pair", name, address), FEW if attacked else MOST_OF_NAME_AT_ADDRESS, now),
+            self._tally.wait(("code", name), MOST_CODES_OF_NAME, now) if code else 0.0,
         )
 
     def _busy(self, address: str, device: str | None) -> float:

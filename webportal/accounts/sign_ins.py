@@ -79,6 +79,32 @@ def forget_sessions() -> None:
     SignIn.objects.filter(~Exists(Session.objects.filter(session_key=OuterRef("session_key")))).delete()
 
 
+def begin_attempt(request: HttpRequest, name: str, *, code: bool = False) -> bool:
+    """Count a try at what only the owner of a name knows, until `end_attempt`.
+
+    Returns:
+        False when it must not even be looked at: whatever is answered then, the middleware makes a 429 of it.
+    """
+    begun = sign_in_limiter.limiter.begin(name, _address(request), _device(request, name), code=code)
+    if isinstance(begun, int):
+        request.sign_in_wait = begun  # type: ignore[attr-defined]
+        return False
+    request.sign_in_attempt = begun  # type: ignore[attr-defined]
+    return True
+
+
+def end_attempt(request: HttpRequest, *, right: bool, by: str = "password") -> None:
+    """What was tried was right or wrong. Without a word, the middleware takes it as if it had not been."""
+    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
+    if attempt is None:
+        return
+    if right:
+        attempt.succeeded()
+    else:
+        attempt.failed()
+        sign_in_limiter.log.warning("failed sign-in from %s by %s", _address(request), by)
+
+
 class LimitedSignIn:
     """The first of the backends, without users: refuses passwords that are tried too often, before another hashes them."""
 
@@ -87,26 +113,20 @@ class LimitedSignIn:
     ) -> None:
         if request is None or username is None or password is None:
             return
-        begun = sign_in_limiter.limiter.begin(username, _address(request), _device(request, username))
-        if isinstance(begun, int):
-            request.sign_in_wait = begun  # type: ignore[attr-defined]
+        if not begin_attempt(request, username):
             raise PermissionDenied
-        request.sign_in_attempt = begun  # type: ignore[attr-defined]
 
 
 @receiver(user_login_failed)
 def _failed(request: HttpRequest | None = None, **_unused: Any) -> None:
-    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
-    if request is not None and attempt is not None:
-        attempt.failed()
-        sign_in_limiter.log.warning("failed sign-in from %s by password", _address(request))
+    if request is not None:
+        end_attempt(request, right=False)
 
 
 @receiver(user_logged_in)
 def _succeeded(request: HttpRequest, user: User, **_unused: Any) -> None:
-    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
-    if attempt is not None:
-        attempt.succeeded()
+    if getattr(request, "sign_in_attempt", None) is not None:
+        end_attempt(request, right=True)
         request.sign_in_name = user.get_username()  # type: ignore[attr-defined]
 
 

@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "ninja",  # or its documentation would be loaded from elsewhere
     "webportal.site",
     "webportal.accounts",
+    "webportal.two_factor",
     "webportal.catalogue",
     "webportal.cart",
     "webportal.grants",
@@ -64,8 +65,10 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "webportal.site.middleware.PreferencesMiddleware",
+    "webportal.site.middleware.StaffTwoFactor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "webportal.accounts.sign_ins.limited_sign_ins",

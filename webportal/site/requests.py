@@ -32,7 +32,7 @@ _MOST_HOPS = 20
 _LONGEST_ADDRESS = 2_000
 """Characters of an address that a form may want to return to."""
 _log = logging.getLogger(__name__)
-_NO_PAGES = frozenset({"login", "logout", "set_language", "grant-state"})
+_NO_PAGES = frozenset({"login", "second-step", "staff-sign-in", "logout", "set_language", "grant-state"})
 """Views that lead on to somewhere else, back to themselves, or answer scripts."""
 
 
@@ -177,6 +177,11 @@ def refused_methods(get_response: Callable[[HttpRequest], HttpResponse]) -> Call
         return page
 
     return answer
+
+
+def verified(request: HttpRequest) -> bool:
+    """Has a second factor been checked in this session?"""
+    return getattr(request.user, "otp_device", None) is not None  # OTPMiddleware's
 
 
 def allow(response: HttpResponse, directive: str, *sources: str) -> None:

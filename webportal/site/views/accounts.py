@@ -21,6 +21,8 @@ from webportal.accounts.sign_ins import end, end_others, sign_ins_of
 from webportal.gateway.live import connections_of, end_connection
 from webportal.site.forms import PreferencesForm
 from webportal.site.requests import CustomerRequest, is_page, post_only
+from webportal.site.second_step import ask_for_second_step
+from webportal.two_factor.services import is_on, standing_of
 
 MOST_SHOWN = 20
 """Sign-ins, and connections, of one customer on the page."""
@@ -41,6 +43,13 @@ def change_language(request: HttpRequest) -> HttpResponse:
 class SignIn(views.LoginView):
     template_name = "site/accounts/sign_in.html"
     redirect_authenticated_user = True
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Signs in, unless more than the password is asked of this user."""
+        user = form.get_user()
+        if is_on(user):
+            return ask_for_second_step(self.request, user, self.get_success_url())
+        return super().form_valid(form)
 
     def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
         """Where one wanted to go, if that is a page."""
@@ -64,6 +73,7 @@ def account(request: CustomerRequest) -> HttpResponse:
         "sign_ins": sign_ins_of(request.user)[:MOST_SHOWN],
         "own": request.session.session_key,
         "connections": connections_of(request.user)[:MOST_SHOWN],
+        "two_factor": standing_of(request.user),
     }
     return render(request, "site/accounts/account.html", context, status=422 if form.errors else 200)
 
