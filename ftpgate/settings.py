@@ -35,6 +35,10 @@ _EXAMPLES = re.compile(
     r"|changeme|replaceme|placeholder|example|insecure|your(?:own)?(?:secret|key)|secretkey|password|correcthorse"
 )
 _NEW_KEY = """make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"""
+_KEY_HINTS = {
+    "FTPGATE_SECRET_KEY": _NEW_KEY,
+    "FTPGATE_SECRET_KEY_FALLBACKS": "list earlier keys with commas between, and none that can be guessed",
+}
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -161,6 +165,11 @@ def parse_secret_key(text: str) -> str:
     return key
 
 
+def parse_secret_keys(text: str) -> tuple[str, ...]:
+    """Earlier keys with commas between. What they signed is believed, so they must not be guessed either. Raises ValueError."""
+    return tuple(parse_secret_key(key) for key in text.split(",") if key.strip())
+
+
 def _follows(before: str, letter: str) -> bool:
     """Does a letter continue a piece of three that was there before, or a run: `aaa`, `abc`, `321`, `qwe`?"""
     if not before:
@@ -194,6 +203,7 @@ class Settings:
     drain: int
     total_rate: int
     secret_key: str
+    secret_key_fallbacks: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[Network, ...]
     staff_two_factor: Literal["allow", "require"]
@@ -212,8 +222,8 @@ _PARSERS = {
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
     "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
-    "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "TRUSTED_PROXIES": _networks,
-    "STAFF_TWO_FACTOR": _choice("allow", "require"), "EMAIL_URL": str.strip,
+    "SECRET_KEY": parse_secret_key, "SECRET_KEY_FALLBACKS": parse_secret_keys, "ALLOWED_HOSTS": _hosts,
+    "TRUSTED_PROXIES": _networks, "STAFF_TWO_FACTOR": _choice("allow", "require"), "EMAIL_URL": str.strip,
     "BRIDGE": _dotted, "LOG": _choice("text", "json"),
 }  # fmt: skip
 NAMES = frozenset(f"FTPGATE_{name}" for name in _PARSERS)
@@ -243,7 +253,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         try:
             values[name.removeprefix("FTPGATE_")] = _PARSERS[name.removeprefix("FTPGATE_")](text)
         except ValueError as error:
-            hint = _NEW_KEY if name == "FTPGATE_SECRET_KEY" else "correct the value"
+            hint = _KEY_HINTS.get(name, "correct the value")
             raise UserError(f"{name}={_shown(name, text)} is {error}", hint) from None
 
     def path(name: str, default: Path | None) -> Path | None:
@@ -289,6 +299,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         drain=get("DRAIN", 30),  # type: ignore[arg-type]
         total_rate=get("TOTAL_RATE", 0),  # type: ignore[arg-type]
         secret_key=str(get("SECRET_KEY", "")),
+        secret_key_fallbacks=get("SECRET_KEY_FALLBACKS", ()),  # type: ignore[arg-type]
         allowed_hosts=get("ALLOWED_HOSTS", ()),  # type: ignore[arg-type]
         trusted_proxies=get("TRUSTED_PROXIES", ()),  # type: ignore[arg-type]
         staff_two_factor=get("STAFF_TWO_FACTOR", "allow"),  # type: ignore[arg-type]
@@ -361,6 +372,11 @@ def secret_key(settings: Settings) -> str:
         raise UserError(cause, "correct the folder or set FTPGATE_SECRET_KEY") from None
 
 
+def secret_keys(settings: Settings) -> tuple[str, ...]:
+    """The key that all is made with, and then earlier ones, by which it may be checked and opened. Raises as `secret_key`."""
+    return (secret_key(settings), *settings.secret_key_fallbacks)
+
+
 def derived_key(secret: str, purpose: str) -> bytes:
     """32 bytes for one purpose (HKDF with SHA-256, RFC 5869, without a salt): who learns one key knows no other."""
     pseudorandom = hmac.digest(bytes(32), secret.encode(), "sha256")
@@ -369,4 +385,4 @@ def derived_key(secret: str, purpose: str) -> bytes:
 
 def _shown(name: str, text: str) -> str:
     """A value for an error line: bounded, and hidden where it may be secret."""
-    return "…" if name in ("FTPGATE_SECRET_KEY", "FTPGATE_DATABASE_URL", "FTPGATE_EMAIL_URL") else repr(text[:80])
+    return "…" if name in (*_KEY_HINTS, "FTPGATE_DATABASE_URL", "FTPGATE_EMAIL_URL") else repr(text[:80])

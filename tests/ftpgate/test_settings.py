@@ -34,10 +34,12 @@ from ftpgate.settings import (
     parse_secret_key,
     read_env_file,
     secret_key,
+    secret_keys,
 )
 from tests.support.tools import ROOT
 
 KEY = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v"
+OLD_KEY, OLDER_KEY = "kD3vZ8oQyRj1BwGt5xMhCu7nEpAsLf0i", "uT5hQn2Yc9RfLw7eXk0Jm4ZbVs8PdG1a"
 
 
 def refusal(environ: dict[str, str], directory: Path) -> str:
@@ -148,6 +150,7 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "drain": 30,
         "total_rate": 0,
         "secret_key": "",
+        "secret_key_fallbacks": (),
         "allowed_hosts": (),
         "trusted_proxies": (),
         "staff_two_factor": "allow",
@@ -179,6 +182,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_DRAIN": "5m",
         "FTPGATE_TOTAL_RATE": "100M",
         "FTPGATE_SECRET_KEY": KEY,
+        "FTPGATE_SECRET_KEY_FALLBACKS": f"{OLD_KEY} ,{OLDER_KEY},",
         "FTPGATE_ALLOWED_HOSTS": "shop.example.org, www.example.org,",
         "FTPGATE_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, ::1,",
         "FTPGATE_STAFF_TWO_FACTOR": "require",
@@ -208,6 +212,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         drain=300,
         total_rate=100_000_000,
         secret_key=KEY,
+        secret_key_fallbacks=(OLD_KEY, OLDER_KEY),
         allowed_hosts=("shop.example.org", "www.example.org"),
         trusted_proxies=tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "::1"))),
         staff_two_factor="require",
@@ -331,6 +336,7 @@ def test_with_a_certificate_tls_is_allowed(tmp_path: Path) -> None:
 def test_what_is_printed_hides_what_is_secret(show: Callable[[object], str], tmp_path: Path) -> None:
     secret = {
         "FTPGATE_SECRET_KEY": f"hush1 {KEY}",
+        "FTPGATE_SECRET_KEY_FALLBACKS": f"hush4 {KEY}",
         "FTPGATE_DATABASE_URL": "postgres://u:hush2@h/d",
         "FTPGATE_EMAIL_URL": "smtp://u:hush3@h",
     }
@@ -431,6 +437,17 @@ def test_a_key_that_can_be_guessed_is_refused(tmp_path: Path, key: str, why: str
     (found.state_dir / "secret_key").write_text(key)
     with pytest.raises(UserError, match=rf"the secret key in .*/secret_key is {why}"):
         secret_key(found)
+
+
+def test_an_earlier_key_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
+    said = refusal({"FTPGATE_SECRET_KEY": KEY, "FTPGATE_SECRET_KEY_FALLBACKS": f"{OLD_KEY},{'letmein!' * 8}"}, tmp_path)
+    assert said.startswith("FTPGATE_SECRET_KEY_FALLBACKS=… is easy to guess")
+    assert OLD_KEY not in said
+
+
+def test_earlier_keys_come_behind_the_kept_one(tmp_path: Path) -> None:
+    found = load({"FTPGATE_SECRET_KEY_FALLBACKS": OLD_KEY}, directory=tmp_path)
+    assert secret_keys(found) == (secret_key(found), OLD_KEY)
 
 
 def test_keys_for_purposes_are_as_rfc_5869_derives_them() -> None:

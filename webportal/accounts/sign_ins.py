@@ -156,7 +156,7 @@ def _device(request: HttpRequest, name: str) -> str | None:
     """The id of this browser, if somebody has signed in under this name here before."""
     for known in request.COOKIES.get(_COOKIE, "").split(".")[:_MOST_KNOWN]:
         device, _, signature = known.partition("-")
-        if signature and constant_time_compare(signature, _signature(device, name)):
+        if signature and any(constant_time_compare(signature, right) for right in _signatures(device, name)):
             return device
     return None
 
@@ -165,7 +165,7 @@ def _remember(request: HttpRequest, response: HttpResponse, name: str) -> None:
     if _device(request, name):
         return
     device = get_random_string(16)
-    known = [f"{device}-{_signature(device, name)}", *filter(None, request.COOKIES.get(_COOKIE, "").split("."))]
+    known = [f"{device}-{_signatures(device, name)[0]}", *filter(None, request.COOKIES.get(_COOKIE, "").split("."))]
     response.set_cookie(
         _COOKIE,
         ".".join(known[:_MOST_KNOWN]),
@@ -176,8 +176,10 @@ def _remember(request: HttpRequest, response: HttpResponse, name: str) -> None:
     )
 
 
-def _signature(device: str, name: str) -> str:
-    return Signer(salt="ftpgate known browser").signature(f"{device} {name}")
+def _signatures(device: str, name: str) -> list[str]:
+    """By the secret key of now, and then by earlier ones."""
+    signer = Signer(salt="ftpgate known browser")
+    return [signer.signature(f"{device} {name}", key) for key in (signer.key, *signer.fallback_keys)]
 
 
 def _address(request: HttpRequest) -> str:

@@ -8,15 +8,16 @@ from typing import Any
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.settings import bracketed, derived_key, secret_key
+from ftpgate.settings import bracketed, derived_key, secret_keys
 from webportal.config import database, email, environment, logs
 
 FTPGATE = environment.current()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-FTPGATE_SECRET = secret_key(FTPGATE)
-SECRET_KEY = derived_key(FTPGATE_SECRET, "portal").hex()
-SECRET_KEY_FALLBACKS = [FTPGATE_SECRET]  # who was signed in before 2026-12 still is
+FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS = secret_keys(FTPGATE)
+SECRET_KEY, *_earlier = (derived_key(key, "portal").hex() for key in (FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS))
+# Who was signed in still is: also before 2026-12, when the key was used as it is.
+SECRET_KEY_FALLBACKS = [*_earlier, FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS]
 DEBUG = False
 _https = FTPGATE.tls == "require"
 

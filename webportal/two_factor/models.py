@@ -21,7 +21,7 @@ DIGITS, STEP = 6, 30
 """Those of every app, which mostly ignore other ones (RFC 6238, section 5.2)."""
 _TOLERANCE = 1
 """Steps by which the clock of a telephone may be off."""
-_PURPOSE = "authenticator"
+PURPOSE = "authenticator"
 
 
 class _Factor(Device):
@@ -47,7 +47,7 @@ class Authenticator(_Factor):
     @classmethod
     def of(cls, user: User, key: bytes) -> Authenticator:
         """One with this key, not saved yet."""
-        return cls(user=user, name="", sealed_key=sealing.seal(_PURPOSE, key.hex()))
+        return cls(user=user, name="", sealed_key=sealing.seal(PURPOSE, key.hex()))
 
     def verify_token(self, token: str) -> bool:
         """Is it the code of now, and was not used? To be called on a locked row."""
@@ -61,7 +61,7 @@ class Authenticator(_Factor):
         if not re.fullmatch(r"[0-9]{6}", token):
             return False
         try:
-            key = bytes.fromhex(sealing.unseal(_PURPOSE, self.sealed_key))
+            key = bytes.fromhex(sealing.unseal(PURPOSE, self.sealed_key))
         except sealing.Unreadable:
             return False
         codes = TOTP(key, STEP, digits=DIGITS)
