@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
-from webportal.accounts.throttling import MOST_AT_ADDRESS
 
 from ftpgate.cli import run
 from ftpgate.grants import Batch
@@ -22,6 +21,7 @@ from tests.portal.shop import make_grant, make_item, make_user, whole
 from tests.portal.test_two_factor import SECOND, enter, is_signed_in, person, set_up
 from tests.portal.visiting import text, tokens_in, visitor
 from tests.webhooks.shops import make_endpoint, make_shop
+from webportal.accounts.sign_in_limiter import MOST_AT_ADDRESS
 from webportal.bridge import make_bridge
 from webportal.config import environment
 from webportal.core.sealing import Unreadable, unseal

@@ -46,9 +46,10 @@ log = logging.getLogger("ftpgate.auth")
 
 
 class Tally:
-    """Wrong tries by key, within the last `WINDOW` seconds. The longest untried key is forgotten above `_MOST_KEYS`."""
+    """Tries by key, within the last `window` seconds. The longest untried key is forgotten above `_MOST_KEYS`."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: float = WINDOW) -> None:
+        self._window = window
         self._tries: OrderedDict[object, list[float]] = OrderedDict()
 
     def count(self, key: object, now: float) -> int:
@@ -57,7 +58,7 @@ class Tally:
     def wait(self, key: object, most: int, now: float) -> float:
         """Seconds until there will have been fewer than `most`; 0 when there are."""
         tries = self._fresh(key, now)
-        return 0.0 if len(tries) < most else tries[-most] + WINDOW - now
+        return 0.0 if len(tries) < most else tries[-most] + self._window - now
 
     def add(self, key: object, now: float) -> None:
         self._tries[key] = [*self._fresh(key, now), now][-NAME_UNDER_ATTACK:]
@@ -75,7 +76,12 @@ class Tally:
         self._tries.pop(key, None)
 
     def _fresh(self, key: object, now: float) -> list[float]:
-        return [tried for tried in self._tries.get(key, ()) if now - tried < WINDOW]
+        return [tried for tried in self._tries.get(key, ()) if now - tried < self._window]
+
+
+def folded(name: str) -> str:
+    """A name as it is counted, in whatever spelling it was tried."""
+    return unicodedata.normalize("NFKC", name[:_LONGEST_NAME]).casefold()
 
 
 class Attempt:
@@ -116,7 +122,7 @@ class SignInLimiter:
             device: what identifies a browser that has signed in under this name before.
             code: it is one of a few digits, and not a password.
         """
-        name, address, now = unicodedata.normalize("NFKC", name[:_LONGEST_NAME]).casefold(), network(address), self._clock()
+        name, address, now = folded(name), network(address), self._clock()
         with self._lock:
             wait = self._wait(name, address, device, now, code) or self._busy(address, device)
             if wait:
@@ -146,6 +152,11 @@ class SignInLimiter:
                 self._tally.take_back(key, attempt.at)
             if known:
                 self._tally.forget(attempt.keys[0])
+
+    def is_closed(self, name: str, address: str, device: str | None) -> bool:
+        """Are passwords for this name not even looked at, when they come from there?"""
+        with self._lock:
+            return self._wait(folded(name), network(address), device, self._clock(), code=False) > 0
 
     def wrong_key(self, address: str) -> int:
         """An API key was wrong: the seconds for which further ones from this address are not even looked at, or 0."""

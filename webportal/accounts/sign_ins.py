@@ -21,7 +21,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, get_random_string
 
-from webportal.accounts import sign_in_limiter
+from webportal.accounts import sign_in_limiter, unlocking
 from webportal.accounts.models import SignIn, User
 from webportal.core.browsers import browser_name
 
@@ -31,6 +31,8 @@ _KEY = "seen"
 _COOKIE = "known"
 _COOKIE_AGE = 365 * 86_400
 """Seconds for which a browser is known as one in which somebody has signed in."""
+_LONGEST_NAME = 150
+"""Characters of a refused name that the page repeats."""
 _MOST_KNOWN = 5
 """Users whom one browser is remembered for."""
 
@@ -88,6 +90,7 @@ def begin_attempt(request: HttpRequest, name: str, *, code: bool = False) -> boo
     begun = sign_in_limiter.limiter.begin(name, _address(request), _device(request, name), code=code)
     if isinstance(begun, int):
         request.sign_in_wait = begun  # type: ignore[attr-defined]
+        request.sign_in_refused = name[:_LONGEST_NAME]  # type: ignore[attr-defined]
         return False
     request.sign_in_attempt = begun  # type: ignore[attr-defined]
     return True
@@ -142,11 +145,12 @@ def limited_sign_ins(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
                 attempt.abandoned()
         wait: int = getattr(request, "sign_in_wait", 0)
         if wait:
-            response = render(request, "site/accounts/locked_out.html", {"wait": timedelta(seconds=wait)}, status=429)
+            context = {"wait": timedelta(seconds=wait), "name": getattr(request, "sign_in_refused", "")}
+            response = render(request, "site/accounts/locked_out.html", context, status=429)
             response["Retry-After"] = str(wait)
         name: str = getattr(request, "sign_in_name", "")
         if name:
-            _remember(request, response, name)
+            remember_browser(request, response, name)
         return response
 
     return answer
@@ -161,7 +165,8 @@ def _device(request: HttpRequest, name: str) -> str | None:
     return None
 
 
-def _remember(request: HttpRequest, response: HttpResponse, name: str) -> None:
+def remember_browser(request: HttpRequest, response: HttpResponse, name: str) -> None:
+    """Count wrong passwords for this name in this browser by themselves, and no others against it."""
     if _device(request, name):
         return
     device = get_random_string(16)
@@ -180,6 +185,12 @@ def _signatures(device: str, name: str) -> list[str]:
     """By the secret key of now, and then by earlier ones."""
     signer = Signer(salt="ftpgate known browser")
     return [signer.signature(f"{device} {name}", key) for key in (signer.key, *signer.fallback_keys)]
+
+
+def ask_to_unlock(request: HttpRequest, name: str) -> None:
+    """Have a mail sent by which the owner of a name gets past the limits, if they hold for this browser."""
+    if sign_in_limiter.limiter.is_closed(name, _address(request), _device(request, name)):
+        unlocking.requests.ask(name, _address(request))
 
 
 def _address(request: HttpRequest) -> str:

@@ -32,7 +32,7 @@ _MOST_HOPS = 20
 _LONGEST_ADDRESS = 2_000
 """Characters of an address that a form may want to return to."""
 _log = logging.getLogger(__name__)
-_NO_PAGES = frozenset({"login", "second-step", "staff-sign-in", "logout", "set_language", "grant-state"})
+_NO_PAGES = frozenset({"login", "second-step", "staff-sign-in", "unlock", "unlock-link", "logout", "set_language", "grant-state"})
 """Views that lead on to somewhere else, back to themselves, or answer scripts."""
 
 

@@ -17,7 +17,8 @@ from django.views.decorators.http import require_http_methods
 from django.views.i18n import set_language
 
 from webportal.accounts.models import User
-from webportal.accounts.sign_ins import end, end_others, sign_ins_of
+from webportal.accounts.sign_ins import ask_to_unlock, end, end_others, remember_browser, sign_ins_of
+from webportal.accounts.unlocking import read_link
 from webportal.gateway.live import connections_of, end_connection
 from webportal.site.forms import PreferencesForm
 from webportal.site.requests import CustomerRequest, is_page, post_only
@@ -55,6 +56,28 @@ class SignIn(views.LoginView):
         """Where one wanted to go, if that is a page."""
         wanted = super().get_redirect_url(*args, **kwargs)
         return wanted if is_page(self.request, wanted) else ""
+
+
+@login_not_required
+@post_only("login")
+def unlock(request: HttpRequest) -> HttpResponse:
+    """Somebody who is locked out asks for a mail. What is answered does not tell whether there is such a name."""
+    ask_to_unlock(request, request.POST.get("name", ""))
+    return render(request, "site/accounts/unlock_asked.html")
+
+
+@login_not_required
+@require_http_methods(["GET"])
+def unlock_link(request: HttpRequest, link: str) -> HttpResponse:
+    """The link in that mail: this browser may try passwords for its reader's name, whatever others have tried."""
+    user = read_link(link)
+    response = redirect("login")
+    if user is None:
+        messages.error(request, _("This link is not valid any more."))
+    else:
+        messages.success(request, _("You can sign in again, in this browser."))
+        remember_browser(request, response, user.get_username())
+    return response
 
 
 @require_http_methods(["GET", "POST"])
