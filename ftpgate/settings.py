@@ -127,6 +127,14 @@ def _host(text: str) -> str:
     raise ValueError("not a host such as shop.example.org or 2001:db8::1")
 
 
+def parse_url(text: str) -> str:
+    """The address of a site without anything behind it: `https://shop.example.org` or `http://[::1]:8000`. Raises ValueError."""
+    match = re.fullmatch(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253})(?::([0-9]{1,5}))?/?", text.strip(), re.IGNORECASE)
+    if not match or int(match[3] or 1) > 65_535:
+        raise ValueError("not the address of a site such as https://shop.example.org")
+    return f"{match[1]}://{match[2]}".lower() + (f":{match[3]}" if match[3] else "")
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     """As Django's ALLOWED_HOSTS: a leading dot stands for all names below, `*` for every host."""
     found = tuple(host.strip() for host in text.split(",") if host.strip())
@@ -191,6 +199,7 @@ class Settings:
     ftps: Address | None
     https: Address | None
     portal: Address
+    portal_url: str | None
     admin: Address
     public_host: str | None
     passive_ports: range
@@ -218,7 +227,8 @@ class Settings:
 
 _PARSERS = {
     "STATE_DIR": Path, "DATABASE_URL": str.strip, "MEDIA_ROOT": Path, "FTP": parse_address, "HTTP": parse_address,
-    "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "ADMIN": parse_address, "PUBLIC_HOST": _host,
+    "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "PORTAL_URL": parse_url, "ADMIN": parse_address,
+    "PUBLIC_HOST": _host,
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
     "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
@@ -287,6 +297,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         ftps=get("FTPS", None),  # type: ignore[arg-type]
         https=get("HTTPS", None),  # type: ignore[arg-type]
         portal=get("PORTAL", Address("127.0.0.1", 8000)),  # type: ignore[arg-type]
+        portal_url=get("PORTAL_URL", None),  # type: ignore[arg-type]
         admin=get("ADMIN", Address("127.0.0.1", 9121)),  # type: ignore[arg-type]
         public_host=get("PUBLIC_HOST", None),  # type: ignore[arg-type]
         passive_ports=get("PASSIVE_PORTS", range(50_000, 51_000)),  # type: ignore[arg-type]

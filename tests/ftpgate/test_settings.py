@@ -153,6 +153,7 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "secret_key_fallbacks": (),
         "allowed_hosts": (),
         "trusted_proxies": (),
+        "portal_url": None,
         "staff_two_factor": "allow",
         "email_url": "console:",
         "bridge": "webportal.bridge",
@@ -170,6 +171,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_FTPS": "0.0.0.0:990",
         "FTPGATE_HTTPS": "0.0.0.0:443",
         "FTPGATE_PORTAL": "127.0.0.1:1",
+        "FTPGATE_PORTAL_URL": "https://Shop.example.org/",
         "FTPGATE_ADMIN": "127.0.0.1:2",
         "FTPGATE_PUBLIC_HOST": "gate.example.org",
         "FTPGATE_PASSIVE_PORTS": "40000 - 40001",
@@ -200,6 +202,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         ftps=Address("0.0.0.0", 990),
         https=Address("0.0.0.0", 443),
         portal=Address("127.0.0.1", 1),
+        portal_url="https://shop.example.org",
         admin=Address("127.0.0.1", 2),
         public_host="gate.example.org",
         passive_ports=range(40_000, 40_002),
@@ -220,6 +223,18 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         bridge="other.shop",
         log="json",
     )
+
+
+@pytest.mark.parametrize("url", ["https://shop.example.org", "http://localhost:8000", "https://[2001:db8::1]:8443"])
+def test_the_portals_address_is_taken(url: str, tmp_path: Path) -> None:
+    assert load({"FTPGATE_PORTAL_URL": f" {url}/ "}, directory=tmp_path).portal_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["shop.example.org", "ftp://shop", "https://", "https://a/shop", "https://u@a", "https://a:99999", "https://a?b"]
+)
+def test_what_is_no_address_of_a_site_is_refused(url: str, tmp_path: Path) -> None:
+    assert "not the address of a site" in refusal({"FTPGATE_PORTAL_URL": url}, tmp_path)
 
 
 def test_the_environment_beats_the_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Lock
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ def make_link(user: User) -> str:
 def read_link(text: str) -> User | None:
     """Whose link this is; None when it is none, or too old."""
     try:
-        key = signing.loads(text, salt=_SALT, max_age=TTL)
+        key = signing.loads(text, salt=_SALT, max_age=timedelta(seconds=TTL))
     except signing.BadSignature:
         return None
     return User.objects.filter(pk=key, is_active=True).first()

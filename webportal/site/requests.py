@@ -63,10 +63,12 @@ def is_page(request: HttpRequest, address: str) -> bool:
 
 
 def client_addresses(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: behind trusted proxies `REMOTE_ADDR` is the client's own address."""
+    """Middleware: behind trusted proxies `REMOTE_ADDR` is the client's own address. Only they tell that it came by HTTPS."""
     trusted = settings.FTPGATE.trusted_proxies
 
     def answer(request: HttpRequest) -> HttpResponse:
+        if not _is_within(request.META.get("REMOTE_ADDR", ""), trusted):
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)
         if trusted:
             forwarded = request.headers.get("X-Forwarded-For", "")
             request.META["REMOTE_ADDR"] = client_address(request.META.get("REMOTE_ADDR", ""), forwarded, trusted)
