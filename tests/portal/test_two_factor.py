@@ -109,6 +109,20 @@ def test_an_app_is_set_up_by_a_code_that_it_computed(alice: User) -> None:
     assert phone.key.hex() not in Authenticator.objects.get(user=alice).sealed_key
 
 
+@pytest.mark.parametrize("page", ["app/", "passkey/"])
+def test_a_browser_left_alone_sets_nothing_up(alice: User, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, now = visitor(alice), time.time()
+    assert browser.get(OVERVIEW + page).status_code == 200
+    with monkeypatch.context() as clock:
+        clock.setattr("webportal.accounts.sign_ins.time.time", lambda: now + 1_000)
+        assert "Confirm that it is you" in text(browser.get(OVERVIEW + page))
+        assert "Confirm that it is you" in text(browser.post(OVERVIEW + page, {"code": "123456", "name": "x"}))
+        assert browser.post(OVERVIEW + page, {"password": "wrong"}).status_code == 422
+        assert browser.post(OVERVIEW + page, {"password": PASSWORD})["Location"] == OVERVIEW + page
+        assert "Confirm that it is you" not in text(browser.get(OVERVIEW + page))
+    assert not services.is_on(alice)
+
+
 def test_a_key_is_not_in_the_session_as_it_is(alice: User) -> None:
     browser = visitor(alice)
     key = shown_key(browser.get("/account/two-factor/app/"))

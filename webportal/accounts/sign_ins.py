@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -27,7 +29,9 @@ from webportal.core.browsers import browser_name
 
 _SEEN_EVERY = timedelta(minutes=5)
 """How often a sign-in's last use is written: not at every page."""
-_KEY = "seen"
+_KEY, _PASSWORD_AT = "seen", "password_at"
+_LATELY = 900
+"""Seconds."""
 _COOKIE = "known"
 _COOKIE_AGE = 365 * 86_400
 """Seconds for which a browser is known as one in which somebody has signed in."""
@@ -128,6 +132,7 @@ def _failed(request: HttpRequest | None = None, **_unused: Any) -> None:
 
 @receiver(user_logged_in)
 def _succeeded(request: HttpRequest, user: User, **_unused: Any) -> None:
+    note_password(request)
     if getattr(request, "sign_in_attempt", None) is not None:
         end_attempt(request, right=True)
         request.sign_in_name = user.get_username()  # type: ignore[attr-defined]
@@ -185,6 +190,16 @@ def _signatures(device: str, name: str) -> list[str]:
     """By the secret key of now, and then by earlier ones."""
     signer = Signer(salt="ftpgate known browser")
     return [signer.signature(f"{device} {name}", key) for key in (signer.key, *signer.fallback_keys)]
+
+
+def note_password(request: HttpRequest) -> None:
+    """The user of this session has just given the password."""
+    request.session[_PASSWORD_AT] = time.time()
+
+
+def gave_password_lately(request: HttpRequest) -> bool:
+    """So lately that whoever sits there now is the one who gave it."""
+    return 0 <= time.time() - request.session.get(_PASSWORD_AT, -math.inf) < _LATELY
 
 
 def ask_to_unlock(request: HttpRequest, name: str) -> None:

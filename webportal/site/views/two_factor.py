@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 from django_otp.models import Device
 
-from webportal.accounts.sign_ins import begin_attempt, end_attempt, end_others
+from webportal.accounts.sign_ins import begin_attempt, end_attempt, end_others, gave_password_lately, note_password
 from webportal.core import sealing
 from webportal.core.browsers import browser_name
 from webportal.site.forms import CodeForm, OwnPasswordForm, PasskeyNameForm, RecoveryCodeForm
@@ -96,6 +96,8 @@ def overview(request: CustomerRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def set_up_app(request: CustomerRequest) -> HttpResponse:
     """Shows a new key, and keeps it when the app has computed a code with it."""
+    if not gave_password_lately(request):
+        return _ask_password_first(request)
     key = _key_in_progress(request) if request.method == "POST" else None
     form = CodeForm(request.POST if key else None)
     if key and form.is_valid():
@@ -120,6 +122,8 @@ def set_up_app(request: CustomerRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def add_passkey(request: CustomerRequest) -> HttpResponse:
     """Has the browser make a passkey, and keeps its public key."""
+    if not gave_password_lately(request):
+        return _ask_password_first(request)
     host = _host(request)
     form = PasskeyNameForm(
         request.POST if request.method == "POST" else None,
@@ -184,9 +188,17 @@ def _remove(request: CustomerRequest, device: Authenticator | Passkey, title: st
 
 
 # ------------------------------------------------------------------------------------------------ parts
+def _ask_password_first(request: CustomerRequest) -> HttpResponse:
+    """Or whoever finds a browser signed in could lock its user out by a factor of their own."""
+    text = _("Your sign-in was a while ago.")
+    return _with_password(
+        request, lambda: redirect(request.path), title=_("Confirm that it is you"), text=text, button=_("Go on")
+    )
+
+
 def _with_password(request: CustomerRequest, do: Callable[[], HttpResponse], **shown: str) -> HttpResponse:
     """Do something once the password was given again. It is tried no more often than at a sign-in."""
-    posted = request.method == "POST"
+    posted = "password" in request.POST
     if posted and not begin_attempt(request, request.user.get_username()):
         return HttpResponse(status=429)
     form = OwnPasswordForm(request.user, request.POST if posted else None)
@@ -194,6 +206,7 @@ def _with_password(request: CustomerRequest, do: Callable[[], HttpResponse], **s
         right = form.is_valid()
         end_attempt(request, right=right)
         if right:
+            note_password(request)
             return do()
     return render(request, "site/two_factor/confirm.html", {"form": form, **shown}, status=422 if form.errors else 200)
 
