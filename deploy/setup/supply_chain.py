@@ -32,7 +32,8 @@ def sbom() -> int:
     target.parent.mkdir(exist_ok=True)
     options = ["--pyproject", str(project), "--mc-type", "application", "--spec-version", "1.6", "--short-PURLs"]
     options += ["--output-reproducible", "--output-format", "JSON", "--output-file", str(target)]
-    done = subprocess.run([sys.executable, "-m", "cyclonedx_py", "requirements", *options, str(LOCK)], check=False)
+    quiet = ("-W", "ignore")  # a lock file does not tell what depends on what, and the tool regrets it
+    done = subprocess.run([sys.executable, *quiet, "-m", "cyclonedx_py", "requirements", *options, str(LOCK)], check=False)
     if not done.returncode:
         print(target)
     return done.returncode

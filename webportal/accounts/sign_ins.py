@@ -199,7 +199,8 @@ def note_password(request: HttpRequest) -> None:
 
 def gave_password_lately(request: HttpRequest) -> bool:
     """So lately that whoever sits there now is the one who gave it."""
-    return 0 <= time.time() - request.session.get(_PASSWORD_AT, -math.inf) < _LATELY
+    given: float = request.session.get(_PASSWORD_AT, -math.inf)
+    return 0 <= time.time() - given < _LATELY
 
 
 def ask_to_unlock(request: HttpRequest, name: str) -> None:
