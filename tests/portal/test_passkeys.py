@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from django.http import HttpResponse
 from django.test import Client
 from fido2.cose import ES256
 from fido2.webauthn import (
@@ -25,6 +24,7 @@ from hypothesis import strategies as st
 
 from tests.portal.shop import make_user
 from tests.portal.visiting import text, visitor
+from tests.support.responses import Response
 from webportal.accounts.models import User
 from webportal.site.views.two_factor import _host
 from webportal.two_factor import passkeys, services
@@ -100,7 +100,7 @@ def shop_visitor(user: User | None = None) -> Client:
     return browser
 
 
-def asked(page: HttpResponse) -> dict[str, Any]:
+def asked(page: Response) -> dict[str, Any]:
     found = re.search(r'<script id="passkey-question" type="application/json">(.*?)</script>', text(page))
     assert found, text(page)
     question: dict[str, Any] = json.loads(found[1])

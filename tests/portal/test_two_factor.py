@@ -17,7 +17,6 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django_otp.oath import TOTP
@@ -25,6 +24,7 @@ from pytest_django.fixtures import Settings
 
 from tests.portal.shop import make_user
 from tests.portal.visiting import text, visitor
+from tests.support.responses import Response
 from webportal.accounts.models import User
 from webportal.accounts.sign_in_limiter import MOST_CODES_OF_NAME, MOST_OF_NAME_AT_ADDRESS
 from webportal.two_factor import services
@@ -35,7 +35,6 @@ pytestmark = pytest.mark.django_db
 PASSWORD = "a long pass phrase 7"
 SECOND = "/sign-in/second/"
 OVERVIEW = "/account/two-factor/"
-Answer = HttpResponse
 
 
 class Phone:
@@ -73,7 +72,7 @@ def set_up(user: User) -> Phone:
     return Phone(key)
 
 
-def enter(browser: Client, name: str = "alice", *, page: str = "/sign-in/", **sent: str) -> Answer:
+def enter(browser: Client, name: str = "alice", *, page: str = "/sign-in/", **sent: str) -> Response:
     return browser.post(page, {"username": name, "password": PASSWORD}, **sent)  # type: ignore[arg-type]
 
 
@@ -82,7 +81,7 @@ def is_signed_in(browser: Client) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------ setting up
-def shown_key(page: Answer) -> bytes:
+def shown_key(page: Response) -> bytes:
     found = re.search(r'<code id="key">([A-Z2-7 ]+)</code>', text(page))
     assert found
     return base64.b32decode(found[1].replace(" ", ""))
@@ -335,7 +334,7 @@ def test_nobody_removes_anothers(alice: User) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ reset
-def reset_by(staff: User, user: User, **sent: str) -> Answer:
+def reset_by(staff: User, user: User, **sent: str) -> Response:
     chosen = {"action": "reset_two_factor", "_selected_action": [user.pk]}
     return visitor(staff).post(reverse("admin:accounts_user_changelist"), chosen | sent, follow=True)
 
