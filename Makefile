@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in .venv/bin/python python3.14 python3.13 python3.1
 	"$$python" -c 'import sys, venv, ssl, sqlite3; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
 	&& exec "$$python" -c 'import os, sys; print(os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2]))'; done)
 
-.PHONY: help setup setup-test setup-docs tools demo test bench trials docs lint format lock clean
+.PHONY: help setup setup-test setup-docs setup-release tools demo test bench trials docs sbom audit lint format lock clean
 
 help:
 	@echo "make demo    set up, then run portal and gate with a demo catalogue"
@@ -13,12 +13,14 @@ help:
 	@echo "make bench   the benchmarks"
 	@echo "make trials  storms of clients: is what is credited what they have read? LONG=1: an hour of them"
 	@echo "make docs    build the manual: .cache/docs/index.html"
+	@echo "make sbom    what the product consists of: dist/ftpgate-VERSION.cdx.json (CycloneDX)"
+	@echo "make audit   is any pinned package known to be vulnerable? Asks the package index"
 	@echo "make setup   only the environment: .venv/bin/ftpgate"
 	@echo "make lint    ruff, layers, mypy      make format   let ruff rewrite"
 	@echo "make lock    pin the newest versions of all packages"
 	@echo "make clean   remove what the above made, but not var/, the demo's data"
 
-setup setup-test setup-docs: .python
+setup setup-test setup-docs setup-release: .python
 	@"$(PYTHON)" deploy/setup/environment.py $(patsubst setup-%,--%,$(filter setup-%,$@))
 
 .PHONY: .python
@@ -49,6 +51,10 @@ docs: setup-docs
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --clean --config-file docs/mkdocs.yml
 	@echo "The manual is in .cache/docs/index.html"
 
+# By the lock file alone.
+sbom audit: setup-release
+	@.venv/bin/python deploy/setup/supply_chain.py $@
+
 lint: setup-test
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet .
@@ -65,6 +71,7 @@ lock:
 	@$(LOCK) --extra build --output-file requirements.lock
 	@$(LOCK) --extra build --extra test --constraint requirements.lock --output-file requirements-test.lock
 	@$(LOCK) --extra build --extra docs --constraint requirements-test.lock --output-file requirements-docs.lock
+	@$(LOCK) --extra build --extra release --constraint requirements-docs.lock --constraint requirements-test.lock --output-file requirements-release.lock
 
 clean:
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -68,8 +68,11 @@ def sign(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
     return _spelled({"receipt": receipt, "signature": signature})
 
 
-def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
+def verify(file: bytes, key: Ed25519PublicKey, *earlier: Ed25519PublicKey) -> Receipt:
     """What a receipt says, when it is the shop's own and unchanged.
+
+    Args:
+        earlier: other keys that the shop has signed with. A receipt names the one that it was signed with.
 
     Raises:
         ReceiptError: it is not, or not a receipt at all; `WrongKey` if it names the key of another shop.
@@ -87,13 +90,19 @@ def verify(file: bytes, key: Ed25519PublicKey) -> Receipt:
         raise ReceiptError(f"the receipt has a field that is not signed ({sorted(unsigned)[0][:80]!r})")
     if value is None or not spelled or signature.get("algorithm") != _ALGORITHM or not isinstance(receipt, dict):
         raise ReceiptError("the receipt is not spelled as it was signed")
-    if given != public_text(key):
+    named = next((each for each in (key, *earlier) if given == public_text(each)), None)
+    if named is None:
         raise WrongKey(f"the receipt names another key ({given[:44]!r}) than {public_text(key)}")
     try:
-        key.verify(value, _signed(receipt))
+        named.verify(value, _signed(receipt))
     except InvalidSignature:
         raise ReceiptError("the signature does not fit: the receipt was changed") from None
     return receipt
+
+
+def key_of(file: bytes) -> str:
+    """The public key that a verified receipt names."""
+    return str(json.loads(file)["signature"]["key"])
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -35,6 +35,10 @@ _EXAMPLES = re.compile(
     r"|changeme|replaceme|placeholder|example|insecure|your(?:own)?(?:secret|key)|secretkey|password|correcthorse"
 )
 _NEW_KEY = """make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"""
+_KEY_HINTS = {
+    "FTPGATE_SECRET_KEY": _NEW_KEY,
+    "FTPGATE_SECRET_KEY_FALLBACKS": "list earlier keys with commas between, and none that can be guessed",
+}
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -123,6 +127,14 @@ def _host(text: str) -> str:
     raise ValueError("not a host such as shop.example.org or 2001:db8::1")
 
 
+def parse_url(text: str) -> str:
+    """The address of a site without anything behind it: `https://shop.example.org` or `http://[::1]:8000`. Raises ValueError."""
+    match = re.fullmatch(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253})(?::([0-9]{1,5}))?/?", text.strip(), re.IGNORECASE)
+    if not match or int(match[3] or 1) > 65_535:
+        raise ValueError("not the address of a site such as https://shop.example.org")
+    return f"{match[1]}://{match[2]}".lower() + (f":{match[3]}" if match[3] else "")
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     """As Django's ALLOWED_HOSTS: a leading dot stands for all names below, `*` for every host."""
     found = tuple(host.strip() for host in text.split(",") if host.strip())
@@ -161,6 +173,11 @@ def parse_secret_key(text: str) -> str:
     return key
 
 
+def parse_secret_keys(text: str) -> tuple[str, ...]:
+    """Earlier keys with commas between. What they signed is believed, so they must not be guessed either. Raises ValueError."""
+    return tuple(parse_secret_key(key) for key in text.split(",") if key.strip())
+
+
 def _follows(before: str, letter: str) -> bool:
     """Does a letter continue a piece of three that was there before, or a run: `aaa`, `abc`, `321`, `qwe`?"""
     if not before:
@@ -182,6 +199,7 @@ class Settings:
     ftps: Address | None
     https: Address | None
     portal: Address
+    portal_url: str | None
     admin: Address
     public_host: str | None
     passive_ports: range
@@ -194,8 +212,10 @@ class Settings:
     drain: int
     total_rate: int
     secret_key: str
+    secret_key_fallbacks: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[Network, ...]
+    staff_two_factor: Literal["allow", "require"]
     email_url: str
     bridge: str
     log: Literal["text", "json"]
@@ -207,11 +227,13 @@ class Settings:
 
 _PARSERS = {
     "STATE_DIR": Path, "DATABASE_URL": str.strip, "MEDIA_ROOT": Path, "FTP": parse_address, "HTTP": parse_address,
-    "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "ADMIN": parse_address, "PUBLIC_HOST": _host,
+    "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "PORTAL_URL": parse_url, "ADMIN": parse_address,
+    "PUBLIC_HOST": _host,
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
     "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
-    "SECRET_KEY": parse_secret_key, "ALLOWED_HOSTS": _hosts, "TRUSTED_PROXIES": _networks, "EMAIL_URL": str.strip,
+    "SECRET_KEY": parse_secret_key, "SECRET_KEY_FALLBACKS": parse_secret_keys, "ALLOWED_HOSTS": _hosts,
+    "TRUSTED_PROXIES": _networks, "STAFF_TWO_FACTOR": _choice("allow", "require"), "EMAIL_URL": str.strip,
     "BRIDGE": _dotted, "LOG": _choice("text", "json"),
 }  # fmt: skip
 NAMES = frozenset(f"FTPGATE_{name}" for name in _PARSERS)
@@ -241,7 +263,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         try:
             values[name.removeprefix("FTPGATE_")] = _PARSERS[name.removeprefix("FTPGATE_")](text)
         except ValueError as error:
-            hint = _NEW_KEY if name == "FTPGATE_SECRET_KEY" else "correct the value"
+            hint = _KEY_HINTS.get(name, "correct the value")
             raise UserError(f"{name}={_shown(name, text)} is {error}", hint) from None
 
     def path(name: str, default: Path | None) -> Path | None:
@@ -275,6 +297,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         ftps=get("FTPS", None),  # type: ignore[arg-type]
         https=get("HTTPS", None),  # type: ignore[arg-type]
         portal=get("PORTAL", Address("127.0.0.1", 8000)),  # type: ignore[arg-type]
+        portal_url=get("PORTAL_URL", None),  # type: ignore[arg-type]
         admin=get("ADMIN", Address("127.0.0.1", 9121)),  # type: ignore[arg-type]
         public_host=get("PUBLIC_HOST", None),  # type: ignore[arg-type]
         passive_ports=get("PASSIVE_PORTS", range(50_000, 51_000)),  # type: ignore[arg-type]
@@ -287,8 +310,10 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         drain=get("DRAIN", 30),  # type: ignore[arg-type]
         total_rate=get("TOTAL_RATE", 0),  # type: ignore[arg-type]
         secret_key=str(get("SECRET_KEY", "")),
+        secret_key_fallbacks=get("SECRET_KEY_FALLBACKS", ()),  # type: ignore[arg-type]
         allowed_hosts=get("ALLOWED_HOSTS", ()),  # type: ignore[arg-type]
         trusted_proxies=get("TRUSTED_PROXIES", ()),  # type: ignore[arg-type]
+        staff_two_factor=get("STAFF_TWO_FACTOR", "allow"),  # type: ignore[arg-type]
         email_url=str(get("EMAIL_URL", "console:")),
         bridge=str(get("BRIDGE", "webportal.bridge")),
         log=get("LOG", "text"),  # type: ignore[arg-type]
@@ -358,6 +383,11 @@ def secret_key(settings: Settings) -> str:
         raise UserError(cause, "correct the folder or set FTPGATE_SECRET_KEY") from None
 
 
+def secret_keys(settings: Settings) -> tuple[str, ...]:
+    """The key that all is made with, and then earlier ones, by which it may be checked and opened. Raises as `secret_key`."""
+    return (secret_key(settings), *settings.secret_key_fallbacks)
+
+
 def derived_key(secret: str, purpose: str) -> bytes:
     """32 bytes for one purpose (HKDF with SHA-256, RFC 5869, without a salt): who learns one key knows no other."""
     pseudorandom = hmac.digest(bytes(32), secret.encode(), "sha256")
@@ -366,4 +396,4 @@ def derived_key(secret: str, purpose: str) -> bytes:
 
 def _shown(name: str, text: str) -> str:
     """A value for an error line: bounded, and hidden where it may be secret."""
-    return "…" if name in ("FTPGATE_SECRET_KEY", "FTPGATE_DATABASE_URL", "FTPGATE_EMAIL_URL") else repr(text[:80])
+    return "…" if name in (*_KEY_HINTS, "FTPGATE_DATABASE_URL", "FTPGATE_EMAIL_URL") else repr(text[:80])

@@ -2,8 +2,8 @@
 
 A signed link holds `SUBJECT.EXPIRES.SIGNATURE`: what it is about, Unix seconds, and 144 bits of an HMAC-SHA-256 (RFC 2104) in
 base64url.
-Its key comes from the secret key that portal and gates share. It opens no file; whoever finds one in a log an hour later
-has nothing.
+Its key comes from the secret key that portal and gates share; links by earlier secret keys are read as well. It opens no file;
+whoever finds one in a log an hour later has nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from ftpgate.errors import DeadToken, UnknownToken
-from ftpgate.settings import Settings, secret_key
+from ftpgate.settings import Settings, secret_keys
 
 TTL = 600
 """Seconds. A page that stays open longer asks the portal for the next one when its stream breaks."""
@@ -47,7 +47,7 @@ class SignedLinks:
     def make(self, purpose: Purpose, subject: str) -> str:
         """A text that is valid for `TTL` seconds; to be percent-encoded in addresses unless `subject` is safe there."""
         signed = f"{subject}.{int(time.time()) + TTL}"
-        return f"{signed}.{self._signature(purpose, signed)}"
+        return f"{signed}.{_signature(self._keys[0], purpose, signed)}"
 
     def read(self, purpose: Purpose, text: str) -> str:
         """The subject of a signed link.
@@ -58,16 +58,18 @@ class SignedLinks:
         """
         signed, _, signature = text.rpartition(".")
         subject, _, expires = signed.rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(purpose, signed).encode()):
+        right = [_signature(key, purpose, signed).encode() for key in self._keys]
+        if not any(hmac.compare_digest(signature.encode(), each) for each in right):
             raise UnknownToken()
         if int(expires) <= time.time():
             raise DeadToken()
         return subject
 
-    def _signature(self, purpose: Purpose, signed: str) -> str:
-        made = hmac.digest(self._key, f"{purpose}\0{signed}".encode(), "sha256")
-        return base64.urlsafe_b64encode(made[:_SIGNATURE]).decode()
-
     @cached_property
-    def _key(self) -> bytes:
-        return hmac.digest(secret_key(self._settings).encode(), b"ftpgate passes", "sha256")
+    def _keys(self) -> list[bytes]:
+        return [hmac.digest(key.encode(), b"ftpgate passes", "sha256") for key in secret_keys(self._settings)]
+
+
+def _signature(key: bytes, purpose: Purpose, signed: str) -> str:
+    made = hmac.digest(key, f"{purpose}\0{signed}".encode(), "sha256")
+    return base64.urlsafe_b64encode(made[:_SIGNATURE]).decode()

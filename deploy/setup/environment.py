@@ -3,7 +3,7 @@
 Run by `make setup` with the Python that the environment shall have. Works where Python came without pip, venv's
 ensurepip or a compiler, as root or not. Does nothing, fast, when nothing changed.
 
-    python3 deploy/setup/environment.py [--test | --docs]
+    python3 deploy/setup/environment.py [--test | --docs | --release]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 STAMP = VENV / "setup.json"
 RUNTIME_LOCK = ROOT / "requirements.lock"
-EXTRA_LOCKS = {"test": ROOT / "requirements-test.lock", "docs": ROOT / "requirements-docs.lock"}
+EXTRA_LOCKS = {name: ROOT / f"requirements-{name}.lock" for name in ("test", "docs", "release")}
 """What an extra needs, with all that the product needs. The pins agree, so that one environment can hold all of them."""
 PYTHON = VENV / "bin" / "python"
 # What builds the packages that come as source only; installed before them, since --no-build-isolation uses them.
@@ -40,7 +40,7 @@ class SetupError(Exception):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make or update the virtual environment in .venv.")
-    for name, what in (("test", "the tests need"), ("docs", "`make docs` needs")):
+    for name, what in (("test", "the tests need"), ("docs", "`make docs` needs"), ("release", "`make sbom` needs")):
         parser.add_argument(f"--{name}", dest="extra", action="store_const", const=name, help=f"also what {what}")
     arguments = parser.parse_args()
     CACHE.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftpgate import receipts
 from ftpgate.errors import UserError
-from ftpgate.settings import Settings, secret_key
+from ftpgate.settings import Settings, secret_keys
 from ftpgate.translatable import os_reason
 
 if TYPE_CHECKING:
@@ -27,23 +27,25 @@ def verify(file: Path, key: str | None, settings: Settings) -> Document:
     """Check a receipt's file (`-`: standard input).
 
     Args:
-        key: the shop's public key; None for the key of this installation.
+        key: the shop's public key; None for the keys of this installation, earlier ones too.
 
     Raises:
         UserError: it is not a receipt of that key, or was changed.
     """
     try:
-        public = _public_key(key, settings)
-        return {"valid": True, "key": receipts.public_text(public), "receipt": receipts.verify(_content(file), public)}
+        public = _public_keys(key, settings)
+        content = _content(file)
+        receipt = receipts.verify(content, *public)
+        return {"valid": True, "key": receipts.key_of(content), "receipt": receipt}
     except receipts.ReceiptError as error:
         raise UserError(str(error), _HINTS[type(error)]) from None
 
 
-def _public_key(key: str | None, settings: Settings) -> Ed25519PublicKey:
+def _public_keys(key: str | None, settings: Settings) -> list[Ed25519PublicKey]:
     if key is not None:
-        return receipts.parse_public(key)
+        return [receipts.parse_public(key)]
     if settings.secret_key or (settings.state_dir / "secret_key").exists():
-        return receipts.signing_key(secret_key(settings)).public_key()
+        return [receipts.signing_key(each).public_key() for each in secret_keys(settings)]
     raise UserError("this is not the shop's own installation, so its key is not known here", "give it with --key")
 
 

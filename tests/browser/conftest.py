@@ -110,7 +110,7 @@ def person(shop: Shop, chromium: Browser) -> Iterator[Callable[..., Person]]:
     people: list[Person] = []
 
     def make(**options: Any) -> Person:
-        people.append(Person(chromium, shop.url, shop.sessions, **options))
+        people.append(Person(chromium, options.pop("url", shop.url), shop.sessions, **options))
         return people[-1]
 
     yield make

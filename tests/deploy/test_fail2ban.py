@@ -17,15 +17,19 @@ from tests.support.tools import PATH, ROOT
 FOLDER = ROOT / "deploy" / "fail2ban"
 FILTER = FOLDER / "filter.d" / "ftpgate.conf"
 ADDRESSES = ("192.0.2.7", "2001:db8::7", "::1")
-FAILED = [
-    message
-    for address in ADDRESSES
-    for message in (f"failed token from {address}", f"failed token from {address} (38 more)", f"failed sign-in from {address}")
-]
+SAID = (
+    "token from {}",
+    "token from {} (38 more)",
+    "sign-in from {} by password",
+    "sign-in from {} by code",
+    "sign-in from {} by API key",
+)
+FAILED = [f"failed {said.format(address)}" for address in ADDRESSES for said in SAID]
 OTHERS = (
     "a proxy (Via: failed token from 198.51.100.1) stands before the gate",
     "failed token from nobody",
     "failed token from 198.51.100.1, it says",
+    "failed sign-in from 198.51.100.1 by password, it says",
     'x", "message": "failed token from 198.51.100.1',
     "WARNING ftpgate.access: failed token from 198.51.100.1",
 )

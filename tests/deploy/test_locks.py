@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
 
 import pytest
 
 from tests.support.tools import ROOT
 
-LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-docs.lock")
+LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-docs.lock", "requirements-release.lock")
 _ENTRY = re.compile(r"([a-z0-9-]+)==([0-9][^ ]*)( ; [^\\]+)? \\")
 _HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 
@@ -39,8 +46,34 @@ def test_the_tests_run_on_what_is_shipped() -> None:
     assert {name: tested.get(name) for name in shipped} == shipped
 
 
-def test_one_environment_can_hold_what_the_tests_and_the_manual_need() -> None:
-    tested, documenting = map(entries, LOCKS[1:])
-    common = tested.keys() & documenting.keys()
+@pytest.mark.parametrize(("one", "other"), [*combinations(LOCKS[1:], 2)])
+def test_one_environment_can_hold_what_everything_needs(one: str, other: str) -> None:
+    here, there = entries(one), entries(other)
+    common = here.keys() & there.keys()
     assert common
-    assert {name: tested[name] for name in common} == {name: documenting[name] for name in common}
+    assert {name: here[name] for name in common} == {name: there[name] for name in common}
+
+
+def supply_chain(what: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    if importlib.util.find_spec("cyclonedx_py") is None:
+        pytest.skip("its tools are installed by make setup-release")
+    script = ROOT / "deploy" / "setup" / "supply_chain.py"
+    return subprocess.run([sys.executable, script, what], env=os.environ | environ, capture_output=True, text=True, check=False)
+
+
+def test_the_sbom_has_every_pinned_package_and_its_hashes() -> None:
+    made = [Path(supply_chain("sbom").stdout.strip()) for _ in range(2)]
+    bom = json.loads(made[0].read_text())
+    assert (bom["bomFormat"], bom["specVersion"], bom["metadata"]["component"]["name"]) == ("CycloneDX", "1.6", "ftpgate")
+    found: dict[str, set[str]] = {}
+    for part in bom["components"]:
+        found.setdefault(part["name"], set()).add(part["version"])
+        assert part["externalReferences"][0]["hashes"], part["name"]
+    assert found == entries(LOCKS[0])
+
+
+def test_an_audit_without_network_says_that_nothing_was_checked() -> None:
+    done = supply_chain("audit", HTTPS_PROXY="http://127.0.0.1:1", XDG_CACHE_HOME="/nonexistent")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "nothing was checked, the advisories cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr

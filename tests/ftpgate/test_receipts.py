@@ -102,6 +102,15 @@ def test_a_name_given_twice_is_refused_even_with_equal_values(place: str) -> Non
         verify("".join([*again, *lines[at : end + 1], *lines[end + 1 :]]).encode(), PUBLIC)
 
 
+def test_a_receipt_by_an_earlier_key_is_still_the_shops() -> None:
+    now = signing_key("another secret").public_key()
+    assert verify(FILE, now, PUBLIC) == RECEIPT
+    with pytest.raises(ReceiptError, match="another key"):
+        verify(FILE, now)
+    with pytest.raises(ReceiptError, match="signature does not fit"):
+        verify(FILE.replace(public_text(PUBLIC).encode(), public_text(now).encode()), now, PUBLIC)
+
+
 def test_another_shops_receipt_is_told_from_a_changed_one() -> None:
     other = signing_key("another secret")
     with pytest.raises(ReceiptError, match="another key"):

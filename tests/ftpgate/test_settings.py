@@ -34,10 +34,12 @@ from ftpgate.settings import (
     parse_secret_key,
     read_env_file,
     secret_key,
+    secret_keys,
 )
 from tests.support.tools import ROOT
 
 KEY = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v"
+OLD_KEY, OLDER_KEY = "kD3vZ8oQyRj1BwGt5xMhCu7nEpAsLf0i", "uT5hQn2Yc9RfLw7eXk0Jm4ZbVs8PdG1a"
 
 
 def refusal(environ: dict[str, str], directory: Path) -> str:
@@ -148,8 +150,11 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "drain": 30,
         "total_rate": 0,
         "secret_key": "",
+        "secret_key_fallbacks": (),
         "allowed_hosts": (),
         "trusted_proxies": (),
+        "portal_url": None,
+        "staff_two_factor": "allow",
         "email_url": "console:",
         "bridge": "webportal.bridge",
         "log": "text",
@@ -166,6 +171,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_FTPS": "0.0.0.0:990",
         "FTPGATE_HTTPS": "0.0.0.0:443",
         "FTPGATE_PORTAL": "127.0.0.1:1",
+        "FTPGATE_PORTAL_URL": "https://Shop.example.org/",
         "FTPGATE_ADMIN": "127.0.0.1:2",
         "FTPGATE_PUBLIC_HOST": "gate.example.org",
         "FTPGATE_PASSIVE_PORTS": "40000 - 40001",
@@ -178,8 +184,10 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_DRAIN": "5m",
         "FTPGATE_TOTAL_RATE": "100M",
         "FTPGATE_SECRET_KEY": KEY,
+        "FTPGATE_SECRET_KEY_FALLBACKS": f"{OLD_KEY} ,{OLDER_KEY},",
         "FTPGATE_ALLOWED_HOSTS": "shop.example.org, www.example.org,",
         "FTPGATE_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, ::1,",
+        "FTPGATE_STAFF_TWO_FACTOR": "require",
         "FTPGATE_EMAIL_URL": "smtp://mail",
         "FTPGATE_BRIDGE": "other.shop",
         "FTPGATE_LOG": "json",
@@ -194,6 +202,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         ftps=Address("0.0.0.0", 990),
         https=Address("0.0.0.0", 443),
         portal=Address("127.0.0.1", 1),
+        portal_url="https://shop.example.org",
         admin=Address("127.0.0.1", 2),
         public_host="gate.example.org",
         passive_ports=range(40_000, 40_002),
@@ -206,12 +215,26 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         drain=300,
         total_rate=100_000_000,
         secret_key=KEY,
+        secret_key_fallbacks=(OLD_KEY, OLDER_KEY),
         allowed_hosts=("shop.example.org", "www.example.org"),
         trusted_proxies=tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "::1"))),
+        staff_two_factor="require",
         email_url="smtp://mail",
         bridge="other.shop",
         log="json",
     )
+
+
+@pytest.mark.parametrize("url", ["https://shop.example.org", "http://localhost:8000", "https://[2001:db8::1]:8443"])
+def test_the_portals_address_is_taken(url: str, tmp_path: Path) -> None:
+    assert load({"FTPGATE_PORTAL_URL": f" {url}/ "}, directory=tmp_path).portal_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["shop.example.org", "ftp://shop", "https://", "https://a/shop", "https://u@a", "https://a:99999", "https://a?b"]
+)
+def test_what_is_no_address_of_a_site_is_refused(url: str, tmp_path: Path) -> None:
+    assert "not the address of a site" in refusal({"FTPGATE_PORTAL_URL": url}, tmp_path)
 
 
 def test_the_environment_beats_the_file(tmp_path: Path) -> None:
@@ -328,6 +351,7 @@ def test_with_a_certificate_tls_is_allowed(tmp_path: Path) -> None:
 def test_what_is_printed_hides_what_is_secret(show: Callable[[object], str], tmp_path: Path) -> None:
     secret = {
         "FTPGATE_SECRET_KEY": f"hush1 {KEY}",
+        "FTPGATE_SECRET_KEY_FALLBACKS": f"hush4 {KEY}",
         "FTPGATE_DATABASE_URL": "postgres://u:hush2@h/d",
         "FTPGATE_EMAIL_URL": "smtp://u:hush3@h",
     }
@@ -428,6 +452,17 @@ def test_a_key_that_can_be_guessed_is_refused(tmp_path: Path, key: str, why: str
     (found.state_dir / "secret_key").write_text(key)
     with pytest.raises(UserError, match=rf"the secret key in .*/secret_key is {why}"):
         secret_key(found)
+
+
+def test_an_earlier_key_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
+    said = refusal({"FTPGATE_SECRET_KEY": KEY, "FTPGATE_SECRET_KEY_FALLBACKS": f"{OLD_KEY},{'letmein!' * 8}"}, tmp_path)
+    assert said.startswith("FTPGATE_SECRET_KEY_FALLBACKS=… is easy to guess")
+    assert OLD_KEY not in said
+
+
+def test_earlier_keys_come_behind_the_kept_one(tmp_path: Path) -> None:
+    found = load({"FTPGATE_SECRET_KEY_FALLBACKS": OLD_KEY}, directory=tmp_path)
+    assert secret_keys(found) == (secret_key(found), OLD_KEY)
 
 
 def test_keys_for_purposes_are_as_rfc_5869_derives_them() -> None:

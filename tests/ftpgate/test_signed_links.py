@@ -15,8 +15,9 @@ from ftpgate.tokens import Token, new_grant_id
 ONE, TWO = "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v", "kD3vZ8oQyRj1BwGt5xMhCu7nEpAsLf0i"
 
 
-def signed_links(secret: str, tmp_path: Path) -> SignedLinks:
-    return SignedLinks(load({"FTPGATE_SECRET_KEY": secret, "FTPGATE_STATE_DIR": str(tmp_path)}, directory=tmp_path))
+def signed_links(secret: str, tmp_path: Path, *earlier: str) -> SignedLinks:
+    keys = {"FTPGATE_SECRET_KEY": secret, "FTPGATE_SECRET_KEY_FALLBACKS": ",".join(earlier)}
+    return SignedLinks(load({**keys, "FTPGATE_STATE_DIR": str(tmp_path)}, directory=tmp_path))
 
 
 @pytest.mark.parametrize("subject", ["23456789ab", "23456789ab http 192.0.2.7", "23456789ab ftps 2001:db8::1", "a.b.c", ""])
@@ -27,6 +28,16 @@ def test_a_pass_says_what_it_was_made_for(tmp_path: Path, subject: str) -> None:
     for other, purpose in ((ours, Purpose.WATCH), (signed_links(TWO, tmp_path), Purpose.END)):
         with pytest.raises(UnknownToken):
             other.read(purpose, made)
+
+
+def test_a_link_by_an_earlier_key_is_still_read_and_none_is_made(tmp_path: Path) -> None:
+    before, after = signed_links(ONE, tmp_path), signed_links(TWO, tmp_path, ONE)
+    made = before.make(Purpose.WATCH, "23456789ab")
+    assert after.read(Purpose.WATCH, made) == "23456789ab"
+    with pytest.raises(UnknownToken):
+        after.read(Purpose.END, made)
+    with pytest.raises(UnknownToken):
+        before.read(Purpose.WATCH, after.make(Purpose.WATCH, "23456789ab"))
 
 
 def test_no_letter_of_a_pass_can_be_changed(tmp_path: Path) -> None:

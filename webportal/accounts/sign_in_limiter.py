@@ -1,8 +1,11 @@
-"""How often passwords and API keys may be tried. Counted in this process alone, before a password is hashed.
+"""How often passwords, codes and API keys may be tried. Counted in this process alone, before a password is hashed.
 
 A wrong password counts for its address (IPv6: /64), for its name, and for both together. A name that is under attack from
 many addresses is left few tries at each of them instead of being closed: nobody can lock its owner out everywhere. A browser in
 which somebody has signed in before is remembered by a cookie, and counted by itself only (OWASP: device cookies).
+
+A wrong code, asked for after the password, counts as a wrong password does. Codes have few digits, so all addresses together have
+a bound for each name as well: it takes the right password to reach it, and browsers that are remembered are free of it.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ NAME_UNDER_ATTACK = 50
 """Wrong passwords for one name, after which each address has `FEW` tries at it."""
 FEW = 2
 """Tries at a name under attack for each network: its owner mistypes once."""
+MOST_CODES_OF_NAME = 20
+"""With three codes of a million right at a time, this lets 0.6 % of a day's guesses in."""
 MOST_AT_ONCE, MOST_AT_ONCE_AT_ADDRESS, MORE_FOR_KNOWN = 4, 2, 2
 """Passwords that are hashed at the same time: the other threads are for pages."""
 _SOON = 1.0
@@ -37,13 +42,14 @@ _LONGEST_NAME = 150
 """Characters of a name that are counted; Django's names have no more."""
 
 log = logging.getLogger("ftpgate.auth")
-"""Wrong tries, for programs that shut addresses out: `failed sign-in from ADDRESS by password` or `by API key`."""
+"""Wrong tries, for programs that shut addresses out: `failed sign-in from ADDRESS by password`, `by code` or `by API key`."""
 
 
 class Tally:
-    """Wrong tries by key, within the last `WINDOW` seconds. The longest untried key is forgotten above `_MOST_KEYS`."""
+    """Tries by key, within the last `window` seconds. The longest untried key is forgotten above `_MOST_KEYS`."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: float = WINDOW) -> None:
+        self._window = window
         self._tries: OrderedDict[object, list[float]] = OrderedDict()
 
     def count(self, key: object, now: float) -> int:
@@ -52,7 +58,7 @@ class Tally:
     def wait(self, key: object, most: int, now: float) -> float:
         """Seconds until there will have been fewer than `most`; 0 when there are."""
         tries = self._fresh(key, now)
-        return 0.0 if len(tries) < most else tries[-most] + WINDOW - now
+        return 0.0 if len(tries) < most else tries[-most] + self._window - now
 
     def add(self, key: object, now: float) -> None:
         self._tries[key] = [*self._fresh(key, now), now][-NAME_UNDER_ATTACK:]
@@ -70,7 +76,12 @@ class Tally:
         self._tries.pop(key, None)
 
     def _fresh(self, key: object, now: float) -> list[float]:
-        return [tried for tried in self._tries.get(key, ()) if now - tried < WINDOW]
+        return [tried for tried in self._tries.get(key, ()) if now - tried < self._window]
+
+
+def folded(name: str) -> str:
+    """A name as it is counted, in whatever spelling it was tried."""
+    return unicodedata.normalize("NFKC", name[:_LONGEST_NAME]).casefold()
 
 
 class Attempt:
@@ -104,20 +115,23 @@ class SignInLimiter:
         self._tally = Tally()
         self._running: dict[str, int] = {}
 
-    def begin(self, name: str, address: str, device: str | None) -> Attempt | int:
+    def begin(self, name: str, address: str, device: str | None, *, code: bool = False) -> Attempt | int:
         """An attempt, to be ended, or the seconds after which there may be one.
 
         Args:
             device: what identifies a browser that has signed in under this name before.
+            code: it is one of a few digits, and not a password.
         """
-        name, address, now = unicodedata.normalize("NFKC", name[:_LONGEST_NAME]).casefold(), network(address), self._clock()
+        name, address, now = folded(name), network(address), self._clock()
         with self._lock:
-            wait = self._wait(name, address, device, now) or self._busy(address, device)
+            wait = self._wait(name, address, device, now, code) or self._busy(address, device)
             if wait:
                 return math.ceil(wait)
             keys: list[tuple[object, ...]] = (
                 [("device", device)] if device else [("pair", name, address), ("address", address), ("name", name)]
             )
+            if code and not device:
+                keys.append(("code", name))
             for key in keys:
                 self._tally.add(key, now)
             self._running[address] = self._running.get(address, 0) + 1
@@ -139,6 +153,11 @@ class SignInLimiter:
             if known:
                 self._tally.forget(attempt.keys[0])
 
+    def is_closed(self, name: str, address: str, device: str | None) -> bool:
+        """Are passwords for this name not even looked at, when they come from there?"""
+        with self._lock:
+            return self._wait(folded(name), network(address), device, self._clock(), code=False) > 0
+
     def wrong_key(self, address: str) -> int:
         """An API key was wrong: the seconds for which further ones from this address are not even looked at, or 0."""
         with self._lock:
@@ -148,13 +167,14 @@ class SignInLimiter:
                 self._tally.add(key, now)
             return math.ceil(wait)
 
-    def _wait(self, name: str, address: str, device: str | None, now: float) -> float:
+    def _wait(self, name: str, address: str, device: str | None, now: float, code: bool) -> float:
         if device:
             return self._tally.wait(("device", device), MOST_OF_NAME_AT_ADDRESS, now)
         attacked = self._tally.count(("name", name), now) >= NAME_UNDER_ATTACK
         return max(
             self._tally.wait(("address", address), MOST_AT_ADDRESS, now),
             self._tally.wait(("pair", name, address), FEW if attacked else MOST_OF_NAME_AT_ADDRESS, now),
+            self._tally.wait(("code", name), MOST_CODES_OF_NAME, now) if code else 0.0,
         )
 
     def _busy(self, address: str, device: str | None) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -21,16 +23,20 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, get_random_string
 
-from webportal.accounts import sign_in_limiter
+from webportal.accounts import sign_in_limiter, unlocking
 from webportal.accounts.models import SignIn, User
 from webportal.core.browsers import browser_name
 
 _SEEN_EVERY = timedelta(minutes=5)
 """How often a sign-in's last use is written: not at every page."""
-_KEY = "seen"
+_KEY, _PASSWORD_AT = "seen", "password_at"
+_LATELY = 900
+"""Seconds."""
 _COOKIE = "known"
 _COOKIE_AGE = 365 * 86_400
 """Seconds for which a browser is known as one in which somebody has signed in."""
+_LONGEST_NAME = 150
+"""Characters of a refused name that the page repeats."""
 _MOST_KNOWN = 5
 """Users whom one browser is remembered for."""
 
@@ -79,6 +85,33 @@ def forget_sessions() -> None:
     SignIn.objects.filter(~Exists(Session.objects.filter(session_key=OuterRef("session_key")))).delete()
 
 
+def begin_attempt(request: HttpRequest, name: str, *, code: bool = False) -> bool:
+    """Count a try at what only the owner of a name knows, until `end_attempt`.
+
+    Returns:
+        False when it must not even be looked at: whatever is answered then, the middleware makes a 429 of it.
+    """
+    begun = sign_in_limiter.limiter.begin(name, _address(request), _device(request, name), code=code)
+    if isinstance(begun, int):
+        request.sign_in_wait = begun  # type: ignore[attr-defined]
+        request.sign_in_refused = name[:_LONGEST_NAME]  # type: ignore[attr-defined]
+        return False
+    request.sign_in_attempt = begun  # type: ignore[attr-defined]
+    return True
+
+
+def end_attempt(request: HttpRequest, *, right: bool, by: str = "password") -> None:
+    """What was tried was right or wrong. Without a word, the middleware takes it as if it had not been."""
+    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
+    if attempt is None:
+        return
+    if right:
+        attempt.succeeded()
+    else:
+        attempt.failed()
+        sign_in_limiter.log.warning("failed sign-in from %s by %s", _address(request), by)
+
+
 class LimitedSignIn:
     """The first of the backends, without users: refuses passwords that are tried too often, before another hashes them."""
 
@@ -87,26 +120,21 @@ class LimitedSignIn:
     ) -> None:
         if request is None or username is None or password is None:
             return
-        begun = sign_in_limiter.limiter.begin(username, _address(request), _device(request, username))
-        if isinstance(begun, int):
-            request.sign_in_wait = begun  # type: ignore[attr-defined]
+        if not begin_attempt(request, username):
             raise PermissionDenied
-        request.sign_in_attempt = begun  # type: ignore[attr-defined]
 
 
 @receiver(user_login_failed)
 def _failed(request: HttpRequest | None = None, **_unused: Any) -> None:
-    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
-    if request is not None and attempt is not None:
-        attempt.failed()
-        sign_in_limiter.log.warning("failed sign-in from %s by password", _address(request))
+    if request is not None:
+        end_attempt(request, right=False)
 
 
 @receiver(user_logged_in)
 def _succeeded(request: HttpRequest, user: User, **_unused: Any) -> None:
-    attempt: sign_in_limiter.Attempt | None = getattr(request, "sign_in_attempt", None)
-    if attempt is not None:
-        attempt.succeeded()
+    note_password(request)
+    if getattr(request, "sign_in_attempt", None) is not None:
+        end_attempt(request, right=True)
         request.sign_in_name = user.get_username()  # type: ignore[attr-defined]
 
 
@@ -122,11 +150,12 @@ def limited_sign_ins(get_response: Callable[[HttpRequest], HttpResponse]) -> Cal
                 attempt.abandoned()
         wait: int = getattr(request, "sign_in_wait", 0)
         if wait:
-            response = render(request, "site/accounts/locked_out.html", {"wait": timedelta(seconds=wait)}, status=429)
+            context = {"wait": timedelta(seconds=wait), "name": getattr(request, "sign_in_refused", "")}
+            response = render(request, "site/accounts/locked_out.html", context, status=429)
             response["Retry-After"] = str(wait)
         name: str = getattr(request, "sign_in_name", "")
         if name:
-            _remember(request, response, name)
+            remember_browser(request, response, name)
         return response
 
     return answer
@@ -136,16 +165,17 @@ def _device(request: HttpRequest, name: str) -> str | None:
     """The id of this browser, if somebody has signed in under this name here before."""
     for known in request.COOKIES.get(_COOKIE, "").split(".")[:_MOST_KNOWN]:
         device, _, signature = known.partition("-")
-        if signature and constant_time_compare(signature, _signature(device, name)):
+        if signature and any(constant_time_compare(signature, right) for right in _signatures(device, name)):
             return device
     return None
 
 
-def _remember(request: HttpRequest, response: HttpResponse, name: str) -> None:
+def remember_browser(request: HttpRequest, response: HttpResponse, name: str) -> None:
+    """Count wrong passwords for this name in this browser by themselves, and no others against it."""
     if _device(request, name):
         return
     device = get_random_string(16)
-    known = [f"{device}-{_signature(device, name)}", *filter(None, request.COOKIES.get(_COOKIE, "").split("."))]
+    known = [f"{device}-{_signatures(device, name)[0]}", *filter(None, request.COOKIES.get(_COOKIE, "").split("."))]
     response.set_cookie(
         _COOKIE,
         ".".join(known[:_MOST_KNOWN]),
@@ -156,8 +186,27 @@ def _remember(request: HttpRequest, response: HttpResponse, name: str) -> None:
     )
 
 
-def _signature(device: str, name: str) -> str:
-    return Signer(salt="ftpgate known browser").signature(f"{device} {name}")
+def _signatures(device: str, name: str) -> list[str]:
+    """By the secret key of now, and then by earlier ones."""
+    signer = Signer(salt="ftpgate known browser")
+    return [signer.signature(f"{device} {name}", key) for key in (signer.key, *signer.fallback_keys)]
+
+
+def note_password(request: HttpRequest) -> None:
+    """The user of this session has just given the password."""
+    request.session[_PASSWORD_AT] = time.time()
+
+
+def gave_password_lately(request: HttpRequest) -> bool:
+    """So lately that whoever sits there now is the one who gave it."""
+    given: float = request.session.get(_PASSWORD_AT, -math.inf)
+    return 0 <= time.time() - given < _LATELY
+
+
+def ask_to_unlock(request: HttpRequest, name: str) -> None:
+    """Have a mail sent by which the owner of a name gets past the limits, if they hold for this browser."""
+    if sign_in_limiter.limiter.is_closed(name, _address(request), _device(request, name)):
+        unlocking.requests.ask(name, _address(request))
 
 
 def _address(request: HttpRequest) -> str:

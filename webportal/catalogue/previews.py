@@ -40,7 +40,7 @@ def has_preview(file: File) -> bool:
 
 
 def preview(file: File) -> Preview:
-    """The beginning of a track.
+    """The beginning of a track: `SECONDS` of it, and a third at most, by bytes as well as by time.
 
     Raises:
         FileNotFoundError: it cannot be played, is gone, or is not as it was when it was imported.
@@ -49,7 +49,7 @@ def preview(file: File) -> Preview:
         raise FileNotFoundError(file.path)
     of: Settings = settings.FTPGATE
     assert file.duration
-    wanted = min(file.size, LARGEST, _HEAD + round(file.size * min(1.0, SECONDS / file.duration)))
+    wanted = min(file.size // 3, LARGEST, _HEAD + round(file.size * SECONDS / file.duration))
     try:
         opened = os.fdopen(open_below(str(of.media_root), file.media), "rb")
     except OSError as error:

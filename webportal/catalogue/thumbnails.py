@@ -1,7 +1,8 @@
-"""Covers in the sizes that pages show, made from what is kept when they are first asked for."""
+"""Covers in the sizes that pages show: made when a cover is stored, or when a page first asks for one that is lacking."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
@@ -11,8 +12,9 @@ from pathlib import Path
 from django.conf import settings
 
 from ftpgate import private
-from webportal.catalogue.pictures import MOST_BYTES, jpeg_of
+from webportal.catalogue.pictures import MOST_BYTES, Refused, jpeg_of
 
+_log = logging.getLogger(__name__)
 SIDE = 400
 """Pixels a side on a card: 200 on a screen of double density."""
 LARGE = 1_000
@@ -47,6 +49,14 @@ def thumbnail(cover: Path, *, large: bool = False) -> Path:
     made = jpeg_of(data, LARGE) if large else jpeg_of(data, SIDE, square=True)
     _write(small, made)
     return small
+
+
+def make_thumbnail(cover: Path) -> None:
+    """Make the small one of a cover that was just stored, so that no page has to wait for it. A page may still make it later."""
+    try:
+        thumbnail(cover)
+    except (OSError, Refused) as error:
+        _log.warning("no small cover could be made of %s: %s", cover.name, error)
 
 
 def _write(small: Path, made: bytes) -> None:

@@ -1,12 +1,13 @@
 """Django's settings without a web site, for gates and commands: the ORM and the shop's tables, half the memory and start."""
 
-from ftpgate.settings import derived_key, secret_key
+from ftpgate.settings import derived_key, secret_keys
 from webportal.config import database, email, environment
 
 FTPGATE = environment.current()
-FTPGATE_SECRET = secret_key(FTPGATE)
-SECRET_KEY = derived_key(FTPGATE_SECRET, "portal").hex()
-SECRET_KEY_FALLBACKS = [FTPGATE_SECRET]  # who was signed in before 2026-12 still is
+FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS = secret_keys(FTPGATE)
+SECRET_KEY, *_earlier = (derived_key(key, "portal").hex() for key in (FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS))
+# Who was signed in still is: also before 2026-12, when the key was used as it is.
+SECRET_KEY_FALLBACKS = [*_earlier, FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS]
 email.configuration(FTPGATE.email_url)  # nothing is sent from here, but a bad value stops every start, not the portal's alone
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -18,6 +18,7 @@ def configuration(form: Literal["text", "json"]) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "fido2": {"level": "WARNING"},  # or it tells of every key that was right
             "waitress.queue": {"level": "ERROR"},  # who waits for a thread is no news, however many they are
             "django.security.DisallowedHost": {"level": "CRITICAL"},  # anyone can send a wrong Host; it is answered 400
         },

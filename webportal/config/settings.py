@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
-from ftpgate.settings import bracketed, derived_key, secret_key
+from ftpgate.settings import bracketed, derived_key, secret_keys
 from webportal.config import database, email, environment, logs
 
 FTPGATE = environment.current()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-FTPGATE_SECRET = secret_key(FTPGATE)
-SECRET_KEY = derived_key(FTPGATE_SECRET, "portal").hex()
-SECRET_KEY_FALLBACKS = [FTPGATE_SECRET]  # who was signed in before 2026-12 still is
+FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS = secret_keys(FTPGATE)
+SECRET_KEY, *_earlier = (derived_key(key, "portal").hex() for key in (FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS))
+# Who was signed in still is: also before 2026-12, when the key was used as it is.
+SECRET_KEY_FALLBACKS = [*_earlier, FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS]
 DEBUG = False
-_https = FTPGATE.tls == "require"
+_https = FTPGATE.tls == "require" or (FTPGATE.portal_url or "").startswith("https:")
 
 # ------------------------------------------------------------------------------------------------ hosts
 _loopback = ["localhost", "127.0.0.1", "[::1]"]
 _host = FTPGATE.portal.host
 _listening = [] if _host in ("0.0.0.0", "::") else [bracketed(_host)]  # noqa: S104
 _public = [bracketed(FTPGATE.public_host)] if FTPGATE.public_host else []
+_site = urlsplit(FTPGATE.portal_url or "")
+if _site.hostname:
+    _public.append(bracketed(_site.hostname))
 ALLOWED_HOSTS = list(dict.fromkeys([*FTPGATE.allowed_hosts, *_public, *_listening, *_loopback]))
 # Behind a proxy that ends TLS a browser's Origin says https, and the request that arrives here does not.
 CSRF_TRUSTED_ORIGINS = [
@@ -32,6 +37,8 @@ CSRF_TRUSTED_ORIGINS = [
     for host in (*FTPGATE.allowed_hosts, *_public)
     if host != "*"
 ]
+if _site.port:
+    CSRF_TRUSTED_ORIGINS.append(f"{_site.scheme}://{_site.netloc}")
 
 # ------------------------------------------------------------------------------------------------ applications
 INSTALLED_APPS = [
@@ -45,6 +52,7 @@ INSTALLED_APPS = [
     "ninja",  # or its documentation would be loaded from elsewhere
     "webportal.site",
     "webportal.accounts",
+    "webportal.two_factor",
     "webportal.catalogue",
     "webportal.cart",
     "webportal.grants",
@@ -64,8 +72,10 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "webportal.site.middleware.PreferencesMiddleware",
+    "webportal.site.middleware.StaffTwoFactor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "webportal.accounts.sign_ins.limited_sign_ins",
@@ -110,6 +120,15 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_AGE = 30 * 86_400  # seconds; links are shown again in the same session
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = False  # the portal itself speaks plain HTTP; whatever ends TLS before it redirects
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # client_addresses takes it from all but trusted proxies
+# For the host's every port: only where the gate, which may have the same name, speaks HTTPS too.
+SECURE_HSTS_SECONDS = 365 * 86_400 if _https and FTPGATE.https else 0
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # what else there is below the shop's name, and whether by HTTPS, is not known here
+    "security.W021",  # nor can it be promised to the browsers' makers
+    "security.W008",  # whatever ends TLS redirects
+    "security.W025",  # earlier keys are checked as they are read: FTPGATE_SECRET_KEY_FALLBACKS
+]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

@@ -32,8 +32,17 @@ def unseal(purpose: str, sealed: str) -> str:
         raise Unreadable from None
 
 
+def resealed(purpose: str, sealed: str) -> str:
+    """The same, sealed with the key of now. Raises `Unreadable`."""
+    try:
+        return _cipher(purpose).rotate(sealed).decode()
+    except InvalidToken:
+        raise Unreadable from None
+
+
 def _cipher(purpose: str) -> MultiFernet:
-    """Seals with the first key. With the second one, versions before 2026-12 have sealed."""
-    before = sha256(f"{purpose}\0{settings.FTPGATE_SECRET}".encode()).digest()
-    keys = (derived_key(settings.FTPGATE_SECRET, f"sealed {purpose}"), before)
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+    """Seals with the first key, and opens with those of earlier secret keys too."""
+    secrets = (settings.FTPGATE_SECRET, *settings.FTPGATE_SECRET_FALLBACKS)
+    keys = [derived_key(secret, f"sealed {purpose}") for secret in secrets]
+    before_2026_12 = [sha256(f"{purpose}\0{secret}".encode()).digest() for secret in secrets]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in (*keys, *before_2026_12)])

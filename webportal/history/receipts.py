@@ -24,6 +24,12 @@ def receipt_key() -> Ed25519PrivateKey:
     return receipts.signing_key(settings.FTPGATE_SECRET)
 
 
+def public_keys() -> list[str]:
+    """The keys that receipts of this installation are checked with: first that of now, then earlier ones."""
+    secrets = (settings.FTPGATE_SECRET, *settings.FTPGATE_SECRET_FALLBACKS)
+    return [receipts.public_text(receipts.signing_key(secret).public_key()) for secret in secrets]
+
+
 def completion_of(grant: str, item: str, *, user: User | None = None) -> Completion:
     """The completion of an item under a grant (public ids); only if it is this user's, when one is given.
 

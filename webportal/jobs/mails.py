@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from webportal.accounts.sign_ins import forget_sessions
 from webportal.mails.services import enter_notices, forget_notices, send_due
+from webportal.mails.unlock import send_unlocks
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def _work(stop: threading.Event) -> None:
     wait = LOOK_EVERY
     while not stop.wait(wait):
         try:
+            send_unlocks()
             enter_notices()
             send_due()
             if time.monotonic() - tidied > _TIDY_EVERY:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from hashlib import sha256
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
@@ -40,5 +40,7 @@ def remembered_token(session: SessionBase, grant: Grant) -> Token | None:
     return token if alive else None
 
 
-def _cipher() -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(sha256(b"remembered tokens\0" + settings.FTPGATE_SECRET.encode()).digest()))
+def _cipher() -> MultiFernet:
+    secrets = (settings.FTPGATE_SECRET, *settings.FTPGATE_SECRET_FALLBACKS)
+    keys = (sha256(b"remembered tokens\0" + secret.encode()).digest() for secret in secrets)
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])

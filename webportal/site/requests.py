@@ -32,7 +32,7 @@ _MOST_HOPS = 20
 _LONGEST_ADDRESS = 2_000
 """Characters of an address that a form may want to return to."""
 _log = logging.getLogger(__name__)
-_NO_PAGES = frozenset({"login", "logout", "set_language", "grant-state"})
+_NO_PAGES = frozenset({"login", "second-step", "staff-sign-in", "unlock", "unlock-link", "logout", "set_language", "grant-state"})
 """Views that lead on to somewhere else, back to themselves, or answer scripts."""
 
 
@@ -63,10 +63,12 @@ def is_page(request: HttpRequest, address: str) -> bool:
 
 
 def client_addresses(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: behind trusted proxies `REMOTE_ADDR` is the client's own address."""
+    """Middleware: behind trusted proxies `REMOTE_ADDR` is the client's own address. Only they tell that it came by HTTPS."""
     trusted = settings.FTPGATE.trusted_proxies
 
     def answer(request: HttpRequest) -> HttpResponse:
+        if not _is_within(request.META.get("REMOTE_ADDR", ""), trusted):
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)
         if trusted:
             forwarded = request.headers.get("X-Forwarded-For", "")
             request.META["REMOTE_ADDR"] = client_address(request.META.get("REMOTE_ADDR", ""), forwarded, trusted)
@@ -177,6 +179,11 @@ def refused_methods(get_response: Callable[[HttpRequest], HttpResponse]) -> Call
         return page
 
     return answer
+
+
+def verified(request: HttpRequest) -> bool:
+    """Has a second factor been checked in this session?"""
+    return getattr(request.user, "otp_device", None) is not None  # OTPMiddleware's
 
 
 def allow(response: HttpResponse, directive: str, *sources: str) -> None:

@@ -1,7 +1,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from webportal.site.views import accounts, cart, catalogue, grants, history
+from webportal.site.views import accounts, cart, catalogue, grants, history, two_factor
 
 urlpatterns = [
     path("", catalogue.catalogue, name="catalogue"),
@@ -25,9 +25,18 @@ urlpatterns = [
     path("history/<slug:grant_id>/<slug:item_id>/", history.receipt, name="receipt"),
     path("history/<slug:grant_id>/<slug:item_id>/receipt.json", history.signed_receipt, name="signed-receipt"),
     path("sign-in/", accounts.SignIn.as_view(), name="login"),
+    path("sign-in/second/", two_factor.second_step, name="second-step"),
+    path("sign-in/unlock/", accounts.unlock, name="unlock"),
+    path("sign-in/unlock/<str:link>/", accounts.unlock_link, name="unlock-link"),
     path("sign-out/", LogoutView.as_view(), name="logout"),
     path("account/", accounts.account, name="account"),
     path("account/password/", accounts.change_password, name="password"),
+    path("account/two-factor/", two_factor.overview, name="two-factor"),
+    path("account/two-factor/app/", two_factor.set_up_app, name="two-factor-app"),
+    path("account/two-factor/passkey/", two_factor.add_passkey, name="two-factor-passkey"),
+    path("account/two-factor/codes/", two_factor.new_codes, name="two-factor-codes"),
+    path("account/two-factor/app/remove/", two_factor.remove_app, name="two-factor-remove-app"),
+    path("account/two-factor/passkey/<int:key>/remove/", two_factor.remove_passkey, name="two-factor-remove-passkey"),
     path("account/sign-ins/<int:key>/end", accounts.end_sign_in, name="end-sign-in"),
     path("account/downloads/end", accounts.end_download, name="end-download"),
     path("language/", accounts.change_language, name="set_language"),

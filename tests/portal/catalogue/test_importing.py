@@ -462,6 +462,8 @@ def test_the_cover_is_made_small(media: Path) -> None:
     assert "Cover.PNG" in paths(item)
     with Image.open(item.cover) as cover:
         assert (cover.format, cover.size) == ("JPEG", (1000, 500))
+    with Image.open(Path(settings.MEDIA_ROOT) / "thumbnails" / Path(item.cover.path).name) as small:
+        assert small.size == (400, 400), "made before a page asks for it"
     assert Path(item.cover.path).is_relative_to(settings.MEDIA_ROOT)
 
 

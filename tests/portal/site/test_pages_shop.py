@@ -269,6 +269,9 @@ def test_the_beginning_of_a_track_can_be_heard(browser: Client, settings: Any) -
     heard = browser.get(f"/items/{item.public_id}/listen/2")
     assert heard["Content-Type"] == "audio/ogg"
     assert heard.content == content[: 65_536 + 100_000]
+    for seconds in (31.0, 5.0, 0.2):
+        item.files.filter(position=2).update(duration=seconds)
+        assert browser.get(f"/items/{item.public_id}/listen/2").content == content[:333_333], "of a short one, a third"
     page = browser.get(f"/items/{item.public_id}/")
     assert text(page).count("data-play=") == 1
     assert "media-src 'self'" in page["Content-Security-Policy"]

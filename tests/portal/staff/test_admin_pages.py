@@ -357,6 +357,8 @@ def test_an_uploaded_cover_is_made_anew_or_refused_by_name(browser: Client, sett
     assert re.fullmatch(r"items/cover-[0-9a-f]{12}\.jpg", item.cover.name)  # type: ignore[arg-type]
     with Image.open(item.cover.path) as kept:
         assert (kept.format, kept.size) == ("JPEG", (1_000, 500))
+    with Image.open(tmp_path / "thumbnails" / Path(item.cover.path).name) as small:
+        assert small.size == (400, 400), "made before a page asks for it"
     assert browser.get(f"/items/{item.public_id}/cover/large").getvalue() == Path(item.cover.path).read_bytes()
     assert browser.post(page, {**form, "cover-clear": "on"}).status_code == 302
     item.refresh_from_db()

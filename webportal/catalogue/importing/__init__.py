@@ -19,7 +19,7 @@ from webportal.catalogue.importing.tags import Tags, album_tags, disc_of, is_aud
 from webportal.catalogue.importing.verifying import refresh_stamps
 from webportal.catalogue.importing.walking import LONGEST_PATH, Found, LeftOut, find_files, natural, too_long
 from webportal.catalogue.models import File, Item
-from webportal.catalogue.thumbnails import cover_name
+from webportal.catalogue.thumbnails import cover_name, make_thumbnail
 from webportal.core.errors import ImportRefused
 from webportal.core.texts import Text
 
@@ -188,6 +188,8 @@ def _store(
         if isinstance(error, OSError):
             raise ImportRefused(Text.FOLDER_NOT_IMPORTED(folder=str(folder), reason=os_reason(error))) from None
         raise
+    if stored:
+        make_thumbnail(Path(item.cover.path))
     warnings = [*_tag_warnings(files, tags), *cover.refused[:_MOST_REFUSED], *_path_warnings(item, rows)]
     return Imported(item, new=True, warnings=warnings)
 

@@ -17,10 +17,13 @@ from django.views.decorators.http import require_http_methods
 from django.views.i18n import set_language
 
 from webportal.accounts.models import User
-from webportal.accounts.sign_ins import end, end_others, sign_ins_of
+from webportal.accounts.sign_ins import ask_to_unlock, end, end_others, remember_browser, sign_ins_of
+from webportal.accounts.unlocking import read_link
 from webportal.gateway.live import connections_of, end_connection
 from webportal.site.forms import PreferencesForm
 from webportal.site.requests import CustomerRequest, is_page, post_only
+from webportal.site.second_step import ask_for_second_step
+from webportal.two_factor.services import is_on, standing_of
 
 MOST_SHOWN = 20
 """Sign-ins, and connections, of one customer on the page."""
@@ -42,10 +45,39 @@ class SignIn(views.LoginView):
     template_name = "site/accounts/sign_in.html"
     redirect_authenticated_user = True
 
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Signs in, unless more than the password is asked of this user."""
+        user = form.get_user()
+        if is_on(user):
+            return ask_for_second_step(self.request, user, self.get_success_url())
+        return super().form_valid(form)
+
     def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
         """Where one wanted to go, if that is a page."""
         wanted = super().get_redirect_url(*args, **kwargs)
         return wanted if is_page(self.request, wanted) else ""
+
+
+@login_not_required
+@post_only("login")
+def unlock(request: HttpRequest) -> HttpResponse:
+    """Somebody who is locked out asks for a mail. What is answered does not tell whether there is such a name."""
+    ask_to_unlock(request, request.POST.get("name", ""))
+    return render(request, "site/accounts/unlock_asked.html")
+
+
+@login_not_required
+@require_http_methods(["GET"])
+def unlock_link(request: HttpRequest, link: str) -> HttpResponse:
+    """The link in that mail: this browser may try passwords for its reader's name, whatever others have tried."""
+    user = read_link(link)
+    response = redirect("login")
+    if user is None:
+        messages.error(request, _("This link is not valid any more."))
+    else:
+        messages.success(request, _("You can sign in again, in this browser."))
+        remember_browser(request, response, user.get_username())
+    return response
 
 
 @require_http_methods(["GET", "POST"])
@@ -64,6 +96,7 @@ def account(request: CustomerRequest) -> HttpResponse:
         "sign_ins": sign_ins_of(request.user)[:MOST_SHOWN],
         "own": request.session.session_key,
         "connections": connections_of(request.user)[:MOST_SHOWN],
+        "two_factor": standing_of(request.user),
     }
     return render(request, "site/accounts/account.html", context, status=422 if form.errors else 200)
 

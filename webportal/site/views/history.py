@@ -4,13 +4,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from ftpgate import receipts
 from ftpgate.proof.coverage import SpanSet
 from webportal.accounts.models import User
 from webportal.catalogue.models import searchable
 from webportal.core.paging import page_of
 from webportal.history.models import Completion
-from webportal.history.receipts import completion_of, receipt_file, receipt_key, receipt_of
+from webportal.history.receipts import completion_of, public_keys, receipt_file, receipt_of
 from webportal.history.selectors import history_of
 from webportal.site.requests import CustomerRequest, not_stored
 
@@ -33,6 +32,7 @@ def history(request: CustomerRequest) -> HttpResponse:
 def receipt(request: CustomerRequest, grant_id: str, item_id: str) -> HttpResponse:
     """A receipt to read and to print."""
     completion = _completion(request.user, grant_id, item_id)
+    key, *earlier = public_keys()
     said = receipt_of(completion)
     files = [
         {"path": file["path"], "sha256": file["sha256"], "size": file["bytes"], "delivered": SpanSet(file["covered"]).size}
@@ -45,7 +45,8 @@ def receipt(request: CustomerRequest, grant_id: str, item_id: str) -> HttpRespon
         "receipt": said,
         "files": files,
         "delivered": sum(file["delivered"] for file in files),
-        "key": receipts.public_text(receipt_key().public_key()),
+        "key": key,
+        "earlier_keys": earlier,
     }
     return not_stored(render(request, "site/history/receipt.html", context))
 

@@ -17,7 +17,7 @@ from django.db.models import Count, ManyToManyField, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, gettext_noop, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from ftpgate.settings import parse_rate
@@ -25,6 +25,7 @@ from webportal.accounts import rights
 from webportal.accounts.models import Tier, User, default_tier
 from webportal.accounts.services import move_to_tier
 from webportal.core.formats import size
+from webportal.two_factor import services as two_factor
 
 admin.site.site_header = admin.site.site_title = "ftpgate"
 admin.site.index_title = _("Staff")
@@ -32,6 +33,8 @@ admin.site.index_title = _("Staff")
 
 SHOWN_BY_NAME = 20
 """Users that the page names before it moves them to another tier."""
+MOST_RESET = 20
+"""Users whose second factors are reset in one go."""
 
 
 class RateField(forms.CharField):
@@ -145,7 +148,7 @@ class RightsAdmin(admin.ModelAdmin):
         """Permissions by `RightsField`, and none of tables that have no page here."""
         if db_field.name in ("permissions", "user_permissions"):
             # Tables of "axes", which limited sign-ins in versions before 2026-12, may still be there.
-            offered = Permission.objects.exclude(content_type__app_label__in=("axes", "contenttypes", "sessions"))
+            offered = Permission.objects.exclude(content_type__app_label__in=("axes", "contenttypes", "sessions", "two_factor"))
             kwargs |= {"form_class": RightsField, "queryset": offered}
         return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[arg-type]  # Django passes None itself
 
@@ -190,7 +193,7 @@ class UserAdmin(RightsAdmin, DjangoUserAdmin):
     add_form = UserCreationForm
     add_fieldsets = ((None, {"fields": ("username", "tier", "usable_password", "password1", "password2")}),)
     fieldsets = (
-        (None, {"fields": ("username", "password", "tier")}),
+        (None, {"fields": ("username", "password", "second_factor", "tier")}),
         (_("Person"), {"fields": ("first_name", "last_name", "email", "wants_mail", "language", "time_zone")}),
         (
             _("Rights"),
@@ -198,14 +201,14 @@ class UserAdmin(RightsAdmin, DjangoUserAdmin):
         ),
         (_("Dates"), {"fields": ("last_login", "date_joined")}),
     )
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("last_login", "date_joined", "second_factor")
     list_display = ("username", "email", "tier", "is_active", "is_staff", "last_login")
     list_editable = ()
     list_filter = ("tier", "is_active", "is_staff")
     list_select_related = ("tier",)
     list_per_page = 50
     show_full_result_count = False
-    actions = ("change_tier",)
+    actions = ("change_tier", "reset_two_factor")
 
     @admin.action(description=_("Move to another tier"), permissions=("change",))
     def change_tier(self, request: HttpRequest, users: QuerySet[User]) -> TemplateResponse | None:
@@ -232,3 +235,33 @@ class UserAdmin(RightsAdmin, DjangoUserAdmin):
         moved = ngettext("%(count)d user is in the tier %(tier)s now.", "%(count)d users are in the tier %(tier)s now.", count)
         self.message_user(request, moved % {"count": count, "tier": tier}, messages.SUCCESS)
         return None
+
+    @admin.action(description=_("Reset two-factor authentication"), permissions=("reset_two_factor",))
+    def reset_two_factor(self, request: HttpRequest, users: QuerySet[User]) -> HttpResponse | None:
+        """For who has lost everything. First asks, then removes the second factors of everybody that was chosen."""
+        if "confirmed" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "title": gettext("Reset two-factor authentication"),
+                "some": users[: MOST_RESET + 1],
+                "most": MOST_RESET,
+                "opts": self.opts,
+            }
+            return render(request, "staff/reset_two_factor.html", context)
+        with transaction.atomic():
+            reset = [user for user in users[:MOST_RESET] if two_factor.reset(user)]
+            LogEntry.objects.log_actions(_staff(request).pk, reset, CHANGE, gettext_noop("two-factor authentication reset"))
+        said = ngettext("Reset for %(count)d user.", "Reset for %(count)d users.", len(reset))
+        self.message_user(request, said % {"count": len(reset)}, messages.SUCCESS)
+        return None
+
+    def has_reset_two_factor_permission(self, request: HttpRequest) -> bool:
+        return _staff(request).is_superuser
+
+    @admin.display(description=_("two-factor authentication"))
+    def second_factor(self, user: User) -> str:
+        standing = two_factor.standing_of(user)
+        if not standing.is_on:
+            return pgettext("two-factor", "off")
+        found = [gettext("authenticator app")] if standing.authenticator else []
+        return ", ".join([*found, *(passkey.name for passkey in standing.passkeys)])

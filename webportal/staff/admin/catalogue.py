@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django import forms
@@ -14,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from webportal.catalogue.models import File, FileReport, Item, searchable
 from webportal.catalogue.pictures import MOST_BYTES, Refused, jpeg_of
 from webportal.catalogue.selectors import items
-from webportal.catalogue.thumbnails import LARGE, cover_name
+from webportal.catalogue.thumbnails import LARGE, cover_name, make_thumbnail
 from webportal.core.formats import length, size
 from webportal.core.translatable import translated
 from webportal.staff.admin.base import Changed, Watched, WatchedInline
@@ -71,6 +72,11 @@ class ItemAdmin(Changed):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Item, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "cover" in form.changed_data and obj.cover:
+            make_thumbnail(Path(obj.cover.path))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Item]:
         return items()
