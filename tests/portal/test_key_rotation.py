@@ -18,7 +18,7 @@ from ftpgate.cli import run
 from ftpgate.grants import Batch
 from ftpgate.receipts import WrongKey, parse_public, verify
 from tests.portal.shop import make_grant, make_item, make_user, whole
-from tests.portal.test_two_factor import SECOND, enter, is_signed_in, person, set_up
+from tests.portal.two_factor.test_two_factor import SECOND, enter, is_signed_in, person, set_up
 from tests.portal.visiting import text, tokens_in, visitor
 from tests.webhooks.shops import make_endpoint, make_shop
 from webportal.accounts.sign_in_limiter import MOST_AT_ADDRESS
