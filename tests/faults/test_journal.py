@@ -245,6 +245,8 @@ def test_a_journal_that_breaks_stops_no_download_and_what_is_lost_is_named(shop:
 def test_a_broken_journal_is_set_aside_and_told(shop: Shop) -> None:
     site = shop.site
     assert site.stop() == 0
+    for path in site.state_dir.glob(f"{NAME}-*"):
+        path.unlink()  # SQLite would take the pages of a write-ahead log instead
     (site.state_dir / NAME).write_bytes(b"no journal" * 1_000)
     ok, found = shop.check("journal")
     assert not ok
