@@ -40,7 +40,7 @@ def sent(value: str) -> str:
 def test_any_page_bears_any_field(browser: Client, staff: User, value: str) -> None:
     item = make_item(10)
     grant, _ = make_grant(staff, item)
-    known = {"item_id": item.public_id, "grant_id": grant.public_id, "position": 1, "key": 1}
+    known = {"item_id": item.public_id, "grant_id": grant.public_id, "position": 1, "key": 1, "link": "x"}
     fields = "&".join(f"{name}={sent(value)}" for name in FIELDS)
     for pattern in pages():
         address = reverse(pattern.name, kwargs={name: known[name] for name in pattern.pattern.converters})
