@@ -52,22 +52,29 @@ def _uses_djangos_database(metafunc: pytest.Metafunc) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let every worker begin with tests that take long, so that none of them is left alone with one in the end.
 
-    pytest-xdist deals the list out in shares of one piece; who has done his share takes over the end of another's. All tests
-    with a browser are in the first share: a portal, a gate and a Chromium for them are started once.
+    pytest-xdist deals the list out in shares of one piece; who has done his share takes over the end of another's. The tests
+    with a browser are in the first two shares, by files: a portal, a gate and a Chromium for them are started twice only.
     """
     workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
     if workers == 1:
         return
-    browser: list[pytest.Item] = []
+    browser: dict[str, list[pytest.Item]] = {}
     long: list[pytest.Item] = []
     short: list[pytest.Item] = []
     for item in items:
         folder = item.path.parent.name
         slow = folder in _LONG_FOLDERS or item.get_closest_marker("slow")
-        (browser if folder == "browser" else long if slow else short).append(item)
-    shares: list[list[pytest.Item]] = [browser, *([] for _ in range(workers - 1))]
-    for worker, share in enumerate(shares[1:]):
-        share += long[len(long) * worker // (workers - 1) : len(long) * (worker + 1) // (workers - 1)]
+        if folder == "browser":
+            browser.setdefault(item.path.name, []).append(item)
+        else:
+            (long if slow else short).append(item)
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    with_browser = 2 if workers > 2 else 1
+    for number, tests in enumerate(browser.values()):
+        shares[number % with_browser] += tests
+    others = workers - with_browser
+    for worker, share in enumerate(shares[with_browser:]):
+        share += long[len(long) * worker // others : len(long) * (worker + 1) // others]
     left = iter(short)
     for worker, share in enumerate(shares):
         size = len(items) * (worker + 1) // workers - len(items) * worker // workers
@@ -76,8 +83,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each processor: half of the tests' time is waiting, for clients, timers and other processes."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Three for each processor: most of the tests' time is waiting, for clients, timers and other processes."""
+    return 3 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)

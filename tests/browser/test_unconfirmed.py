@@ -47,8 +47,7 @@ def asking(address: str) -> RawClient:
     return RawClient((str(parts.hostname), parts.port or 80)).ask(parts.path)
 
 
-@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("phone", "locale"), [(False, "en-GB"), (True, "ru-RU")], ids=["desktop", "phone"])
 def test_the_customer_confirms_what_lacks_proof(shop: Shop, person: NewPerson, phone: bool, locale: str) -> None:
     russian = locale == "ru-RU"
     someone = person(phone=phone, locale=locale, dark=russian)
