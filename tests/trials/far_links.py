@@ -61,6 +61,7 @@ def run(trial: Run) -> None:
     with link:
         fronts = {f"FTPGATE_{name}": f"{SERVER}:0" for name in ("FTP", "HTTP", "FTPS", "HTTPS")}
         lab = trial.labs.make("sqlite", fronts)
+        lab.site.new_interpreters = True  # the server that forks is in the network of this process
         with link.on_server():
             lab.start(*SIZES[0.0], *SIZES[0.01])
         trial.began = time.monotonic()
