@@ -23,4 +23,4 @@ UNSETTLED_TIMEOUT = 5.0
 RECEIVE_BUFFER = 32_768
 """Bytes that the kernel keeps of requests while none is read, doubled for its own needs. Left to itself it keeps megabytes."""
 COUNTING_CLOSE_NOTIFY_DELAY = 1.5
-"""Seconds before our close_notify, where the client knows where to end  and is to go first."""
+"""Seconds before our close_notify, where the client knows where to end, and is to go first."""

@@ -53,7 +53,7 @@ class TlsRecords:
         """A batch of `count` bytes was handed to the kernel, all of it."""
         if self._cipher is not None and self._overhead:
             self._batches.append(_Batch(self._plain, self._cipher, count))
-            self._cipher += self._sealed(count)
+            self._cipher += self._ciphertext(count)
             if len(self._batches) > KEPT:
                 self._batches.popleft()
         else:
@@ -65,7 +65,7 @@ class TlsRecords:
         if self._cipher is None or not self._overhead:
             if not ahead:
                 self._learn(cipher)
-        elif not self._cipher <= cipher <= self._cipher + self._sealed(ahead):
+        elif not self._cipher <= cipher <= self._cipher + self._ciphertext(ahead):
             self._batches.clear()
             self._cipher = None if ahead else cipher
 
@@ -80,7 +80,7 @@ class TlsRecords:
         for plain, start, length in self._batches:
             if cipher < start:
                 return None
-            if cipher < start + self._sealed(length):
+            if cipher < start + self._ciphertext(length):
                 return plain + (cipher - start) // (RECORD + self._overhead) * RECORD
         if cipher < self._cipher:
             return None
@@ -89,7 +89,7 @@ class TlsRecords:
     def arrived(self, cipher: int) -> None:
         """The first `cipher` bytes are acknowledged: nobody asks for what is before them any more."""
         batches = self._batches
-        while batches and batches[0].cipher + self._sealed(batches[0].length) <= cipher:
+        while batches and batches[0].cipher + self._ciphertext(batches[0].length) <= cipher:
             batches.popleft()
 
     def _learn(self, cipher: int) -> None:
@@ -99,7 +99,7 @@ class TlsRecords:
                 self._overhead = added
         self._cipher, self._from, self._count = cipher, self._plain, 0
 
-    def _sealed(self, length: int) -> int:
+    def _ciphertext(self, length: int) -> int:
         """Bytes of ciphertext of a batch."""
         return length + self._overhead * _records(length)
 

@@ -84,7 +84,7 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
         before, though nothing may be left of what began there.
         later: a segment began at `x` some time after the cut: its client does not skip forward.
     """
-    if resumed and x != cut.line and (x in (cut.acknowledged, cut.sent) or (cut.exact and cut.acknowledged <= x <= cut.sent)):
+    if resumed and x != cut.line and (is_end(cut, x) or (cut.exact and cut.acknowledged <= x <= cut.sent)):
         return True
     if cut.paced:
         most, hidden, near = LONG, HIDDEN, 0
@@ -99,12 +99,17 @@ def agrees(cut: Segment, x: int, *, resumed: bool, later: bool) -> bool:
     return x - shown <= min(SHORT, read) or (cut.sent - shown <= near and read >= near)
 
 
+def is_end(cut: Segment, x: int) -> bool:
+    """Is `x` just where the connection ended: what was acknowledged, or what was sent?"""
+    return x in (cut.acknowledged, cut.sent)
+
+
 def skipped(cut: Segment, x: int, there: Iterable[Segment], others: Iterable[Segment]) -> bool:
     """Did the client leave `cut` for `x` at once, as a player does that skips forward, and read nowhere else beside it?
 
     Without it, what such a player has skipped is confirmed: it reads in bursts, and its window hides up to a megabyte.
     """
-    if x in (cut.acknowledged, cut.sent) or any(abs(other.began - cut.moved) > SKIP for other in there):
+    if is_end(cut, x) or any(abs(other.began - cut.moved) > SKIP for other in there):
         return False
     return not any(ran_beside(cut, other) for other in others)
 

@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
+from ftpgate.grants import Item
+from ftpgate.tokens import Token
 from tests.support.certificates import Certificate
 from tests.support.databases import Databases
 from tests.support.inprocess import InProcessGate
@@ -107,3 +109,9 @@ def stuck_disk(gate: InProcessGate) -> Iterator[Callable[[], None]]:
     gate.call(lambda: gate.engine.files._executor.submit(lambda: event.wait(20), lambda _result, _error: None))
     yield event.set
     event.set()
+
+
+@pytest.fixture
+def token(gate: InProcessGate, item: Item) -> Token:
+    """Of a grant of the module's `item`, on its `gate`."""
+    return gate.shop.issue([item])

@@ -36,11 +36,6 @@ def item(gate: InProcessGate) -> Item:
 
 
 @pytest.fixture
-def token(gate: InProcessGate, item: Item) -> Token:
-    return gate.shop.issue([item])
-
-
-@pytest.fixture
 def session(gate: InProcessGate, token: Token) -> Iterator[RawFtp]:
     with RawFtp(gate.address("ftp")) as session:
         yield session.login(token.reveal())

@@ -38,11 +38,6 @@ def item(gate: InProcessGate) -> Item:
     return gate.item("Ёлка [live]")
 
 
-@pytest.fixture
-def token(gate: InProcessGate, item: Item) -> Token:
-    return gate.shop.issue([item])
-
-
 @pytest.mark.parametrize(
     "credentials",
     [

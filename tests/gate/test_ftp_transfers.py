@@ -44,11 +44,6 @@ def item(gate: InProcessGate) -> Item:
 
 
 @pytest.fixture
-def token(gate: InProcessGate, item: Item) -> Token:
-    return gate.shop.issue([item])
-
-
-@pytest.fixture
 def session(gate: InProcessGate, token: Token) -> Iterator[RawFtp]:
     with RawFtp(gate.address("ftp")) as session:
         session.login(token.reveal()).do("CWD Album", "250")

@@ -133,11 +133,6 @@ def item(gate: InProcessGate) -> Item:
     return gate.item("Album")
 
 
-@pytest.fixture
-def token(gate: InProcessGate, item: Item) -> Token:
-    return gate.shop.issue([item])
-
-
 class _Client:
     """Keeps its connection until an answer ends it."""
 

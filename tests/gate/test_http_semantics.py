@@ -16,44 +16,19 @@ from urllib.parse import quote
 
 import pytest
 
-from ftpgate import http as front
 from ftpgate.http import messages
+from tests.gate import httpgate
+from tests.gate.httpgate import SMALL, Shop
 from tests.support.clients import curl, wget
 from tests.support.inprocess import InProcessGate
-from tests.support.media import NASTY_NAMES, hashes, sha256, write_album
-from tests.support.rawhttp import RawClient, fed, request
+from tests.support.media import NASTY_NAMES, hashes, sha256
+from tests.support.rawhttp import fed, request
 from webportal.site import clients
-
-SMALL = b"0123456789" * 100
-
-
-class Shop:
-    """One gate with one item, and a grant of it."""
-
-    def __init__(self, gate: InProcessGate) -> None:
-        self.gate = gate
-        self.item = gate.item("Album")
-        self.token = gate.shop.issue([self.item])
-        self.root = f"/d/{self.token.reveal()}/"
-        self.small = f"{self.root}Album/small.ogg"
-        self.big = f"{self.root}Album/big.ogg"
-
-    def connect(self, **options: int) -> RawClient:
-        return RawClient(self.gate.address("http"), **options)
-
-    def url(self, path: str) -> str:
-        host, port = self.gate.address("http")
-        return f"http://{host}:{port}{self.root}{quote(path)}"
 
 
 @pytest.fixture(scope="module")
 def module_gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGate]:
-    media = tmp_path_factory.mktemp("gate") / "media"
-    write_album(media / "Album", {"big.ogg": 3_000_000, "CD1/inner.ogg": 70_000, "empty.ogg": 0})
-    (media / "Album" / "small.ogg").write_bytes(SMALL)
-    write_album(media / "Nasty", dict.fromkeys(NASTY_NAMES, 50_000))
-    write_album(media / "Pages", dict.fromkeys(("index.html", "index.html.bak", "CD1/index.html", "01.ogg"), 5_000))
-    with InProcessGate(media, {"http": front.listen}) as gate:
+    with httpgate.gate(tmp_path_factory.mktemp("gate")) as gate:
         yield gate
 
 

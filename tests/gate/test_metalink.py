@@ -12,40 +12,18 @@ from urllib.parse import quote, urljoin, urlsplit
 import pytest
 
 from ftpgate import http as front
+from tests.gate import httpgate
+from tests.gate.httpgate import SMALL, Shop
 from tests.support.clients import curl
 from tests.support.inprocess import InProcessGate
 from tests.support.media import NASTY_NAMES, hashes, sha256, write_album
-from tests.support.rawhttp import RawClient
 from tests.support.tools import clean_environment, require_tool
 from tests.support.waiting import wait_until
-
-SMALL = b"0123456789" * 100
-
-
-class Shop:
-    """One gate, and a grant of one of its folders."""
-
-    def __init__(self, gate: InProcessGate, folder: str = "Album") -> None:
-        self.gate = gate
-        self.token = gate.shop.issue([gate.item(folder)])
-        self.root = f"/d/{self.token.reveal()}/"
-        self.small = f"{self.root}Album/small.ogg"
-
-    def connect(self) -> RawClient:
-        return RawClient(self.gate.address("http"))
-
-    def url(self, path: str) -> str:
-        host, port = self.gate.address("http")
-        return f"http://{host}:{port}{self.root}{quote(path)}"
 
 
 @pytest.fixture(scope="module")
 def module_gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGate]:
-    media = tmp_path_factory.mktemp("gate") / "media"
-    write_album(media / "Album", {"big.ogg": 3_000_000, "CD1/inner.ogg": 70_000, "empty.ogg": 0})
-    (media / "Album" / "small.ogg").write_bytes(SMALL)
-    write_album(media / "Nasty", dict.fromkeys(NASTY_NAMES, 50_000))
-    with InProcessGate(media, {"http": front.listen}) as gate:
+    with httpgate.gate(tmp_path_factory.mktemp("gate")) as gate:
         yield gate
 
 
