@@ -37,8 +37,11 @@ class Sink(Protocol):
 
     queue: SendQueue
     wire: TcpProbe
-    parting: bool
-    """The client has said that it sends nothing more, and waits to hear the same; the end of its stream is still to come."""
+
+    @property
+    def parting(self) -> bool:
+        """The client has said that it sends nothing more, and waits to hear the same; the end of its stream is still to come."""
+        ...
 
     @property
     def owing(self) -> bool:

@@ -62,9 +62,10 @@ class TcpProbe(Window):
         written: bytes that the kernel has taken.
         ahead: bytes after them that it may have taken a part of: TLS knows only when all of a batch are written.
         encrypted: is there TLS between?
+        parting: over TLS, the client has said that it sends nothing more.
     """
 
-    __slots__ = ("_base", "_records", "_shut_at", "ahead", "encrypted", "socket", "written")
+    __slots__ = ("_base", "_records", "_shut_at", "ahead", "encrypted", "parting", "socket", "written")
 
     def __init__(self, sock: socket.socket, *, encrypted: bool = False, written: int = 0) -> None:
         """`written`: bytes of plain data that went out before (an HTTP connection counts from its first)."""
@@ -72,6 +73,7 @@ class TcpProbe(Window):
         self.written = written
         self.ahead = 0
         self.encrypted = encrypted
+        self.parting = False
         self._records: TlsRecords | None = None
         self._base = width = 0
         self._shut_at: float | None = None
@@ -101,7 +103,9 @@ class TcpProbe(Window):
         unread, hidden = self.judge(width, acknowledged)
         definitely = self.definitely_unread(width, encrypted=self.encrypted)
         broken, half_closed = state == _CLOSED, state in _HALF_CLOSED
-        return TcpSnapshot(acknowledged, unread, hidden, definitely, sent, silence / 1000, broken, half_closed, width)
+        return TcpSnapshot(
+            acknowledged, unread, hidden, definitely, sent, silence / 1000, broken, half_closed, width, self.parting
+        )
 
     def sealing(self, count: int) -> None:
         """TLS is about to hand over a batch of `count` bytes, or goes on with it."""

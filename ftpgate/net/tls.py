@@ -137,11 +137,10 @@ def own_sessions() -> bytes:
 class TlsSink:
     """A TLS connection as a `Sink`. Every method raises `BlockingIOError` when it has to wait for the socket."""
 
-    __slots__ = ("_connection", "_kept", "_scratch", "_socket", "parting", "queue", "sessions", "wire")
+    __slots__ = ("_connection", "_kept", "_scratch", "_socket", "queue", "sessions", "wire")
 
     def __init__(self, connection: SSL.Connection, sock: socket.socket, scratch: memoryview, sessions: bytes = SHARED) -> None:
         self.wire = TcpProbe(sock, encrypted=True)
-        self.parting = False
         self.queue = SendQueue(sock)
         self.sessions = sessions
         self._connection = connection
@@ -152,6 +151,11 @@ class TlsSink:
     @property
     def context(self) -> SSL.Context:
         return self._connection.get_context()
+
+    @property
+    def parting(self) -> bool:
+        """Has the client said close_notify?"""
+        return self.wire.parting
 
     @property
     def resumed(self) -> bool:
@@ -186,7 +190,7 @@ class TlsSink:
         except (SSL.WantReadError, SSL.WantWriteError):  # the latter for the answer to a KeyUpdate; the next write brings it
             raise BlockingIOError from None
         except SSL.ZeroReturnError:
-            self.parting = True
+            self.wire.parting = True
             if not self._socket.recv(RECORD):
                 return b""
             raise BlockingIOError from None

@@ -168,15 +168,15 @@ class Credit:
 
         A client that closes with bytes unread sends a reset on Linux and Windows, so its end vouches for all that was
         acknowledged by then. BSD and macOS send a FIN all the same, and any client may close its sending half before it has
-        read (RFC 9293 section 3.6). So it counts when everything was acknowledged before, with a fully open window; otherwise
-        it says nothing.
+        read (RFC 9293 section 3.6). So it counts when everything was acknowledged before, and its window shows nothing unread;
+        otherwise it says nothing.
         """
         before = self.credited
         self.progress(now, look)
         arrived = self.acknowledged >= self._goal and self.phase in (Phase.AT_LINE, Phase.AWAITING_READ)
         if not arrived:
             self._end_early(look)
-        elif not self._early_fin and (look.fully_open or not self._truthful):
+        elif not self._early_fin and (look.nothing_unread or not self._truthful):
             self._all()
         return self.credited > before
 
@@ -213,7 +213,7 @@ class Credit:
         if not self._early_fin:
             self._early_fin = True
             # Already broken: it may have acknowledged more since, and left that unread.
-            self._fin_at = self.acknowledged if look.fully_open and not look.broken else None
+            self._fin_at = self.acknowledged if look.nothing_unread and not look.broken else None
 
     def _closed_in_order(self, look: TcpSnapshot) -> bool:
         """Has the client closed with nothing unread, in the midst of what was being sent?

@@ -14,6 +14,10 @@ KIB = 1024
 FULLY_OPEN = 16 * KIB
 """Bytes by which a window may be narrower than at its peak when nothing lies unread. Measured: none; 36 to 66 kB with 100 kB
 unread. One TLS record is as large."""
+PARTING_SHARE = 1 / 16
+"""Of its width, the part by which the window of a TLS client that ends may be narrower than at its peak when nothing lies unread.
+A receiver chooses by the segments that arrive how much of its buffer it offers (Linux, tcp_measure_rcv_mss), and those of TLS
+have all lengths. Measured at the end of 360 programs that were stopped for moments: up to 4.3 %; without TLS, none."""
 LITTLE = 132 * KIB
 """Bytes that a window may hide and still count as hiding little: LEAST_HIDDEN and a quarter of FULLY_OPEN."""
 
@@ -54,6 +58,7 @@ class TcpSnapshot(NamedTuple):
         broken: the client has reset the connection, its machine is gone, or both ends are done.
         half_closed: the client has ended its sending half.
         width: of its window.
+        parting: over TLS, the client has said that it sends nothing more (close_notify).
     """
 
     acknowledged: int
@@ -65,11 +70,17 @@ class TcpSnapshot(NamedTuple):
     broken: bool
     half_closed: bool = False
     width: int = 1 << 30
+    parting: bool = False
 
     @property
     def fully_open(self) -> bool:
         """Is the window about as wide as at its widest? One that is more than half shut is not, however small it is."""
         return self.unread <= min(FULLY_OPEN, self.width)
+
+    @property
+    def nothing_unread(self) -> bool:
+        """Has a client that ends left nothing unread, as far as its window can tell?"""
+        return self.fully_open or (self.parting and self.unread <= self.width * PARTING_SHARE)
 
     @property
     def hides_little(self) -> bool:

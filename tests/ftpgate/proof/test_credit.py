@@ -25,10 +25,10 @@ MB = 1_000_000
 
 def look(
     acknowledged: int, *, unread: int = 0, hidden: int = 0, definitely_unread: int = 0, sent: int | None = None,
-    silence: float = 0.0, broken: bool = False, half_closed: bool = False, width: int = MB,
+    silence: float = 0.0, broken: bool = False, half_closed: bool = False, width: int = MB, parting: bool = False,
 ) -> TcpSnapshot:  # fmt: skip
     sent = acknowledged if sent is None else sent
-    return TcpSnapshot(acknowledged, unread, hidden, definitely_unread, sent, silence, broken, half_closed, width)
+    return TcpSnapshot(acknowledged, unread, hidden, definitely_unread, sent, silence, broken, half_closed, width, parting)
 
 
 def held(length: int, *, base: int = 0) -> Credit:
@@ -230,6 +230,17 @@ def test_an_end_at_a_line_with_a_shut_window_says_nothing() -> None:
     credit = at_line(300_000)
     credit.fin(0.01, look(300_000, unread=FULLY_OPEN + 1))
     assert (credit.credited, credit.phase) == (300_000 - MARGIN, Phase.AT_LINE)
+
+
+@pytest.mark.parametrize(
+    ("unread", "parting", "proven"), [(MB // 16, True, True), (MB // 16 + 1, True, False), (FULLY_OPEN + 1, False, False)]
+)
+def test_the_window_of_a_tls_client_that_ends_may_be_a_little_narrower(unread: int, parting: bool, proven: bool) -> None:
+    """What arrives changes the part of its buffer that its kernel offers."""
+    whole, at = held(MB), at_line(300_000)
+    whole.fin(0.1, look(MB, unread=unread, parting=parting))
+    at.fin(0.1, look(300_000, unread=unread, parting=parting))
+    assert (whole.credited == MB, at.credited == 300_000) == (proven, proven)
 
 
 def test_an_end_before_all_was_acknowledged_says_nothing_at_the_line() -> None:
