@@ -48,15 +48,17 @@ class Shop:
         return base + quote(path)
 
     def received(self, grant: Grant, client: str) -> None:
-        """`client` has everything. One with a number in its name has used so many connections.
-
-        wget over TLS counts its bytes, and resets the connection when our close_notify is there before it has read them, as on a
-        busy machine: then the end of a body is unconfirmed.
-        """
-        if client.rpartition("-")[2].isdigit() or client.startswith("wget-https"):
+        """`client` has everything. One with a number in its name has used so many connections."""
+        if client.rpartition("-")[2].isdigit():
             self.site.wait_for_all(grant)
         else:
             self.complete(grant)
+
+    def lacking(self, grant: Grant) -> list[str]:
+        """The paths of files of which something is unconfirmed, once all of them are accounted for; none when all is complete."""
+        self.site.wait_for_all(grant)
+        (item,) = self.site.grant_show(grant)["items"]
+        return [] if item["complete"] else [file["path"] for file in item["files"] if file["unconfirmed"]]
 
     def complete(self, grant: Grant) -> dict[str, Any]:
         """Wait for the grant's completion and check what it shows."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +18,7 @@ from tests.gate.conftest import RATES, Shop, opened
 from tests.support import clients
 from tests.support.databases import Databases
 from tests.support.media import hashes, sha256
+from tests.support.site import Grant
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -75,27 +76,51 @@ FETCHERS: dict[str, tuple[str, Fetch]] = {
 }
 
 
+TRIES = 3
+"""A program that counts its bytes resets the connection when our close_notify comes between its last read and its end, as on a
+busy machine: then the end of that body is unconfirmed, and is fetched again. How often, trials measure."""
+
+
+def _received(shop: Shop, grant: Grant, client: str, fetch_again: Callable[[list[str]], object]) -> None:
+    """`client` has everything, and what is unconfirmed of it is fetched again, as a customer does."""
+    for _ in range(TRIES - 1):
+        if lacking := shop.lacking(grant):
+            fetch_again(lacking)
+    shop.received(grant, client)
+
+
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("client", FETCHERS)
 def test_files(shop: Shop, tmp_path: Path, client: str, rate: str) -> None:
     protocol, fetch = FETCHERS[client]
     grant = shop.issue(rate)
-    for number, (name, digest) in enumerate(shop.files.items()):
-        to = tmp_path / f"{number}"
-        fetch(shop.url(grant, protocol, f"{shop.folder}/{name}"), to, shop.certificate.ca)
-        assert sha256(to) == digest
-    shop.received(grant, client)
+    to = tmp_path / "file"
+
+    def fetch_files(names: Iterable[str]) -> None:
+        for name in names:
+            fetch(shop.url(grant, protocol, f"{shop.folder}/{name}"), to, shop.certificate.ca)
+            assert sha256(to) == shop.files[name]
+            to.unlink()
+
+    fetch_files(shop.files)
+    _received(shop, grant, client, fetch_files)
 
 
 @pytest.mark.parametrize("client", [name for name in FETCHERS if "http" not in name or name in ("curl-https", "aria2-https-16")])
 def test_zip(shop: Shop, tmp_path: Path, client: str) -> None:
     protocol, fetch = FETCHERS[client]
     grant = shop.issue("limited")
-    fetch(shop.url(grant, protocol, f"{shop.folder}.zip"), tmp_path / "album.zip", shop.certificate.ca)
-    with zipfile.ZipFile(tmp_path / "album.zip") as archive:
-        archive.extractall(tmp_path / "unpacked")
+    to = tmp_path / "album.zip"
+
+    def fetch_zip(_lacking: object = None) -> None:
+        fetch(shop.url(grant, protocol, f"{shop.folder}.zip"), to, shop.certificate.ca)
+        with zipfile.ZipFile(to) as archive:
+            archive.extractall(tmp_path / "unpacked")
+        to.unlink()
+
+    fetch_zip()
     assert hashes(tmp_path / "unpacked" / shop.folder) == shop.files
-    shop.received(grant, client)
+    _received(shop, grant, client, fetch_zip)
 
 
 @pytest.mark.parametrize("protocol", ["ftp", "ftps"])
