@@ -34,8 +34,13 @@ tools: setup-test
 demo: setup
 	@exec .venv/bin/ftpgate demo
 
+# Both at once: the tests wait now and then, and the linters do not.
+test: tools
+	@"$(MAKE)" --no-print-directory --keep-going --jobs=2 lint pytest
+
 # With bytecode kept: without it every worker compiles every test again, which takes a quarter of a minute for each.
-test: tools lint
+.PHONY: pytest
+pytest:
 	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest
 
 bench: setup-test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -29,6 +30,15 @@ def machine(make_site: Callable[..., Site], databases: Databases) -> Site:
     del site.environ["FTPGATE_DATABASE_URL"], site.environ["FTPGATE_MEDIA_ROOT"]
     site.root.chmod(0o755)
     return site
+
+
+@pytest.fixture
+def installed(machine: Site, databases: Databases) -> Site:
+    """`machine` with its database."""
+    shutil.move(databases.migrated("sqlite").removeprefix("sqlite:///"), machine.state_dir / "ftpgate.sqlite3")
+    for path in (machine.state_dir, machine.state_dir / "ftpgate.sqlite3"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return machine
 
 
 def run(site: Site, *arguments: str, umask: int = 0) -> str:
@@ -63,39 +73,38 @@ def test_what_commands_make_is_private_and_is_served(machine: Site, tmp_path: Pa
         assert len(answer.read()) == 1000
 
 
-def test_a_copy_elsewhere_is_for_whom_the_umask_says(machine: Site, tmp_path: Path) -> None:
-    machine.environ["FTPGATE_MEDIA_ROOT"] = str(tmp_path / "made" / "media")
-    run(machine, "manage", "migrate", "-v0")
-    run(machine, "item", "add", str(write_album(tmp_path / "Album", {"CD1/1.ogg": 10})), "--copy", umask=0o027)
+def test_a_copy_elsewhere_is_for_whom_the_umask_says(installed: Site, tmp_path: Path) -> None:
+    installed.environ["FTPGATE_MEDIA_ROOT"] = str(tmp_path / "made" / "media")
+    run(installed, "item", "add", str(write_album(tmp_path / "Album", {"CD1/1.ogg": 10})), "--copy", umask=0o027)
     copied = tmp_path / "made" / "media" / "Album" / "CD1" / "1.ogg"
     assert (mode(copied), {mode(copied.parents[index]) for index in range(4)}) == (0o640, {0o750})
-    assert open_to_others(machine.state_dir) == []
+    assert open_to_others(installed.state_dir) == []
 
 
 @pytest.mark.parametrize("command", ["status", "serve", "portal"])
-def test_an_older_installation_is_closed_by_the_next_command(machine: Site, command: str) -> None:
-    run(machine, "manage", "migrate", "-v0")
-    write_file(machine.state_dir / "covers" / "1.jpg", 10)
-    for path in (machine.state_dir, *machine.state_dir.rglob("*")):
+def test_an_older_installation_is_closed_by_the_next_command(installed: Site, command: str) -> None:
+    write_file(installed.state_dir / "covers" / "1.jpg", 10)
+    for path in (installed.state_dir, *installed.state_dir.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    machine.environ["FTPGATE_PORTAL"] = machine.environ["FTPGATE_FTP"] = "192.0.2.1:1"  # none of ours: gate and portal end there
-    done = machine.run(command, check=False)
-    assert open_to_others(machine.state_dir) == []
-    assert f"other users of this machine could read '{machine.state_dir}'" in done.stderr
-    assert "could read" not in machine.run("status").stderr
+    installed.environ["FTPGATE_PORTAL"] = installed.environ["FTPGATE_FTP"] = (
+        "192.0.2.1:1"  # none of ours: gate and portal end there
+    )
+    done = installed.run(command, check=False)
+    assert open_to_others(installed.state_dir) == []
+    assert f"other users of this machine could read '{installed.state_dir}'" in done.stderr
+    assert "could read" not in installed.run("status").stderr
 
 
-def test_the_doctor_names_what_others_can_read(machine: Site) -> None:
-    run(machine, "manage", "migrate", "-v0")
-    assert state_check(machine)["ok"]
-    machine.state_dir.chmod(0o755)
-    (machine.state_dir / "ftpgate.sqlite3").chmod(0o644)
-    found = state_check(machine)
+def test_the_doctor_names_what_others_can_read(installed: Site) -> None:
+    assert state_check(installed)["ok"]
+    installed.state_dir.chmod(0o755)
+    (installed.state_dir / "ftpgate.sqlite3").chmod(0o644)
+    found = state_check(installed)
     assert not found["ok"]
-    assert f"can read '{machine.state_dir}', '{machine.state_dir}/ftpgate.sqlite3'" in found["found"]
-    assert found["hint"].startswith(f"chmod 700 {machine.state_dir}")
-    machine.state_dir.chmod(0o700)
-    assert state_check(machine)["ok"]
+    assert f"can read '{installed.state_dir}', '{installed.state_dir}/ftpgate.sqlite3'" in found["found"]
+    assert found["hint"].startswith(f"chmod 700 {installed.state_dir}")
+    installed.state_dir.chmod(0o700)
+    assert state_check(installed)["ok"]
 
 
 def test_the_doctor_names_a_database_elsewhere(machine: Site, tmp_path: Path) -> None:
@@ -113,13 +122,12 @@ def test_the_doctor_names_a_database_elsewhere(machine: Site, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-def test_the_doctor_tells_of_a_folder_that_others_use_too(machine: Site) -> None:
-    run(machine, "manage", "migrate", "-v0")
-    notes = write_file(machine.state_dir / "notes.txt", 10)
+def test_the_doctor_tells_of_a_folder_that_others_use_too(installed: Site) -> None:
+    notes = write_file(installed.state_dir / "notes.txt", 10)
     os.chown(notes, 65_534, 65_534)
-    machine.state_dir.chmod(0o755)
-    assert run(machine, "status") == ""
-    assert mode(machine.state_dir) == 0o755
-    found = state_check(machine)
+    installed.state_dir.chmod(0o755)
+    assert run(installed, "status") == ""
+    assert mode(installed.state_dir) == 0o755
+    found = state_check(installed)
     assert "set FTPGATE_STATE_DIR to a folder that holds nothing else" in found["hint"]
     assert "sqlite3" not in found["found"], "what is ours is closed all the same"

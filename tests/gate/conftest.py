@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.support.media import NASTY_NAMES, hashes
 from tests.support.site import Grant, Site
 
 RATES = {"limited": "5M", "unlimited": "0"}
+SIZES = (9_000_000, 300_000, 70_000, 2_500_000, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ class Shop:
 
 
 @contextmanager
-def opened(root: Path, database_url: str) -> Iterator[Shop]:
-    """A shop in the folder `root`, open for as long as the context lasts."""
+def opened(root: Path, database_url: str, sizes: Sequence[int] = SIZES) -> Iterator[Shop]:
+    """A shop in the folder `root`, open for as long as the context lasts; its files have these bytes."""
     certificate = Certificate(root / "certificate")
     secure = {"FTPGATE_TLS_CERT": str(certificate.chain), "FTPGATE_TLS_KEY": str(certificate.key)}
     listen = {"FTPGATE_HTTPS": "127.0.0.1:0", "FTPGATE_FTPS": "127.0.0.1:0"}
@@ -82,11 +83,11 @@ def opened(root: Path, database_url: str) -> Iterator[Shop]:
     try:
         for name, rate in RATES.items():
             site.add_user(name, site.set_tier(name, rate))
-        sizes = dict(zip(NASTY_NAMES, (9_000_000, 300_000, 70_000, 2_500_000, 1), strict=True))
-        item = site.album(sizes, title="Album [1] 100% #ё", artist="Исполнитель")
+        files = dict(zip(NASTY_NAMES, sizes, strict=False))
+        item = site.album(files, title="Album [1] 100% #ё", artist="Исполнитель")
         site.start()
         folder = site.grant_show(site.issue("unlimited", item["id"]))["items"][0]["folder"]
-        yield Shop(site, certificate, item["id"], folder, hashes(site.media_root / "Album [1] 100% #ё"), sizes)
+        yield Shop(site, certificate, item["id"], folder, hashes(site.media_root / "Album [1] 100% #ё"), files)
         assert "Traceback" not in site.gate_log(), site.gate_log()[-5_000:]
     finally:
         site.close()

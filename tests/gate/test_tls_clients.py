@@ -29,8 +29,8 @@ Fetch = Callable[[str, Path, Path], object]
 
 @pytest.fixture(scope="module")
 def shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """On one kind of database: what differs between them is not TLS."""
-    with opened(tmp_path_factory.mktemp("shop") / "sqlite", databases.migrated("sqlite")) as running:
+    """On one kind of database, and with three files: neither more of their names nor databases differ by TLS."""
+    with opened(tmp_path_factory.mktemp("shop") / "sqlite", databases.migrated("sqlite"), (9_000_000, 70_000, 1)) as running:
         yield running
 
 

@@ -192,7 +192,7 @@ class Site:
         address = self.environ["FTPGATE_PORTAL"]
         if address.endswith(":0"):
             address = free_address()
-        _link_static_files(_STATIC, self.state_dir / "static")
+        self.take_static_files()
         log = self.root / "portal.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -223,6 +223,10 @@ class Site:
                 process.wait(30)
             finally:
                 _end(process)
+
+    def take_static_files(self) -> None:
+        """Have the static files that an earlier portal has made, so that the next one of this site need not make them."""
+        _link_static_files(_STATIC, self.state_dir / "static")
 
     # ------------------------------------------------------------------------------------------ the gate
     def start(self, **settings: str) -> Gate:
