@@ -104,7 +104,7 @@ class BodySender:
         customer.connect()
         self._slot = customer
 
-    def vacate_when_idle(self) -> None:
+    def release_when_idle(self) -> None:
         """Give the customer's connection back when no body is under way to the client."""
         if self._slot is not None and not self.under_way:
             self._release()

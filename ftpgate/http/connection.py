@@ -283,7 +283,7 @@ class HttpConnection:
 
     def _release_when_idle(self) -> None:
         if self.state in (State.READING, State.LINGERING):
-            self._bodies.vacate_when_idle()
+            self._bodies.release_when_idle()
 
     # -- its end
 

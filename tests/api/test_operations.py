@@ -22,7 +22,7 @@ from webportal.commands import make_commands
 from webportal.config import environment
 from webportal.fulfilment.by_word import complete_by_word
 from webportal.grants.models import Grant, GrantToken
-from webportal.shops.models import Answer, Scope, ShopUser
+from webportal.shops.models import IdempotentResponse, Scope, ShopUser
 from webportal.shops.services import forget_answers, make_key, make_shop, revoke_key
 from webportal.webhooks.models import Delivery, Endpoint
 
@@ -291,13 +291,13 @@ def test_asked_twice_it_is_done_once(shop: Caller) -> None:
 def test_what_is_remembered_is_encrypted_and_forgotten(shop: Caller) -> None:
     order = {"user": "a", "items": [make_item(1).public_id]}
     token = shop.post("grants", order, once="order-1").json()["token"]
-    answer = Answer.objects.get()
+    answer = IdempotentResponse.objects.get()
     assert token not in answer.body
     assert token.partition("-")[2] not in answer.body
-    Answer.objects.update(made_at=timezone.now() - timedelta(hours=24))
+    IdempotentResponse.objects.update(made_at=timezone.now() - timedelta(hours=24))
     assert shop.post("grants", order, once="order-1").json()["token"] != token
-    assert (Grant.objects.count(), Answer.objects.count()) == (2, 1)
-    Answer.objects.update(made_at=timezone.now() - timedelta(hours=24))
+    assert (Grant.objects.count(), IdempotentResponse.objects.count()) == (2, 1)
+    IdempotentResponse.objects.update(made_at=timezone.now() - timedelta(hours=24))
     assert forget_answers() == 1
 
 

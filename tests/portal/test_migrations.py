@@ -26,7 +26,7 @@ from webportal.webhooks.models import Delivery
 
 MODELS = {
     "accounts": ("signin", "tier", "user"),
-    "api": ("answer", "apikey", "shop", "shopuser"),
+    "api": ("apikey", "idempotentresponse", "shop", "shopuser"),
     "cart": ("cartitem",),
     "catalogue": ("file", "filereport", "importjob", "item"),
     "grants": ("coverage", "gate", "grant", "grantitem", "granttoken", "segment"),

@@ -14,7 +14,7 @@ from webportal.api.auth import ShopRequest
 from webportal.api.problems import Problem
 from webportal.core import clock
 from webportal.core.sealing import Unreadable, seal, unseal
-from webportal.shops.models import Answer
+from webportal.shops.models import IdempotentResponse
 from webportal.shops.services import ANSWERS_KEPT
 
 IdempotencyKey = Annotated[
@@ -44,8 +44,10 @@ def once(request: ShopRequest, key: str | None, status: int, act: Callable[[], S
         return _response(status, act().model_dump_json())
     now = clock.now()
     asked = hashlib.sha256(b"\0".join((str(request.method).encode(), request.path.encode(), request.body))).digest()
-    Answer.objects.filter(shop=request.auth.shop, key=key, made_at__lte=clock.expiry_time() - ANSWERS_KEPT).delete()
-    answer, new = Answer.objects.get_or_create(shop=request.auth.shop, key=key, defaults={"request": asked, "made_at": now})
+    IdempotentResponse.objects.filter(shop=request.auth.shop, key=key, made_at__lte=clock.expiry_time() - ANSWERS_KEPT).delete()
+    answer, new = IdempotentResponse.objects.get_or_create(
+        shop=request.auth.shop, key=key, defaults={"request": asked, "made_at": now}
+    )
     if not new:
         return _again(answer, asked)
     body = act().model_dump_json()
@@ -54,7 +56,7 @@ def once(request: ShopRequest, key: str | None, status: int, act: Callable[[], S
     return _response(status, body)
 
 
-def _again(answer: Answer, asked: bytes) -> HttpResponse:
+def _again(answer: IdempotentResponse, asked: bytes) -> HttpResponse:
     if bytes(answer.request) != asked:
         raise Problem(422, "This Idempotency-Key was used for another request.", name="idempotency-key-reused")
     try:

@@ -133,10 +133,10 @@ class ApiKey(models.Model):
         return set(scopes) <= set(self.scopes)
 
 
-class Answer(models.Model):
+class IdempotentResponse(models.Model):
     """What a POST with an `Idempotency-Key` was answered, for a day. It may hold a token and is therefore encrypted."""
 
-    shop = models.ForeignKey(Shop, models.CASCADE, related_name="answers")
+    shop = models.ForeignKey(Shop, models.CASCADE, related_name="idempotent_responses")
     key = models.CharField(max_length=255)
     request = models.BinaryField(max_length=32)  # SHA-256 of what was asked
     status = models.SmallIntegerField(default=0)

@@ -15,7 +15,7 @@ from webportal.accounts.services import add_user
 from webportal.core import clock
 from webportal.core.errors import ShopError
 from webportal.core.texts import Text
-from webportal.shops.models import LONGEST_REFERENCE, Answer, ApiKey, Scope, Shop, ShopUser, new_key_id
+from webportal.shops.models import LONGEST_REFERENCE, ApiKey, IdempotentResponse, Scope, Shop, ShopUser, new_key_id
 
 ANSWERS_KEPT = timedelta(hours=24)
 """How long a repeated request with the same `Idempotency-Key` gets the same answer."""
@@ -134,4 +134,4 @@ def shop_user(shop: Shop, reference: str) -> User:
 
 def forget_answers() -> int:
     """Delete remembered answers whose time is over; returns how many."""
-    return Answer.objects.filter(made_at__lte=clock.expiry_time() - ANSWERS_KEPT).delete()[0]
+    return IdempotentResponse.objects.filter(made_at__lte=clock.expiry_time() - ANSWERS_KEPT).delete()[0]
