@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ftpgate.proof.coverage import Span
@@ -188,6 +189,17 @@ class GateAddress:
     admin: str
     ftps: str | None = None
     https: str | None = None
+
+
+class BridgePaths(NamedTuple):
+    """What a bridge opens beyond what every gate may: the state folder, that of a SQLite database, Python and the system.
+
+    Each path stands for what is beneath it too. What is not there when the gate starts is left out.
+    """
+
+    read: Sequence[Path] = ()
+    write: Sequence[Path] = ()
+    """To read as well."""
 
 
 class Bridge(Protocol):

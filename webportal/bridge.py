@@ -1,8 +1,10 @@
 """This shop behind the gate, for `FTPGATE_BRIDGE=webportal.bridge`. Another shop brings a module of its own.
 
-A bridge module has two functions:
+A bridge module has up to three functions:
 
 - `make_bridge(settings) -> ftpgate.grants.Bridge`. A gate calls it once, before it starts its threads.
+- `further_paths(settings) -> ftpgate.grants.BridgePaths`: what the bridge opens once the gate is confined to its files. It may be
+  left out when that is nothing beyond what every gate may open.
 - `make_commands(settings) -> ftpgate.commands.shop.Shop`, for the commands that need the shop (`ftpgate user add`). It may be
   left out: these commands then name the bridge and refer to the shop's own tools.
 """
@@ -15,7 +17,7 @@ import django
 from django.apps import apps
 
 from ftpgate.commands.shop import Shop
-from ftpgate.grants import Bridge
+from ftpgate.grants import Bridge, BridgePaths
 from ftpgate.settings import Settings
 
 
@@ -36,6 +38,13 @@ def make_bridge(settings: Settings) -> Bridge:
     from webportal.gateway.orm import OrmBridge
 
     return OrmBridge()
+
+
+def further_paths(settings: Settings) -> BridgePaths:
+    """Certificates and passwords of PostgreSQL's client, which reads them with each connection."""
+    from webportal.config import database
+
+    return BridgePaths(read=tuple(database.client_files(settings.database_url)))
 
 
 def make_commands(settings: Settings) -> Shop:

@@ -23,6 +23,7 @@ from ftpgate.delivery import journal
 from ftpgate.delivery.journal_file import NAME, JournalError, broken
 from ftpgate.errors import UserError
 from ftpgate.net.tls import Certificates
+from ftpgate.process import landlock
 from ftpgate.settings import Address, Settings
 from ftpgate.translatable import os_reason
 
@@ -69,6 +70,7 @@ def _checks() -> Iterator[tuple[str, Check]]:
     yield "media folder", lambda: _media(settings)
     yield "journal", lambda: _journal(settings)
     yield "file descriptors", _descriptors
+    yield "confinement", _landlock
     yield "system clock", _clock
     shop: Shop | None = None
 
@@ -88,6 +90,8 @@ def _checks() -> Iterator[tuple[str, Check]]:
             holders = _holders(shop, settings, started, {gate["id"] for gate in gates})
     for gate in gates:
         yield f"clock of the gate {gate['id']}", partial(_gate_clock, gate)
+        if "confinement" in gate:  # gates of earlier versions say nothing of it
+            yield f"confinement of the gate {gate['id']}", partial(_gate_confinement, gate["confinement"])
     for name, address in _addresses(settings).items():
         yield f"port of {name}", _port_check(name, address, holders.get(str(address)))
 
@@ -175,6 +179,23 @@ def _clock() -> str:
     if time.time() < _BUILT:
         raise UserError(f"the clock says {time.strftime('%Y-%m-%d', time.gmtime())}", "set it, and run a time service (chrony)")
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _landlock() -> str:
+    """A machine without it is well all the same: gates then rely on the permissions of their user alone."""
+    try:
+        return f"gates can confine themselves to their files: Landlock, version {landlock.version()}"
+    except landlock.NotRestricted as error:
+        return f"gates cannot confine themselves to their files: {error}"
+
+
+def _gate_confinement(found: dict[str, Any]) -> str:
+    if found["problem"] and not found["absent"]:
+        hint = "see that its service unit allows these calls" if found["landlock"] is None else "let make_bridge start no threads"
+        raise UserError(f"it can use files that it does not need: {found['problem']}", hint)
+    if found["landlock"] is None:
+        return f"it is not confined to its files: {found['problem']}"
+    return f"it is confined to its files: Landlock, version {found['landlock']}"
 
 
 def _gate_clock(gate: dict[str, Any]) -> str:

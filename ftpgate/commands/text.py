@@ -102,6 +102,7 @@ def _status(document: Document) -> Iterator[str]:
         )
         if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
             yield f"  its clock cannot be trusted and nothing expires: {wrong}"
+        yield from _confinement(gate.get("confinement") or {})
         yield from _journal(gate.get("journal") or {})
     if not document["gates"]:
         yield "no gate answers"
@@ -110,6 +111,15 @@ def _status(document: Document) -> Iterator[str]:
             f"  {transfer['grant']} {transfer['user']} {transfer['protocol']} {transfer['peer']} {transfer['path']} "
             f"{transfer['start']}-{transfer['end']}: {size(transfer['delivered'])}, {size(transfer['bytes_per_s'])}/s"
         )
+
+
+def _confinement(document: Document) -> Iterator[str]:
+    """Whether a gate is confined to its files: an older one tells nothing of it."""
+    problem = document.get("problem")
+    if document.get("landlock"):
+        yield f"  BAD confined to its files, but {problem}" if problem else "  confined to its files"
+    elif problem:
+        yield f"  {'' if document['absent'] else 'BAD '}not confined to its files: {problem}"
 
 
 def _journal(document: Document) -> Iterator[str]:

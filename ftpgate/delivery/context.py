@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ftpgate.access.grant_cache import GrantCache
 from ftpgate.delivery.engine import Engine
@@ -19,6 +19,20 @@ from ftpgate.signed_links import SignedLinks
 
 if TYPE_CHECKING:
     from pyftpdlib.ioloop import IOLoop
+
+
+class Confinement(NamedTuple):
+    """Whether the process can still use all files that its user can.
+
+    Attributes:
+        landlock: the version of Landlock by which it cannot; None when it can.
+        problem: why it can, or what it still can; '' when all is as it should be.
+        absent: the kernel offers no Landlock, so that this is as it has to be.
+    """
+
+    landlock: int | None
+    problem: str = ""
+    absent: bool = False
 
 
 @dataclass(slots=True)
@@ -41,6 +55,8 @@ class DeliveryContext:
     """Where what the database has not confirmed is kept; None when it is not."""
     tls: Handshakes | None = None
     """Where TLS connections come from; None when none is spoken."""
+    confinement: Confinement | None = None
+    """What the process can use of the file system; None when nobody has looked."""
     addresses: dict[str, str] = field(default_factory=dict)
     """Where it listens: `ftp`, `http`, `ftps`, `https`, `admin` to `H:P`; filled once the ports are bound."""
     connections: int = 0

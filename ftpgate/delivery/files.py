@@ -89,12 +89,22 @@ class FileStore:
         offloop: where blocking calls run.
         report: told of files that are refused, by id with the reason.
         slow: where the calls run that may wait for a file system long after a file was opened; `executor` when None.
+        confined: this process may read no other folder than the one that is at `root` now.
     """
 
     def __init__(
-        self, root: Path, executor: Executor, report: Callable[[Mapping[int, str]], None], slow: Executor | None = None
+        self,
+        root: Path,
+        executor: Executor,
+        report: Callable[[Mapping[int, str]], None],
+        slow: Executor | None = None,
+        *,
+        confined: bool = False,
     ) -> None:
         self._root = str(root)
+        self._confined_to = _folder_at(self._root) if confined else None
+        self._confined = confined
+        self._told_exchange = False
         self._executor = executor
         self._slow = BoundedExecutor(slow or executor, READING)
         self._report = report
@@ -335,6 +345,8 @@ class FileStore:
         try:
             fd = open_below(self._root, file.media)
         except OSError as error:
+            if error.errno == errno.EACCES and self._root_exchanged():
+                raise Unavailable() from error
             return _refused(error)
         try:
             found = os.fstat(fd)
@@ -362,6 +374,15 @@ class FileStore:
         finally:
             _close(fd)
 
+    def _root_exchanged(self) -> bool:
+        """Is another folder at the root than the one that may be read, as after a mount over it? No file is to blame for that."""
+        if not self._confined or (self._confined_to is not None and _folder_at(self._root) == self._confined_to):
+            return False
+        if not self._told_exchange:
+            self._told_exchange = True
+            _log.error("%s is not the folder that was there at the start, and cannot be read: restart the gate", self._root)
+        return True
+
     def _altered(self, opened: OpenFile, *, path: bool) -> TranslatableText | None:
         """Why this is not the file any more that was opened, or None. With `path`, or without a descriptor, ask the path too."""
         try:
@@ -381,6 +402,15 @@ def _refused(error: OSError) -> TranslatableText:
     if error.errno in _EXHAUSTED:
         raise Unavailable() from error
     return why_not(error)
+
+
+def _folder_at(path: str) -> tuple[int, int] | None:
+    """What tells the folder at a path from others, as long as this process runs; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _close(fd: int) -> None:

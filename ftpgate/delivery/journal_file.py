@@ -138,6 +138,7 @@ class JournalFile:
         database = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         self._database = database
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA temp_store = MEMORY")  # a gate cannot make files in /var/tmp (process/confinement.py)
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(f"PRAGMA journal_size_limit = {16 << 20}")
         database.execute(f"PRAGMA max_page_count = {BYTES // _pragma(database, 'page_size')}")

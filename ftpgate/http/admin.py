@@ -79,6 +79,7 @@ def _status(gate: DeliveryContext) -> Iterator[str]:
         "loop_lag_ms": gate.loop_lag_ms,
         "clock": gate.grant_cache.clock.wrong() or None,
         "journal": _journal(gate),
+        "confinement": None if gate.confinement is None else gate.confinement._asdict(),
     }
     yield f'],"gate":{compact_json(figures)}}}\n'
 

@@ -38,7 +38,7 @@ from ftpgate.net.handshake import Handshakes
 from ftpgate.net.tcp_info import TRUTHFUL
 from ftpgate.net.tls import Certificates, Loaded
 from ftpgate.net.work_queue import WorkQueue
-from ftpgate.process import logs
+from ftpgate.process import confinement, logs
 from ftpgate.settings import Address, Settings
 from ftpgate.translatable import os_reason
 
@@ -132,6 +132,7 @@ class _Process:
         self.settings = settings
         limit = raise_descriptor_limit()
         self.bridge = load_bridge(settings)
+        confined = confinement.confine(settings)  # before any thread starts, and after the bridge has read what it needs once
         self.loop = loop = IOLoop.factory()
         self.id = secrets.token_hex(4)
         work = WorkQueue(loop.call_later)
@@ -149,7 +150,9 @@ class _Process:
             self.backlog, Journal(settings.state_dir, self.id), threads.journal, loop.call_later,
             table=self.table, recover=self.ledger.recover,
         )  # fmt: skip
-        files = FileStore(settings.media_root, threads.disk, self._report_changed, threads.slow)
+        files = FileStore(
+            settings.media_root, threads.disk, self._report_changed, threads.slow, confined=confined.landlock is not None
+        )
         self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
         grant_cache = GrantCache(
             self.bridge, threads.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
@@ -157,6 +160,7 @@ class _Process:
         self.gate = DeliveryContext(
             id=self.id, settings=settings, loop=loop, engine=self.engine, grant_cache=grant_cache, started_at=time.time(),
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,
+            confinement=confined,
         )  # fmt: skip
         self._secure()
         self.listeners: list[Listener] = []
@@ -227,6 +231,8 @@ class _Process:
         _log.info("carries %d HTTP downloads, or %d over FTP (limit of open files: %d)", most, most // 2, self._limit)
         if not TRUTHFUL:
             _log.warning("this system does not tell what a client has acknowledged: only an orderly end counts as delivery")
+        if self.gate.confinement is not None:
+            confinement.tell(self.gate.confinement)
         if self.gate.tls is not None:
             _tell_expiry(self.gate.tls.certificates.expires)
 

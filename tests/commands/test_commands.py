@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from ftpgate.process import landlock
 from tests.support.certificates import Certificate
 from tests.support.databases import Databases
 from tests.support.media import sha256, write_album
@@ -383,6 +384,15 @@ def test_the_doctor_finds_a_running_installation_well(site: Site, tmp_path: Path
     with site.portal() as address:
         site.environ["FTPGATE_PORTAL"] = address.removeprefix("http://")
         found = {check["name"]: check["found"] for check in site.json("doctor")["checks"]}
+        (gate,) = site.json("status")["gates"]
+        shown = site.run("status").stdout
+    try:
+        words = f"Landlock, version {landlock.version()}"
+    except landlock.NotRestricted as absent:
+        words = str(absent)
+    assert found["confinement"].endswith(words)
+    assert found[f"confinement of the gate {gate['id']}"].endswith(words)
+    assert "confined to its files" in shown
     for name in ("FTP", "HTTP", "FTPS", "HTTPS", "ADMIN"):
         assert "is held by the gate" in found[f"port of {name}"]
     assert "is held by the portal" in found["port of PORTAL"]

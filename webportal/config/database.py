@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dj_database_url
@@ -21,12 +24,22 @@ _KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count
 """A host that is gone while we wait for its answer is found out in 30 s; with Linux's own values it would be 11 minutes."""
 
 
-def configuration(url: str, *, statement_seconds: int = 0) -> dict[str, Any]:
+_LIBPQ_FILES = {
+    "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcrl": "PGSSLCRL",
+    "sslcrldir": "PGSSLCRLDIR", "passfile": "PGPASSFILE", "servicefile": "PGSERVICEFILE",
+}  # fmt: skip
+"""libpq's parameters that name files, each with the variable of the environment that does so too."""
+_LIBPQ_OWN_FILES = (".postgresql", ".pgpass", ".pg_service.conf")
+"""Where it looks for them without, in the home folder."""
+
+
+def configuration(url: str, *, statement_seconds: int = 0, temporary_files: bool = True) -> dict[str, Any]:
     """Django's configuration of the database at `url`.
 
     Args:
         url: `sqlite:///PATH` (three slashes, then the path as it is) or `postgres://…`.
         statement_seconds: end a statement that takes longer; 0 for never (migrations, reports).
+        temporary_files: SQLite may make files in /var/tmp. A gate cannot (`ftpgate.process.confinement`).
 
     Raises:
         UserError: the address is not of that form, or a SQLite file cannot be made.
@@ -50,7 +63,7 @@ def configuration(url: str, *, statement_seconds: int = 0) -> dict[str, Any]:
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": _SQLITE_BUSY_SECONDS,
-                "init_command": "PRAGMA journal_mode=WAL",
+                "init_command": "PRAGMA journal_mode=WAL" + ("" if temporary_files else "; PRAGMA temp_store=MEMORY"),
             },
         }
     if not url.startswith(("postgres://", "postgresql://")):
@@ -68,3 +81,20 @@ def configuration(url: str, *, statement_seconds: int = 0) -> dict[str, Any]:
     options = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 15_000} | _KEEPALIVE | given
     options["options"] = f"{timeouts} {given.get('options', '')}".strip()
     return {**parsed, **common, "OPTIONS": options}
+
+
+def client_files(url: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
+    """Files and folders that libpq reads with each connection to `url`; nothing for another database.
+
+    A certificate or key stands for its folder, since a renewed one is another file.
+    """
+    if not url.startswith(("postgres://", "postgresql://")):
+        return
+    given: dict[str, Any] = dj_database_url.parse(url).get("OPTIONS") or {}
+    for parameter, variable in _LIBPQ_FILES.items():
+        named = str(given.get(parameter) or environ.get(variable) or "")
+        if "/" in named:  # sslrootcert=system names none
+            path = Path(os.path.abspath(named))
+            yield path if path.is_dir() else path.parent
+            yield Path(os.path.realpath(path)).parent
+    yield from (Path(os.path.expanduser(f"~/{name}")) for name in _LIBPQ_OWN_FILES)
