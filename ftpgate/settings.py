@@ -210,6 +210,7 @@ class Settings:
     expires: int
     grace: int
     drain: int
+    keep_transfers: int
     total_rate: int
     secret_key: str
     secret_key_fallbacks: tuple[str, ...]
@@ -231,7 +232,7 @@ _PARSERS = {
     "PUBLIC_HOST": _host,
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
-    "DRAIN": parse_duration, "TOTAL_RATE": parse_rate,
+    "DRAIN": parse_duration, "KEEP_TRANSFERS": parse_duration, "TOTAL_RATE": parse_rate,
     "SECRET_KEY": parse_secret_key, "SECRET_KEY_FALLBACKS": parse_secret_keys, "ALLOWED_HOSTS": _hosts,
     "TRUSTED_PROXIES": _networks, "STAFF_TWO_FACTOR": _choice("allow", "require"), "EMAIL_URL": str.strip,
     "BRIDGE": _dotted, "LOG": _choice("text", "json"),
@@ -308,6 +309,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         expires=get("EXPIRES", 7 * 86_400),  # type: ignore[arg-type]
         grace=get("GRACE", 900),  # type: ignore[arg-type]
         drain=get("DRAIN", 30),  # type: ignore[arg-type]
+        keep_transfers=get("KEEP_TRANSFERS", 400 * 86_400),  # type: ignore[arg-type]
         total_rate=get("TOTAL_RATE", 0),  # type: ignore[arg-type]
         secret_key=str(get("SECRET_KEY", "")),
         secret_key_fallbacks=get("SECRET_KEY_FALLBACKS", ()),  # type: ignore[arg-type]

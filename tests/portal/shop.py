@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 
 from django.utils import timezone
@@ -21,6 +21,7 @@ from webportal.catalogue.models import File, Item
 from webportal.config import environment
 from webportal.fulfilment.services import issue_grant
 from webportal.grants.models import Grant, Segment
+from webportal.history.models import Transfer
 
 _numbers = count(1)
 
@@ -74,6 +75,16 @@ def whole(grant: Grant, item: Item, *, but: Sequence[int] = ()) -> tuple[Deliver
         for file in item.files.order_by("position")
         if file.size and file.position not in but
     )
+
+
+def make_transfer(ended_at: datetime) -> Transfer:
+    """One that ended then, of a grant of its own."""
+    item = make_item(10)
+    grant, _ = make_grant(make_user(), item)
+    return Transfer.objects.create(
+        grant=grant, item=item, gate="g", path="/a.ogg", protocol="http", peer="127.0.0.1:9", start=0, end=10, delivered=10,
+        started_at=ended_at - timedelta(seconds=1), ended_at=ended_at, outcome=Transfer.Outcome.DONE,
+    )  # fmt: skip
 
 
 def leave_unconfirmed(

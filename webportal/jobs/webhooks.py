@@ -20,15 +20,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from standardwebhooks import Webhook
 
+from ftpgate.settings import Settings
 from ftpgate.translatable import TranslatableText
 from webportal.core import clock
 from webportal.core.processes import is_running
 from webportal.core.sealing import Unreadable, unseal
 from webportal.core.texts import Text
+from webportal.fulfilment.prune import prune_some
 from webportal.fulfilment.services import write_down_expired
 from webportal.shops.services import forget_answers
 from webportal.webhooks import schedule
@@ -48,6 +51,8 @@ _EXPIRY_EVERY = 5.0
 """Seconds between two looks for grants that have expired and whose event is still to be made."""
 _TIDY_EVERY = 600.0
 """Seconds between two deletions of what is old; after one that found something it goes on at once."""
+_PRUNE_EVERY = 86_400.0
+"""Seconds between two looks for old transfers; after one that found some it goes on at once."""
 _GONE = 410
 """The status (RFC 9110, 15.5.11) by which a receiver ends its subscription."""
 _WRITTEN = ("attempts", "attempted_at", "status", "answer", "failure_code", "failure_parameters", "state", "next_at")
@@ -85,7 +90,7 @@ class Worker:
         self._done: queue.SimpleQueue[_Done | None] = queue.SimpleQueue()
         self._running = 0
         self._stopping = False
-        self._due = dict.fromkeys((self._expire, self._tidy), 0.0)
+        self._due = dict.fromkeys((self._expire, self._tidy, self._prune), 0.0)
 
     def run(self) -> None:
         """Work until `stop`. A database that is away is waited for."""
@@ -257,6 +262,13 @@ class Worker:
     def _tidy(self) -> float:
         forgotten = forget_events() + forget_answers()
         return _TIDY_EVERY if not forgotten else _LOOK_EVERY
+
+    def _prune(self) -> float:
+        of: Settings = settings.FTPGATE
+        pruned = prune_some(timedelta(seconds=of.keep_transfers)) if of.keep_transfers else 0
+        if pruned:
+            _log.info("deleted %d rows of transfers that ended longer ago than FTPGATE_KEEP_TRANSFERS", pruned)
+        return _PRUNE_EVERY if not pruned else _LOOK_EVERY
 
 
 def start_worker() -> Callable[[], None]:

@@ -10,13 +10,14 @@ from django.utils import timezone
 
 from ftpgate.errors import UserError
 from ftpgate.grants import Batch, GrantState
-from tests.portal.shop import let_expire, make_grant, make_item, make_user, whole
+from tests.portal.shop import let_expire, make_grant, make_item, make_transfer, make_user, whole
 from tests.support.clocks import WEEK, Clocks
 from webportal import doctor
 from webportal.bridge import make_bridge
 from webportal.config import environment
 from webportal.core import clock
 from webportal.fulfilment import services
+from webportal.fulfilment.prune import prune_some
 from webportal.fulfilment.purging import purgeable
 from webportal.grants.models import Grant
 from webportal.grants.states import State
@@ -157,3 +158,11 @@ def test_a_worker_says_so_once(clocks: Clocks, caplog: pytest.LogCaptureFixture)
     begun, ended = caplog.messages
     assert "604,800 s forward" in begun
     assert "can be trusted again" in ended
+
+
+def test_no_transfers_are_deleted(clocks: Clocks) -> None:
+    transfer = make_transfer(timezone.now())
+    assert prune_some(timedelta(days=400)) == 0
+    clocks.wall_ahead = 60 * WEEK
+    assert prune_some(timedelta(days=400)) == 0
+    transfer.refresh_from_db()

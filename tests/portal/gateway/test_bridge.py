@@ -7,15 +7,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from itertools import product
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections, transaction
 from django.db.models import F, Sum
+from django.test import override_settings
 from django.utils import timezone
 
 from ftpgate.errors import Unavailable
@@ -459,6 +462,8 @@ def test_old_transfers_are_pruned(bridge: Bridge) -> None:
     assert Transfer.objects.count() == 1
     with pytest.raises(CommandError, match="'soon' is not a duration"):
         call_command("prune", "--keep", "soon")
+    with override_settings(FTPGATE=replace(settings.FTPGATE, keep_transfers=0)), pytest.raises(CommandError, match="keeps all"):
+        call_command("prune")
 
 
 # ------------------------------------------------------------------------------------------ all or nothing

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from ftpgate.settings import parse_duration
@@ -14,11 +15,20 @@ class Command(BaseCommand):
     help = "Delete transfers that ended long ago. Completions and coverage stay; receipts are then without those transfers."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--keep", default="400d", metavar="AGE", help="how long transfers are kept (400d)")
+        parser.add_argument("--keep", metavar="AGE", help="how long transfers are kept (FTPGATE_KEEP_TRANSFERS)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            age = parse_duration(options["keep"])
-        except ValueError as error:
-            raise CommandError(f"--keep {options['keep']!r:.80} is {error}") from None
-        self.stdout.write(f"{prune_transfers(timedelta(seconds=age))} rows of transfers deleted")
+        self.stdout.write(f"{prune_transfers(timedelta(seconds=_age(options['keep'])))} rows of transfers deleted")
+
+
+def _age(keep: str | None) -> int:
+    """Seconds."""
+    if keep is None:
+        kept: int = settings.FTPGATE.keep_transfers
+        if not kept:
+            raise CommandError("FTPGATE_KEEP_TRANSFERS=0 keeps all transfers; to delete some, say how old: --keep 400d")
+        return kept
+    try:
+        return parse_duration(keep)
+    except ValueError as error:
+        raise CommandError(f"--keep {keep!r:.80} is {error}") from None
