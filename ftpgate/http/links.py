@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
+from ftpgate import aria2
 from ftpgate.delivery.context import DeliveryContext
 from ftpgate.http.messages import Headers
 from ftpgate.tokens import Token
@@ -16,9 +17,6 @@ METALINK_NAME = "downloads.meta4"
 METALINK_SUFFIX = ".meta4"
 """Behind the path of a file, zip or folder: its own Metalink."""
 METALINK_TYPE = "application/metalink4+xml"
-
-ARIA2_NAME = "aria2.txt"
-"""A list of all files for `aria2c -i`, which names them as they are: from a Metalink aria2 saves `A & B` as `A &#38; B`."""
 
 _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
 
@@ -61,7 +59,10 @@ def _at(host: str, address: str) -> str:
 
 def hints(found: Links) -> Headers:
     """What to do with them, for the page."""
-    made = [("Any download manager", found.http + METALINK_NAME), ("aria2", aria2_command(found.http))]
+    made = [
+        ("Any download manager", found.http + METALINK_NAME),
+        ("aria2", " && ".join(map(" ".join, aria2.commands(found.http)))),
+    ]
     # wget does not know rel=nofollow: without the pattern it would fetch the zips too, and everything twice. The pages themselves
     # are not kept, under a name that no file of an item has: an item may well have an index.html of its own.
     zips = r"--reject-regex '/d/[^/]+/[^/]+\.zip$'"
@@ -70,12 +71,6 @@ def hints(found: Links) -> Headers:
     if found.ftp is not None:
         made += (("FTP", found.ftp), ("lftp", f"lftp -c 'mirror -c {found.ftp} .'"))
     return made
-
-
-def aria2_command(http: str) -> str:
-    """Fetches the list, then what is in it. The same command again goes on where it stopped. Needs no quotes in any shell."""
-    fetch = "aria2c --allow-overwrite=true --auto-file-renaming=false"
-    return f"{fetch} -o {ARIA2_NAME} {http}{ARIA2_NAME} && aria2c -c -x16 -s16 -k1M -i {ARIA2_NAME}"
 
 
 def aria2_list(files: Iterable[tuple[str, Leaf]], found: Links) -> Iterator[str]:

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from urllib.parse import quote, unquote
 
+from ftpgate import aria2
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.fetch import Fetch
 from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
 from ftpgate.http.links import (
-    ARIA2_NAME,
     METALINK_NAME,
     METALINK_SUFFIX,
     METALINK_TYPE,
@@ -223,7 +223,7 @@ class DownloadHandler:
             return connection.respond(_moved(self._base()))
         if path == [METALINK_NAME]:
             return connection.respond(self._metalink(METALINK_NAME, all_files(grant.tree)))
-        if path == [ARIA2_NAME]:
+        if path == [aria2.LIST]:
             listed = aria2_list(all_files(grant.tree), self._links())
             return connection.respond(text_response(TEXT, listed, [CACHING]))
         if any("/" in part for part in path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ftpgate.aria2 import LIST
 from tests.gate import tlsgate
 from tests.support.clients import curl
 from tests.support.inprocess import InProcessGate
@@ -62,7 +63,7 @@ def _run(command: str, folder: Path) -> None:
 
 
 def _found(folder: Path) -> dict[str, str]:
-    return {name: digest for name, digest in hashes(folder).items() if name != clients.ARIA2_LIST}
+    return {name: digest for name, digest in hashes(folder).items() if name != LIST}
 
 
 def test_aria2_keeps_every_name(customer: Customer, tmp_path: Path) -> None:
@@ -77,13 +78,13 @@ def test_aria2_goes_on_where_it_stopped(customer: Customer, tmp_path: Path) -> N
     command = clients.aria2(customer.at, customer.items)[0].text
     _run(command, tmp_path)
     (tmp_path / FOLDER / NAMES[0]).unlink()
-    (tmp_path / clients.ARIA2_LIST).write_text("an old list")
+    (tmp_path / LIST).write_text("an old list")
     _run(command, tmp_path)
     assert _found(tmp_path) == customer.wanted
 
 
 def test_aria2_checks_the_hashes_of_the_list(customer: Customer, tmp_path: Path) -> None:
-    curl(customer.root + clients.ARIA2_LIST, tmp_path / "list")
+    curl(customer.root + LIST, tmp_path / "list")
     listed = (tmp_path / "list").read_text()
     assert listed.count("  checksum=sha-256=") == len(customer.wanted)
     (tmp_path / "list").write_text(re.sub(r"(sha-256=)[0-9a-f]{64}", rf"\g<1>{'0' * 64}", listed, count=1))

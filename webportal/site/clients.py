@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from ftpgate.aria2 import PIECES
+from ftpgate.aria2 import commands as all_by_aria2
 from ftpgate.naming import ZIP_SUFFIX
 
 EACH_ITEM_UP_TO = 20
@@ -25,8 +27,6 @@ _FOLDERS = ("-c", "-r", "-np", "-nH", "--cut-dirs=2", "-e", "robots=off", "--res
 _RECURSIVE = (*_FOLDERS, "--default-page=.folder", "-R", ".folder*", "--reject-regex", _ZIPS)
 
 
-ARIA2_LIST = "aria2.txt"
-"""The gate's list of all files of a grant (`ftpgate.http.links`), below its root."""
 _OBSCURED = "dYLgDwOhem4Yn7vtCS-8nSM"
 """`x` as rclone wants passwords: it looks at none that is given in the clear (`rclone reveal`). The token is the user name."""
 
@@ -109,15 +109,9 @@ def wget(at: Addresses, items: Sequence[Item]) -> list[Command]:
 
 
 def aria2(at: Addresses, items: Sequence[Item]) -> list[Command]:
-    """Everything by a list with hashes, which is fetched first; then each item's zip. In up to 16 pieces at once.
-
-    The list has the names as they are: from a Metalink aria2 1.36 saves `A & B` as `A &#38; B`. Three files at a time, so that
-    with 16 pieces each they stay below the connections of a usual tier.
-    """
-    pieces = ("-c", "-x16", "-s16", "-k1M")
-    fetched = _line("aria2c", "--allow-overwrite=true", "--auto-file-renaming=false", "-o", ARIA2_LIST, at.http + ARIA2_LIST)
-    everything = f"{fetched} && {_line('aria2c', *pieces, '-j3', '-i', ARIA2_LIST)}"
-    each = [Command(item.title, _line("aria2c", *pieces, "-o", item.folder + ZIP_SUFFIX, at.zip(item))) for item in items]
+    """Everything by a list with hashes, which is fetched first; then each item's zip. In up to 16 pieces at once."""
+    everything = " && ".join(_line(*words) for words in all_by_aria2(at.http))
+    each = [Command(item.title, _line("aria2c", *PIECES, "-o", item.folder + ZIP_SUFFIX, at.zip(item))) for item in items]
     return [Command("", everything), *_few(each)]
 
 
