@@ -47,6 +47,10 @@ SHARED = b"ftpgate"
 # AES-128 first: ten rounds instead of fourteen. A client that puts ChaCha20 first has no AES in hardware, and gets it.
 _CIPHERS_1_2 = b"ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20"
 _CIPHERS_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+# Mozilla's intermediate profile: OpenSSL's own order, without X448 and P-521, which few clients have and which cost more. Groups
+# between slashes are equal to the server: a client that has sent a share of one of them is not asked for another.
+_GROUPS = (b"X25519MLKEM768/X25519:P-256/P-384", b"X25519:P-256:P-384")
+"""The first that OpenSSL takes is used: it has ML-KEM, and the slashes, since 3.5."""
 _SSL_OP_NO_RENEGOTIATION = 1 << 30
 """These five are openssl/ssl.h's (OpenSSL 3), which pyOpenSSL does not name."""
 _SSL_OP_CIPHER_SERVER_PREFERENCE = 1 << 22
@@ -255,6 +259,7 @@ def _context(certificate: Path, key: Path) -> SSL.Context:
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(_CIPHERS_1_2)
     context.set_tls13_ciphersuites(_CIPHERS_1_3)
+    _set_groups(context)
     context.set_options(
         SSL.OP_NO_COMPRESSION | _SSL_OP_NO_RENEGOTIATION | _SSL_OP_CIPHER_SERVER_PREFERENCE | _SSL_OP_PRIORITIZE_CHACHA
         # A client that ends without close_notify has ended all the same, and may still read what is on its way.
@@ -282,6 +287,14 @@ def _context(certificate: Path, key: Path) -> SSL.Context:
             "give PEM files that can be read and belong together",
         ) from error
     return context
+
+
+def _set_groups(context: SSL.Context) -> None:
+    """The groups of the key exchange, of which pyOpenSSL sets a single one only."""
+    for groups in _GROUPS:
+        if _openssl.SSL_CTX_set1_curves_list(context._context, groups) == 1:
+            return
+        _openssl.ERR_clear_error()  # else a later call would be taken to have failed
 
 
 def _reason(error: SSL.Error) -> str:
