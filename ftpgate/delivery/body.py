@@ -102,6 +102,7 @@ class BodyReader:
             self._file = None
         self._literal = None
         self._pieces = iter(())
+        self._ready = self._failed = _nobody  # else it and its transfer would hold each other
         self.loading = False
 
     def _next_piece(self) -> bool:
@@ -184,6 +185,10 @@ class BodyReader:
         if self._at == self._end:
             self._files.release(self._file)
             self._file = None
+
+
+def _nobody() -> None:
+    pass
 
 
 def _pieces(part: BodyPart) -> Iterable[Piece]:

@@ -59,6 +59,31 @@ class CommandHandler(Protocol):
         """The connection is gone."""
         ...
 
+    def forget(self) -> None:
+        """It has been gone for a turn of the loop: let go of what it was used by."""
+        ...
+
+
+class _Ended:
+    """A session that has ended."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<FTP session that has ended>"
+
+    def run(self, name: str, command: Command | None, argument: str) -> None: ...
+    def abort(self) -> None: ...
+    def leave(self) -> None: ...
+    def connection_closed(self) -> None: ...
+    def forget(self) -> None: ...
+
+    def shown(self, name: str, argument: str) -> str:
+        return ""
+
+
+ENDED = _Ended()
+
 
 class ControlConnection(AsyncChat):  # type: ignore[misc]  # pyftpdlib has no types
     """The control connection of one session. Lives on the loop's thread.
@@ -157,6 +182,12 @@ class ControlConnection(AsyncChat):  # type: ignore[misc]  # pyftpdlib has no ty
             self._handshake = None
         super().close()
         self._session.connection_closed()
+        self.ioloop.call_later(0, self._forget)
+
+    def _forget(self) -> None:
+        """Let go of the session, whose parts hold this: a collection of cycles is not to be waited for."""
+        session, self._session = self._session, ENDED
+        session.forget()
 
     handle_close = close
 

@@ -112,6 +112,10 @@ class DataCommands:
         self._pending = None
         self.close()
 
+    def forget(self) -> None:
+        """The session has been closed for a turn of the loop: let go of what holds this."""
+        del self._connector
+
     def check_timeouts(self, now: float) -> None:
         """End a wait for the data connection, or for a listing to be read, that has lasted for too long."""
         if self._connection is not None:

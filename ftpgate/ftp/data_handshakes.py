@@ -87,6 +87,7 @@ class DataHandshakes:
     def close(self) -> None:
         """Close all of them."""
         self._over = True
+        self._alarm.stop()
         under_way, self._under_way = self._under_way, {}
         for handshake in under_way.values():
             handshake.close()

@@ -263,6 +263,13 @@ class Session:
             self._data.session_closed()
         self.log_out()
 
+    def forget(self) -> None:
+        """Let go of the parts, which hold this."""
+        if self._data is not None:
+            self._data.forget()
+            self._data = None
+        del self.tls
+
     def check_timeouts(self, now: float) -> None:
         """Called every few seconds: end what has waited for too long."""
         if self._data is not None:

@@ -158,6 +158,8 @@ class HttpConnection:
 
     def _serve_one(self) -> bool:
         """Take one request. True when another may be taken: not while this one waits for something."""
+        if self.state is State.CLOSED:
+            return False
         holding, self._watch.holding = self._watch.holding, True
         try:
             self._queued = self._take_request() and self._may_serve()
@@ -386,6 +388,11 @@ class HttpConnection:
         self._context.gate.engine.newcomers.discard(self.peer, self)
         if handler is not None:
             handler.closed()
+        self._context.gate.loop.call_later(0, self._forget)
+
+    def _forget(self) -> None:
+        """Let go of the parts, which hold this: with what OpenSSL keeps, a collection of cycles is not to be waited for."""
+        del self._bodies, self._watch, self.exchange
 
     def _enter(self, state: State) -> None:
         self.state = check_move(MOVES, self.state, state)

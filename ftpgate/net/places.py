@@ -70,6 +70,10 @@ class Crowd(Generic[T]):
             self._sizes.setdefault(now, {})[address] = None
 
 
+def _gone() -> None:
+    """A connection that has ended gives no place up any more."""
+
+
 class Guest:
     """One client connection from its acceptance to its end.
 
@@ -102,6 +106,7 @@ class Guest:
         if self.here:
             self.here = False
             self._places.left(self)
+            self.give_way = _gone  # else it and its connection would hold each other
 
 
 class Places:

@@ -13,6 +13,10 @@ CallLater = Callable[[float, Callable[[], None]], object]
 """The loop's: call after so many seconds."""
 
 
+def _nobody() -> None:
+    pass
+
+
 class Alarm:
     """Calls `call` once, at the earliest time that it was set for since it last called."""
 
@@ -33,6 +37,11 @@ class Alarm:
         if self._due is None or due < self._due:
             self._due = due
             self._call_later(seconds, self._ring)
+
+    def stop(self) -> None:
+        """Call no more, and let go of who was to be called: it holds this."""
+        self._due = None
+        self._call = _nobody
 
     def _ring(self) -> None:
         if self._due is not None and time.monotonic() >= self._due:
