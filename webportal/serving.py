@@ -46,7 +46,8 @@ _STOP_SECONDS = 10.0
 
 
 class _Parser(HTTPRequestParser):
-    path: str
+    path = ""
+    """waitress sets it when it has read a first line; it needs it too when a client has gone that sent none."""
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
+from ftpgate.net import sockets
 from tests.support.waiting import wait_until
 from webportal import serving
 
@@ -142,3 +144,13 @@ def test_bodies_are_bounded_by_what_they_may_be_for(running: Running) -> None:
 def test_headers_are_bounded_and_names_are_what_they_seem(running: Running) -> None:
     assert running.ask(**{"X-Long": "x" * 40_000})[0] == 431
     assert running.ask(**{"Transfer_Encoding": "chunked"}) == (200, "GET / 0 ")
+
+
+def test_a_client_that_sends_no_request_and_goes_is_no_error(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(300):
+        with running.connect() as client:
+            client.sendall(b"no request\r\n\r\n")
+            time.sleep(number % 30 / 30_000)  # it goes before, while and after it is answered
+            sockets.reset(client)
+    assert running.ask() == (200, "GET / 0 ")
+    assert not [record for record in caplog.records if record.exc_info]

@@ -84,7 +84,8 @@ class Site:
         self.media_root = root / "media"
         self.gate: Gate | None = None
         self.new_interpreters = False
-        self._stderr = root / "gate.log"
+        self.gate_log_file = root / "gate.log"
+        self.portal_log_file = root / "portal.log"
         for folder in (self.state_dir, self.media_root, root / "home"):
             folder.mkdir(parents=True)
         self.environ = clean_environment(root / "home") | {
@@ -193,7 +194,7 @@ class Site:
         if address.endswith(":0"):
             address = free_address()
         self.take_static_files()
-        log = self.root / "portal.log"
+        log = self.portal_log_file
         with log.open("w") as output:
             process = subprocess.Popen(
                 [*_FTPGATE, "portal"],
@@ -237,7 +238,7 @@ class Site:
         """
         assert self.gate is None, "the gate runs already"
         self.environ.update(settings)
-        with self._stderr.open("a") as stderr:
+        with self.gate_log_file.open("a") as stderr:
             process: subprocess.Popen[str] | ForkedProcess
             if self.new_interpreters:
                 process = subprocess.Popen(
@@ -285,7 +286,7 @@ class Site:
 
     def gate_log(self) -> str:
         """What all gates of this site have written to stderr so far."""
-        return self._stderr.read_text(errors="replace") if self._stderr.exists() else ""
+        return self.gate_log_file.read_text(errors="replace") if self.gate_log_file.exists() else ""
 
     def close(self) -> None:
         """End the gate, if one runs, and remove what was made."""

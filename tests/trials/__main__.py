@@ -22,9 +22,9 @@ def main() -> int:
     trials = registry.trials()
     WRONG.unlink(missing_ok=True)
     with lab.opened() as labs:
-        for name in options.only or trials:
+        for name in options.only or [name for name, trial in trials.items() if not trial.apart]:
             seconds = options.seconds or (trials[name].long if options.long else trials[name].short)
-            run = Run(labs, name, options.seed, seconds, options.long, frozenset(options.client))
+            run = Run(labs, name, options.seed, seconds, options.long, frozenset(options.client), options.out.parent / "results")
             found = _measure(run, trials[name])
             if not options.client:
                 report.keep(name, found, options.state, options.out)

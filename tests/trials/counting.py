@@ -112,9 +112,14 @@ class Row:
 
     def line(self) -> str:
         """The counts in one line, for a terminal."""
+        if not self.clients:
+            return f"{self.name}: {self._more()}"
         counts = f"{self.clients} clients, {self.held} hold all: {self.complete} complete ({self.prompt} within 2 s), "
         counts += f"{self.missed} missed; {self.false} false; {self.over} over-credited, {self.over_most:,} bytes at the most"
-        more = "".join(
-            f"; {name} {value:,}" if isinstance(value, int) else f"; {name} {value}" for name, value in self.more.items()
-        )
+        more = f"; {self._more()}" if self.more else ""
         return f"{self.name}: {counts}{f'; {self.failed} failed' if self.failed else ''}{more}"
+
+    def _more(self) -> str:
+        return "; ".join(
+            f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in self.more.items()
+        )

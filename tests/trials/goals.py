@@ -11,6 +11,10 @@ Rows = Mapping[str, Sequence[Row]]
 """Name of the trial -> its rows."""
 STORMS = 5_000
 """Clients among which there is to be no false completion."""
+INPUTS = 1_000_000
+"""Generated inputs among which there is to be no fault."""
+SOAK = 3_600
+"""Seconds for which customers come and go."""
 TOLERANCE = 512 * 1024
 """Bytes by which the place where a client resumes may differ from what its window showed, at the most."""
 
@@ -94,6 +98,26 @@ def _lost(rows: Rows) -> Outcome:
     return Outcome(f"{lost:,} of {credited:,} = {_percent(lost / max(credited, 1))} %", lost == 0 and credited > 0)
 
 
+def _faults(rows: Rows) -> Outcome:
+    found = _chosen(rows, ["odd_input"])
+    if not found:
+        return NOT_MEASURED
+    inputs, faults = (sum(row.more[name] for row in found) for name in ("inputs", "faults"))
+    few = "" if inputs >= INPUTS else f"fewer than {INPUTS:,} inputs"
+    return Outcome(f"{faults:,} in {inputs:,}", not faults and not few, few)
+
+
+def _growth(rows: Rows) -> Outcome:
+    found = _chosen(rows, ["soak"])
+    if not found:
+        return NOT_MEASURED
+    more = found[0].more
+    grown, seconds = more["bytes of growth after the warm time"], more["seconds"]
+    left = more["descriptors at rest, after"] - more["descriptors at rest, before"]
+    few = "" if seconds >= SOAK else f"{seconds / 60:.0f} of {SOAK / 60:.0f} minutes"
+    return Outcome(f"{grown / 1e6:.2f} MB, {left} descriptors", grown < 1e6 and left <= 0 and not few, few)
+
+
 _TOO_FEW = "the bounds still allow worse"
 GOALS = (
     Goal("false completions, all trials together", f"0 in {STORMS:,} clients or more", _false),
@@ -105,4 +129,6 @@ GOALS = (
     Goal("managers stopped and resumed, unlimited: complete", "at least 90 %", _completes(0.9, ["managers"], "unlimited")),
     Goal("gate killed once, honest managers: complete", "at least 98 %", _completes(0.98, ["kills"], "managers resume")),
     Goal("database away, gate ended: credited bytes lost", "0", _lost),
+    Goal("crashes, answers 5xx, memory or descriptors left by generated inputs", f"0 in {INPUTS:,} inputs or more", _faults),
+    Goal("500 customers for an hour: growth of memory after ten minutes, descriptors left", "below 1 MB, 0", _growth),
 )

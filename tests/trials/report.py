@@ -34,7 +34,7 @@ def measured(run: Run, took: float, others: float) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(), "machine": machine(), "seed": run.seed, "long": run.long, "seconds": round(took),
         "others": round(others, 2),
-        "rows": [asdict(row) for row in run.rows.values()], "notes": run.notes,
+        "rows": [asdict(row) for row in run.rows.values()], "notes": run.notes, "charts": run.charts,
     }  # fmt: skip
 
 
@@ -123,7 +123,8 @@ def _side_by_side(states: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for state, document in states.items():
         for rows in _ordered(_rows(document)).values():
             for row in rows:
-                found.setdefault(row.name, {})[state] = row
+                if row.clients:
+                    found.setdefault(row.name, {})[state] = row
     figures = ("missed, of those that hold all", "false completions", "over-credited", "bytes in all")
     lines = [("clients", *(f"{figure}: {state}" for figure in figures for state in states))]
     for name, of in found.items():
@@ -159,8 +160,8 @@ def _figures(document: Mapping[str, Any]) -> Iterator[str]:
         when += f"; others took {trial['others']:.0%} of the processors"
         yield f"{about}`python -m tests.trials {how}`, {when}."
         yield ""
-        if rows:
-            yield _table([_HEAD, *(_line(row) for row in rows)])
+        if counted := [row for row in rows if row.clients]:
+            yield _table([_HEAD, *(_line(row) for row in counted)])
             yield ""
         for row in rows:
             if row.more or row.confirmable:
@@ -171,6 +172,8 @@ def _figures(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"- {row.name}: " + "; ".join(f"{key}: {_number(value)}" for key, value in shown.items())
         for note in trial["notes"]:
             yield f"- {' '.join(note.split())}"
+        for chart in trial.get("charts", ()):
+            yield f"\n![{name}](results/{chart})"
         yield ""
 
 

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.trials.counting import Row
 from tests.trials.crowd import Crowd, Job
 from tests.trials.lab import RATES, SIZES, Labs
 
+RESULTS = Path(__file__).parent / "results"
 BYTES_PER_SECOND = {"1 MB/s": 1e6, "5 MB/s": 5e6, "20 MB/s": 20e6, "unlimited": 1e9}
 
 
@@ -29,8 +31,10 @@ class Run:
         seconds: in which clients may be started; what was started is waited for.
         long: the long run; some trials last longer in themselves.
         only: numbers of the clients to be run; empty for all.
+        results: the folder of what is drawn.
         rows: the counts, by name.
         notes: what the reader of the figures should know.
+        charts: names of what was drawn.
     """
 
     labs: Labs
@@ -39,8 +43,10 @@ class Run:
     seconds: float
     long: bool
     only: frozenset[int] = frozenset()
+    results: Path = RESULTS
     rows: dict[str, Row] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    charts: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -59,6 +65,12 @@ class Run:
             seed = f"{self.seed} {self.name} {number}"
             yield draw(random.Random(f"{seed} job"), seed)
 
+    def draw(self, name: str, chart: str) -> None:
+        """Keep an SVG beside the figures; the page shows it."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        (self.results / name).write_text(chart)
+        self.charts.append(name)
+
     def say(self, text: str) -> None:
         print(f"  {self.name}: {text}", file=sys.stderr, flush=True)
 
@@ -71,12 +83,14 @@ class Trial:
         about: what its clients do, a sentence for the page.
         run: fills `Run.rows`; raises `Skipped` where it cannot.
         short, long: seconds in which clients are started, in either mode.
+        apart: it runs only when it is asked for by its name.
     """
 
     about: str
     run: Callable[[Run], None]
     short: float
     long: float
+    apart: bool = False
 
 
 def _numbers() -> Iterator[int]:
