@@ -78,7 +78,7 @@ class JournalWriter:
         self._began = self._looked_at = 0.0
         self._rest = EVERY
         self._finished: Callable[[], None] | None = None
-        self._saved = False
+        self._over = self._saved = False
         self.problem = ""
         """Why the journal takes nothing; '' while it does."""
         self.table_problem = ""
@@ -166,7 +166,7 @@ class JournalWriter:
     # -- rounds
 
     def _write(self) -> None:
-        if self._writing:
+        if self._writing or self._over:
             return
         anew = bool(self.problem)
         if anew:
@@ -240,7 +240,7 @@ class JournalWriter:
         self._alarm.within(0.0 if at_once else RETRY)
 
     def _finish(self, *, saved: bool) -> None:
-        self._saved = saved
+        self._over, self._saved = True, saved
         finished, self._finished = self._finished, None
         if finished is not None:
             finished()
@@ -248,6 +248,8 @@ class JournalWriter:
     # -- what is done from time to time
 
     def _tick(self) -> None:
+        if self._over:
+            return
         self._call_later(SYNC_EVERY, self._tick)
         if self._unsynced and not self._syncing and not self.problem:
             self._syncing, self._unsynced = True, False

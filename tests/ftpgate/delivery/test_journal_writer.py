@@ -347,6 +347,17 @@ def test_at_the_end_everything_is_written_and_synced(writer: Writer, monkeypatch
     assert not list((writer.folder / LIVE).iterdir())
 
 
+def test_after_the_end_nothing_is_begun_that_the_process_would_not_wait_for(writer: Writer) -> None:
+    writer.writer.finish(lambda: None)
+    writer.work()
+    writer.backlog.transfer(RECORD)
+    writer.writer._tick()
+    writer.writer._write()
+    assert not writer.jobs
+    writer.writer.close()
+    assert not list((writer.folder / LIVE).iterdir())
+
+
 def test_at_the_end_what_is_lost_is_named(writer: Writer) -> None:
     done = []
     writer.credit()
