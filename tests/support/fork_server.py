@@ -177,14 +177,18 @@ class ForkServer:
         process.stdout = os.fdopen(read)
         return process
 
+    def start_desk(self, environ: Mapping[str, str], cwd: Path, stream: int) -> ForkedProcess:
+        """Start a process that runs the commands which `stream`, a socket, brings (`support/desk.py`)."""
+        return self._fork(None, environ, cwd, stream, stream, 2)
+
     def _fork(
-        self, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, *streams: int, leads: bool = False
+        self, arguments: Sequence[str] | None, environ: Mapping[str, str], cwd: Path, *streams: int, leads: bool = False
     ) -> ForkedProcess:
         asked = {"arguments": arguments, "environ": dict(environ), "cwd": str(cwd), "leads": leads}
         answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # two messages: its number, and how it ended
         with theirs:
             socket.send_fds(self._requests, [json.dumps(asked).encode()], [*streams, theirs.fileno()])
-        return ForkedProcess(["ftpgate", *arguments], answer)
+        return ForkedProcess(["ftpgate", *(arguments or ["…"])], answer)
 
     def close(self) -> None:
         """End it and what it runs."""
@@ -289,8 +293,12 @@ class _Server:
             command.answer.close()
 
 
-def _run_command(arguments: Sequence[str], environ: Mapping[str, str], cwd: str, leads: bool) -> NoReturn:
-    """What `python -m ftpgate …` does, without taking the interpreter down, which would touch all that was imported."""
+def _run_command(arguments: Sequence[str] | None, environ: Mapping[str, str], cwd: str, leads: bool) -> NoReturn:
+    """What `python -m ftpgate …` does, without taking the interpreter down, which would touch all that was imported.
+
+    Args:
+        arguments: None for many commands, as they come.
+    """
     if leads:
         os.setsid()
     os.chdir(cwd)
@@ -298,9 +306,13 @@ def _run_command(arguments: Sequence[str], environ: Mapping[str, str], cwd: str,
     os.environ.update(environ)
     time.tzset()
     sys.path[0] = cwd
-    sys.argv[1:] = arguments
+    sys.argv[1:] = arguments or ()
     status: object = 1
     try:
+        if arguments is None:
+            from tests.support.desk import serve
+
+            serve()
         runpy.run_module("ftpgate", run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as end:

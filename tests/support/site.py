@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ftpgate.proof.coverage import SpanSet
+from tests.support.desk import Desk
 from tests.support.fork_server import ForkedProcess, fork_server
 from tests.support.media import write_album
 from tests.support.tools import CACHE, clean_environment
@@ -98,6 +99,7 @@ class Site:
             "FTPGATE_PORTAL": "127.0.0.1:0",
             **(environ or {}),
         }
+        self._desk = Desk(self.environ, root)
 
     # ------------------------------------------------------------------------------------------ commands
     def run(self, *arguments: str, stdin: str = "", check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -127,21 +129,25 @@ class Site:
         """Run `ftpgate … --json` and return the document that it wrote."""
         return json.loads(self.run(*arguments, "--json", stdin=stdin).stdout)
 
+    def _asked(self, *arguments: str, stdin: str = "") -> Any:
+        """The document of a command that is not what the test is about."""
+        return self.json(*arguments, stdin=stdin) if self.new_interpreters else self._desk.json(*arguments, stdin=stdin)
+
     def add_user(self, name: str = "alice", tier: str | None = None, password: str | None = None) -> str:
         """A user, by `user add`; returns the name."""
         arguments = ["user", "add", name, *(["--tier", tier] if tier else []), *(["--password-stdin"] if password else [])]
-        self.json(*arguments, stdin=password or "")
+        self._asked(*arguments, stdin=password or "")
         return name
 
     def set_tier(self, name: str, rate: str = "0", connections: int | None = None) -> str:
         """A tier, made or changed, by `tier set`; returns the name."""
-        self.json("tier", "set", name, "--rate", rate, *(["--connections", str(connections)] if connections else []))
+        self._asked("tier", "set", name, "--rate", rate, *(["--connections", str(connections)] if connections else []))
         return name
 
     def add_item(self, folder: Path, **tags: str | int) -> dict[str, Any]:
         """Import a folder below the media root by `item add`; `title`, `artist`, `year`. Returns its document."""
         options = [text for name, value in tags.items() for text in (f"--{name}", str(value))]
-        answer: dict[str, Any] = self.json("item", "add", str(folder), *options)
+        answer: dict[str, Any] = self._asked("item", "add", str(folder), *options)
         return answer
 
     def album(self, files: Mapping[str, int], title: str = "Album", **tags: str | int) -> dict[str, Any]:
@@ -151,12 +157,12 @@ class Site:
     def issue(self, user: str, *items: str, expires: str | None = None) -> Grant:
         """A grant of these items (ids), by `grant issue`. With a gate running, its links name the ports that listen."""
         chosen = [text for item in items for text in ("--item", item)]
-        answer = self.json("grant", "issue", "--user", user, *chosen, *(["--expires", expires] if expires else []))
+        answer = self._asked("grant", "issue", "--user", user, *chosen, *(["--expires", expires] if expires else []))
         return Grant(answer["grant"], answer["token"], answer["expires_at"], self._links(answer["token"], answer["links"]))
 
     def grant_show(self, grant: str | Grant) -> dict[str, Any]:
-        """What `grant show` says; costs a tenth of a second of a processor."""
-        answer: dict[str, Any] = self.json("grant", "show", grant if isinstance(grant, str) else grant.id)
+        """What `grant show` says."""
+        answer: dict[str, Any] = self._asked("grant", "show", grant if isinstance(grant, str) else grant.id)
         return answer
 
     def wait_for_grant(self, grant: str | Grant, state: str = "complete", timeout: float = 15) -> dict[str, Any]:
@@ -292,6 +298,7 @@ class Site:
         """End the gate, if one runs, and remove what was made."""
         if self.gate is not None:
             self.kill()
+        self._desk.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _forget(self) -> None:

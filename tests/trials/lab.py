@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 from tests.support.certificates import Certificate
 from tests.support.databases import Databases
+from tests.support.desk import Desk
 from tests.support.media import write_album
 from tests.support.postgres import PostgresServer
 from tests.support.site import Site
 from tests.support.waiting import wait_until
-from tests.trials.desk import Desk
 
 Address = tuple[str, int]
 SIZES = (300_001, 700_000, 1_500_007, 3_000_000, 6_000_011, 10_485_760, 20_000_003, 36_000_000, 60_000_001)
