@@ -90,7 +90,7 @@ def modules() -> Iterator[str]:
         folders[depth:] = names[:1]
 
 
-@pytest.mark.parametrize(("name", "example"), [("api", "api/example_shop.py"), ("bridge", "gate/example_bridge.py")])
+@pytest.mark.parametrize(("name", "example"), [("api", "webportal/api/example_shop.py"), ("bridge", "gate/example_bridge.py")])
 def test_a_page_shows_its_example_as_it_is(name: str, example: str) -> None:
     shown = re.findall(r"^```python\n(.*?)^```$", page(name), re.MULTILINE | re.DOTALL)
     assert shown == [(ROOT / "tests" / example).read_text(encoding="utf-8")]

@@ -21,11 +21,11 @@ import pytest
 from tests.support.clients import curl
 from tests.support.site import Site
 from tests.support.waiting import wait_until
-from tests.webhooks.receiver import Handler, Receiver
+from tests.webportal.webhooks.receiver import Handler, Receiver
 
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(__file__).parents[1] / "api" / "example_shop.py"
+EXAMPLE = Path(__file__).parents[1] / "webportal" / "api" / "example_shop.py"
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from tests.support.site import Site
 from tests.support.waiting import wait_until
-from tests.webhooks.receiver import Receiver
+from tests.webportal.webhooks.receiver import Receiver
 
 
 @contextmanager

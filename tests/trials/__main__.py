@@ -62,7 +62,7 @@ def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     names = list(registry.trials())
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--seed", default="1", help="of everything that is drawn (1)")
-    parser.add_argument("--long", action="store_true", help="about an hour instead of about twelve minutes")
+    parser.add_argument("--long", action="store_true", help="about two hours instead of a quarter of one")
     parser.add_argument("--seconds", type=float, help="in which each trial may start clients, instead of its own")
     parser.add_argument("--client", action="append", type=int, default=[], metavar="N", help="only the clients of these numbers")
     parser.add_argument("--state", default="now", help="what the code is called in the tables (now)")

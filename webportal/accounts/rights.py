@@ -1,7 +1,7 @@
 """Rights of staff: only superusers give and take them, and nobody manages users or groups that have more than he has.
 
 The one place for this rule. A way to change users, groups or permissions, or to hand out anything that acts with rights of its
-own (an API key), asks here; `tests/portal/test_staff_rights.py` posts to every page of the admin.
+own (an API key), asks here; `tests/webportal/staff/test_staff_rights.py` posts to every page of the admin.
 """
 
 from __future__ import annotations
