@@ -72,8 +72,10 @@ class _Followed:
         self.covered = SpanSet() if resource.sha256 is None else grant.coverage.setdefault(resource.files[0].id, SpanSet())
         """What is delivered of it. Of a zip only what was fetched as a zip since is known in its own bytes."""
 
+        coverage = grant.coverage  # and not the grant, which holds this: it is to be free without a collection of cycles
+
         def delivered(start: int, end: int) -> bool:
-            return all(grant.covers(file.id, first, last) for file, first, last in resource.covered(start, end))
+            return all(_covers(coverage, file.id, first, last) for file, first, last in resource.covered(start, end))
 
         self.reconciler = Reconciler(self.covered, left, delivered)
 
@@ -209,8 +211,7 @@ class OpenGrant:
 
     def covers(self, file: int, start: int, end: int) -> bool:
         """Are bytes `[start, end)` of a file delivered?"""
-        spans = self.coverage.get(file)
-        return spans is not None and spans.covers(start, end)
+        return _covers(self.coverage, file, start, end)
 
     def is_whole(self, item: Item) -> bool:
         """Is every file of `item` covered, as far as this gate knows?"""
@@ -256,6 +257,11 @@ class OpenGrant:
     def merge(self, file: int, spans: tuple[Span, ...]) -> None:
         """Coverage that was recorded elsewhere."""
         self.coverage.setdefault(file, SpanSet()).update(spans)
+
+
+def _covers(coverage: Mapping[int, SpanSet], file: int, start: int, end: int) -> bool:
+    spans = coverage.get(file)
+    return spans is not None and spans.covers(start, end)
 
 
 def describe(grant: str, resource: Resource, segment: Segment) -> Evidence:

@@ -158,18 +158,26 @@ class ThreadExecutor:
         self._waker.close()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            work, done = job
-            try:
-                self._answers.append((done, work(), None))
-            except GateError as error:
-                self._answers.append((done, None, error))
-            except Exception:
-                _log.exception("%s: a job met an error", self.name)
-                self._answers.append((done, None, Unavailable()))
-            self._waker.wake()
+        while self._do_one():
+            pass
         if self._finish is not None:
             self._finish()
+
+    def _do_one(self) -> bool:
+        """A job, once there is one; False at the end. A call of its own: a thread that waits holds nothing of the last job."""
+        job = self._jobs.get()
+        if job is None:
+            return False
+        work, done = job
+        try:
+            self._answers.append((done, work(), None))
+        except GateError as error:
+            self._answers.append((done, None, error))
+        except Exception:
+            _log.exception("%s: a job met an error", self.name)
+            self._answers.append((done, None, Unavailable()))
+        self._waker.wake()
+        return True
 
     def _answered(self) -> None:
         if self._answers and not self._delivering:

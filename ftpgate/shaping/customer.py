@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import weakref
+from functools import partial
 from typing import Protocol
 
 from ftpgate.errors import TooManyConnections
@@ -46,14 +48,14 @@ class Customer:
     its turn comes: the customer's timer serves its run queue, or enters the customer in the run queue of the gate.
     """
 
-    __slots__ = ("_alarm", "_limiter", "_pacer", "_queued", "connections", "name", "tier", "transfers")
+    __slots__ = ("__weakref__", "_alarm", "_limiter", "_pacer", "_queued", "connections", "name", "tier", "transfers")
 
     def __init__(self, name: str, tier: Tier, call_later: CallLater, limiter: GlobalLimiter | None = None) -> None:
         self.name = name
         self.tier = tier
         self.connections = 0
         self.transfers: set[Paced] = set()
-        self._alarm = Alarm(call_later, self._turn)
+        self._alarm = Alarm(call_later, partial(_turn_of, weakref.ref(self)))  # who sends holds it: it is free with the last one
         self._limiter = limiter
         self._pacer = Pacer(tier.rate, time.monotonic())
         self._queued = False
@@ -127,3 +129,9 @@ class Customer:
         delay = self._pacer.run(time.monotonic()) if self.paced else None
         if delay is not None:
             self._alarm.within(max(delay, SOONEST))
+
+
+def _turn_of(reference: weakref.ref[Customer]) -> None:
+    customer = reference()
+    if customer is not None:
+        customer._turn()

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from ftpgate.access import grant_cache
+from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.transfer import Transfer
 from ftpgate.ftp.control_connection import ControlConnection
 from ftpgate.ftp.data_commands import DataCommands
@@ -22,6 +24,13 @@ from ftpgate.http.connection import HttpConnection
 from ftpgate.http.exchange import Exchange
 from ftpgate.net.places import Guest
 from ftpgate.net.tls import TlsSink
+from ftpgate.proof.reconciler import Reconciler
+from ftpgate.proof.segments import Segment
+from ftpgate.shaping.customer import Customer
+from ftpgate.shaping.token_bucket import Pacer
+from ftpgate.sources.file import PlainFile
+from ftpgate.sources.zip import ZipArchive
+from ftpgate.tree import Folder, GrantTree
 from tests.gate import raw
 from tests.gate.tlsgate import SIZE, gate, token
 from tests.support.inprocess import InProcessGate
@@ -31,6 +40,7 @@ HELD = (
     Transfer, ControlConnection, DataCommands, DataConnection, DataHandshakes, Session, BodySender, HttpConnection, Exchange,
     Guest, TlsSink,
 )  # fmt: skip
+HELD_OF_GRANTS = (OpenGrant, Customer, Pacer, GrantTree, Folder, ZipArchive, PlainFile, Reconciler, Segment)
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +57,35 @@ def no_collection() -> Iterator[None]:
     gc.enable()
 
 
-def _left() -> Counter[str]:
-    return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, HELD))
+def _left(of: tuple[type, ...] = HELD) -> Counter[str]:
+    return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, of))
+
+
+def _download(running: InProcessGate, protocol: str, path: str, share: float) -> None:
+    secure = running.certificate.trusted() if protocol.endswith("s") else None
+    address, opens = running.address(protocol), token(running).reveal()
+    if protocol.startswith("http"):
+        download = raw.http_get(address, f"/d/{opens}/{path}", secure=secure)
+    else:
+        download = raw.ftp_get(address, opens, path, secure=secure)
+    with download:
+        assert download.read(int(SIZE * share)) == int(SIZE * share)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.1], ids=["whole", "cut"])
 @pytest.mark.parametrize("protocol", ["http", "https", "ftp", "ftps"])
 def test_nothing_is_left_of_a_connection(running: InProcessGate, no_collection: None, protocol: str, share: float) -> None:
-    secure = running.certificate.trusted() if protocol.endswith("s") else None
-    address, opens = running.address(protocol), token(running).reveal()
-    if protocol.startswith("http"):
-        download = raw.http_get(address, f"/d/{opens}/Album/track.ogg", secure=secure)
-    else:
-        download = raw.ftp_get(address, opens, "Album/track.ogg", secure=secure)
-    with download:
-        assert download.read(int(SIZE * share)) == int(SIZE * share)
+    _download(running, protocol, "Album/track.ogg", share)
     wait_until(lambda: not _left(), 15, "the end of what the connection held", interval=0.2)
+
+
+@pytest.mark.parametrize("path", ["Album/track.ogg", "Album.zip"])
+@pytest.mark.parametrize("share", [1.0, 0.1], ids=["whole", "cut"])
+@pytest.mark.parametrize("protocol", ["http", "ftps"])
+def test_nothing_is_left_of_a_grant_that_nobody_uses(
+    running: InProcessGate, no_collection: None, monkeypatch: pytest.MonkeyPatch, protocol: str, share: float, path: str
+) -> None:
+    monkeypatch.setattr(grant_cache, "IDLE", 0.5)
+    before = _left(HELD_OF_GRANTS)
+    _download(running, protocol, path, share)
+    wait_until(lambda: _left(HELD_OF_GRANTS) <= before, 15, "the end of what the grant held", interval=0.2)
