@@ -39,6 +39,8 @@ FILES = {"01 small.bin": 5_000, "02 Песня & more.bin": 70_001, "CD 2/03 #3.
 GATE, SITE, CALLS = (7_500, 900_000), (1_000, 50_000), (1_000, 50_000)
 """Inputs, of the short run and of the long one: of the gate's ports, of the portal's bytes, of the calls of its API."""
 AT_ONCE = 12
+FIRST_AT_ONCE = 60
+"""In the first batch, so that all threads of the server work, and open what they keep for good: a database connection each."""
 BATCH = 300
 """Connections after which the server is looked at."""
 GROWTH = 10_000_000
@@ -166,7 +168,7 @@ class Storm:
         if self._trial.only:
             return self._batch(sorted(self._trial.only))
         numbers = count()
-        self._batch(list(islice(numbers, BATCH)))  # it opens what it keeps for good: a database connection of each thread
+        self._batch(list(islice(numbers, BATCH)), FIRST_AT_ONCE)
         first = self._at_rest()
         while self._inputs < most and len(self.faults) < SHOWN:
             if time.monotonic() > self._trial.until:
@@ -176,8 +178,8 @@ class Storm:
         last = self._at_rest()
         self._grown, self._left = last.pss - first.pss, last.descriptors - first.descriptors
 
-    def _batch(self, numbers: Sequence[int]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+    def _batch(self, numbers: Sequence[int], at_once: int = AT_ONCE) -> None:
+        with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(self._send, numbers))
         self._look(numbers)
 
