@@ -24,6 +24,9 @@ _KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count
 """A host that is gone while we wait for its answer is found out in 30 s; with Linux's own values it would be 11 minutes."""
 
 
+_GATE_PRAGMAS = "; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-512"
+"""SQLite in a gate: it can make no files in /var/tmp (`ftpgate.process.confinement`), and each of its threads has a connection,
+whose 2 MB of pages would be the larger part of what the process holds."""
 _LIBPQ_FILES = {
     "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcrl": "PGSSLCRL",
     "sslcrldir": "PGSSLCRLDIR", "passfile": "PGPASSFILE", "servicefile": "PGSERVICEFILE",
@@ -33,13 +36,13 @@ _LIBPQ_OWN_FILES = (".postgresql", ".pgpass", ".pg_service.conf")
 """Where it looks for them without, in the home folder."""
 
 
-def configuration(url: str, *, statement_seconds: int = 0, temporary_files: bool = True) -> dict[str, Any]:
+def configuration(url: str, *, statement_seconds: int = 0, gate: bool = False) -> dict[str, Any]:
     """Django's configuration of the database at `url`.
 
     Args:
         url: `sqlite:///PATH` (three slashes, then the path as it is) or `postgres://…`.
         statement_seconds: end a statement that takes longer; 0 for never (migrations, reports).
-        temporary_files: SQLite may make files in /var/tmp. A gate cannot (`ftpgate.process.confinement`).
+        gate: for a gate, and not for the portal or a command.
 
     Raises:
         UserError: the address is not of that form, or a SQLite file cannot be made.
@@ -63,7 +66,7 @@ def configuration(url: str, *, statement_seconds: int = 0, temporary_files: bool
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": _SQLITE_BUSY_SECONDS,
-                "init_command": "PRAGMA journal_mode=WAL" + ("" if temporary_files else "; PRAGMA temp_store=MEMORY"),
+                "init_command": "PRAGMA journal_mode=WAL" + (_GATE_PRAGMAS if gate else ""),
             },
         }
     if not url.startswith(("postgres://", "postgresql://")):

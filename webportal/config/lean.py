@@ -20,7 +20,7 @@ INSTALLED_APPS = [
     "webportal.shops",
     "webportal.webhooks",
 ]
-DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_seconds=15, temporary_files=False)}
+DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_seconds=15, gate=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 MEDIA_ROOT = FTPGATE.state_dir / "covers"
