@@ -81,6 +81,11 @@ class _Channel(HTTPChannel):
         super().service()
         self.waits_since = time.monotonic()
 
+    def _flush_some(self, do_close: bool = True) -> bool:
+        """waitress's loop does so without the lock, also while a thread sends `100 Continue` for the next request."""
+        with self.outbuf_lock:
+            return bool(super()._flush_some(do_close))
+
     @property
     def waits(self) -> bool:
         """Is it the client's turn?"""

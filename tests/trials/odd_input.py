@@ -47,8 +47,8 @@ GROWTH = 10_000_000
 """Bytes by which memory may grow after the first batch: the gate remembers wrong tokens of 10,000 networks, for example."""
 SOURCES = 50
 """Addresses from which clients come: some get locked out for their wrong tokens."""
-GATE_REST, SITE_REST = 70.0, 20.0
-"""Seconds for which the gate keeps files, and the portal connections, that nobody uses."""
+GATE_REST, SITE_REST = 70.0, 40.0
+"""Seconds for which the gate keeps files, and the portal connections, that nobody uses, and some more."""
 SHOWN = 10
 """Faults that are told."""
 SHOWN_LOG = 6_000

@@ -154,3 +154,26 @@ def test_a_client_that_sends_no_request_and_goes_is_no_error(running: Running, c
             sockets.reset(client)
     assert running.ask() == (200, "GET / 0 ")
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_the_loop_does_not_send_what_a_thread_is_sending(running: Running) -> None:
+    """As a thread does that sends `100 Continue` when it has answered the request before."""
+    with running.connect():
+        (channel,) = wait_until(lambda: list(running.server.active_channels.values()), 30)
+        with channel.outbuf_lock:
+            loop = threading.Thread(target=channel._flush_some)
+            loop.start()
+            loop.join(0.2)
+            assert loop.is_alive()
+        loop.join(30)
+        assert not loop.is_alive()
+
+
+def test_a_request_that_waits_to_continue_behind_another_is_told_to(running: Running) -> None:
+    with running.connect() as client:
+        client.sendall(
+            b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+        )
+        read_until(client, b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.sendall(b"abc")
+        read_until(client, b"POST /2 3 ")
