@@ -77,12 +77,11 @@ class Desk:
 
     def close(self) -> None:
         process, self._process = self._process, None
+        if process is not None:
+            process.give_up()  # it would not see the end of its input while somebody was forked who has the socket too
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        if process is not None:
-            process.kill()
-            process.wait(30)
 
     def __enter__(self) -> Desk:
         return self

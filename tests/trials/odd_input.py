@@ -39,8 +39,8 @@ FILES = {"01 small.bin": 5_000, "02 Песня & more.bin": 70_001, "CD 2/03 #3.
 GATE, SITE, CALLS = (7_500, 900_000), (1_000, 50_000), (1_000, 50_000)
 """Inputs, of the short run and of the long one: of the gate's ports, of the portal's bytes, of the calls of its API."""
 AT_ONCE = 12
-FIRST_AT_ONCE = 60
-"""In the first batch, so that all threads of the server work, and open what they keep for good: a database connection each."""
+FIRST, FIRST_AT_ONCE = 300, 40
+"""Good requests before the first count: all threads of the server are to have worked."""
 BATCH = 300
 """Connections after which the server is looked at."""
 GROWTH = 10_000_000
@@ -133,6 +133,7 @@ class SiteServer:
     log: Path
     address: Address
     known: Known
+    key: str
     rest: float = SITE_REST
 
     def inputs(self, rng: Random, number: int) -> tuple[Talker, int]:
@@ -140,8 +141,11 @@ class SiteServer:
         return Talker(self.address, "127.0.0.1", b"".join(inputs), rng), len(inputs)
 
     def check_good(self) -> None:
+        """By a request that needs the database."""
         host, port = self.address
-        urllib.request.urlopen(f"http://{host}:{port}/", timeout=30).close()
+        request = urllib.request.Request(f"http://{host}:{port}/api/v1/items", headers={"Authorization": f"Bearer {self.key}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.load(answer)["items"]
 
 
 class Storm:
@@ -168,7 +172,8 @@ class Storm:
         if self._trial.only:
             return self._batch(sorted(self._trial.only))
         numbers = count()
-        self._batch(list(islice(numbers, BATCH)), FIRST_AT_ONCE)
+        self._warm()
+        self._batch(list(islice(numbers, BATCH)))
         first = self._at_rest()
         while self._inputs < most and len(self.faults) < SHOWN:
             if time.monotonic() > self._trial.until:
@@ -178,8 +183,13 @@ class Storm:
         last = self._at_rest()
         self._grown, self._left = last.pss - first.pss, last.descriptors - first.descriptors
 
-    def _batch(self, numbers: Sequence[int], at_once: int = AT_ONCE) -> None:
-        with ThreadPoolExecutor(at_once) as pool:
+    def _warm(self) -> None:
+        """Have each thread of the server open what it keeps for good: a connection to the database."""
+        with ThreadPoolExecutor(FIRST_AT_ONCE) as pool:
+            list(pool.map(lambda _: self._server.check_good(), range(FIRST)))
+
+    def _batch(self, numbers: Sequence[int]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self._send, numbers))
         self._look(numbers)
 
@@ -270,6 +280,8 @@ class _Shop:
     target: Target
     item: str
     tokens: list[str]
+    key: str
+    another_key: str
 
     def gate(self) -> GateServer:
         gate = self.lab.site.gate
@@ -290,8 +302,7 @@ class _Shop:
 
     def calls(self, url: str, pid: int, rng: Random) -> SiteServer:
         """With a shop that has a grant of its own."""
-        scopes = (word for scope in _SCOPES for word in ("--scope", scope))
-        key = self.lab.site.run("manage", "api_key", "odd", *scopes).stdout.strip()
+        key = self.another_key  # each has a budget of requests
         order = {"user": "customer", "items": [self.item], "expires": "7d"}
         made = urllib.request.Request(
             f"{url}/api/v1/grants", json.dumps(order).encode(),
@@ -312,7 +323,7 @@ class _Shop:
         host, port = urlsplit(url).hostname, urlsplit(url).port
         assert host is not None
         assert port is not None
-        return SiteServer(pid, self.lab.site.portal_log_file, (host, port), known)
+        return SiteServer(pid, self.lab.site.portal_log_file, (host, port), known, self.key)
 
 
 def _open_shop(lab: Lab) -> _Shop:
@@ -320,6 +331,8 @@ def _open_shop(lab: Lab) -> _Shop:
     folder = write_album(lab.site.media_root / TITLE, FILES, seed=TITLE)
     item = desk.json("item", "add", str(folder), "--title", TITLE)
     desk.json("user", "add", "odd", "--tier", "unlimited")
+    scopes = [word for scope in _SCOPES for word in ("--scope", scope)]
+    keys = [lab.site.run("manage", "api_key", "odd", *scopes).stdout.strip() for _ in range(2)]
     lab.start()
     issued, revoked = (desk.json("grant", "issue", "--user", "odd", "--item", item["id"]) for _ in range(2))
     desk.json("grant", "revoke", revoked["grant"])
@@ -333,7 +346,7 @@ def _open_shop(lab: Lab) -> _Shop:
         lab.certificate.ca,
         file["sha256"],
     )
-    return _Shop(lab, target, item["id"], [issued["token"]] * 8 + [revoked["token"]])
+    return _Shop(lab, target, item["id"], [issued["token"]] * 8 + [revoked["token"]], *keys)
 
 
 def _portal_pid() -> int:
