@@ -39,7 +39,7 @@ FILES = {"01 small.bin": 5_000, "02 Песня & more.bin": 70_001, "CD 2/03 #3.
 GATE, SITE, CALLS = (7_500, 900_000), (1_000, 50_000), (1_000, 50_000)
 """Inputs, of the short run and of the long one: of the gate's ports, of the portal's bytes, of the calls of its API."""
 AT_ONCE = 12
-FIRST, FIRST_AT_ONCE = 300, 40
+FIRST, FIRST_AT_ONCE = 150, 40
 """Good requests before the first count: all threads of the server are to have worked."""
 BATCH = 300
 """Connections after which the server is looked at."""
