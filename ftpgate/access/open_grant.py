@@ -209,10 +209,6 @@ class OpenGrant:
         if followed is not None and resource.sha256 is None and len(followed.covered) < RANGES:
             followed.covered.add(start, end)
 
-    def covers(self, file: int, start: int, end: int) -> bool:
-        """Are bytes `[start, end)` of a file delivered?"""
-        return _covers(self.coverage, file, start, end)
-
     def is_whole(self, item: Item) -> bool:
         """Is every file of `item` covered, as far as this gate knows?"""
         return all(map(self._covered, item.files))
@@ -260,6 +256,7 @@ class OpenGrant:
 
 
 def _covers(coverage: Mapping[int, SpanSet], file: int, start: int, end: int) -> bool:
+    """Are bytes `[start, end)` of a file delivered?"""
     spans = coverage.get(file)
     return spans is not None and spans.covers(start, end)
 

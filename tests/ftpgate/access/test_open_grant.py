@@ -313,7 +313,7 @@ def test_what_an_ended_gate_left_is_taken_on_once() -> None:
     assert set(ledger.settled_ones) == {"old-2", "old-3"}
     read(grant, "Album/1.ogg", "g-1", 60_000, 2.0)
     assert grant.is_whole(ALBUM) is False
-    assert grant.covers(1, 0, 100_000)
+    assert grant.coverage[1].covers(0, 100_000)
 
 
 def test_what_an_ended_gate_left_joins_the_segments_that_run() -> None:
@@ -325,7 +325,7 @@ def test_what_an_ended_gate_left_joins_the_segments_that_run() -> None:
     assert grant.unconfirmed() == {1: SpanSet([(10_000, 30_000)])}
     running.acknowledged = running.shown = running.sent = track.size
     grant.observe(track, running)
-    assert grant.covers(1, 0, 30_000)
+    assert grant.coverage[1].covers(0, 30_000)
 
 
 def test_evidence_tells_all_that_a_segment_knows() -> None:
