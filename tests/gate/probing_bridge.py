@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ from ftpgate.grants import BridgePaths, Grant
 from ftpgate.settings import Settings
 from ftpgate.tokens import Token
 from tests.gate.example_bridge import ExampleBridge
-from tests.support.seccomp import refuse_landlock
+from tests.support.seccomp import refusal, refuse_landlock
 
 ANSWERS = "answers.json"
 """In the state folder: each attempt with the error that it met, or null."""
@@ -25,7 +24,7 @@ class ProbingBridge(ExampleBridge):
         self._settings = settings
 
     def look_up(self, token: Token) -> Grant | None:
-        answers = {name: _refusal(attempt) for name, attempt in _attempts(self._settings).items()}
+        answers = {name: refusal(attempt) for name, attempt in _attempts(self._settings).items()}
         (self._settings.state_dir / ANSWERS).write_text(json.dumps(answers))
         return super().look_up(token)
 
@@ -48,14 +47,6 @@ def _attempts(settings: Settings) -> dict[str, Callable[[], object]]:
         "write to what it names for writing": lambda: (shop / "write" / "new").write_text("x"),
         "run a program": lambda: subprocess.run(["true"], check=True),
     }
-
-
-def _refusal(attempt: Callable[[], object]) -> str | None:
-    try:
-        attempt()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return None
 
 
 def further_paths(settings: Settings) -> BridgePaths:

@@ -1,10 +1,12 @@
-"""Kernels and filters of system calls that refuse what the kernel of this machine does not (seccomp(2))."""
+"""What a process is refused, and a kernel that refuses what this machine's does not, by a filter of system calls (seccomp(2))."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
+from collections.abc import Callable
 
 
 def refuse_landlock(number: int) -> None:
@@ -22,3 +24,12 @@ def refuse_landlock(number: int) -> None:
     no_new_privileges, seccomp, with_filter = 38, 22, 2
     assert libc.prctl(no_new_privileges, *map(ctypes.c_ulong, (1, 0, 0, 0))) == 0
     assert libc.prctl(seccomp, ctypes.c_ulong(with_filter), filter_) == 0, os.strerror(ctypes.get_errno())
+
+
+def refusal(attempt: Callable[[], object]) -> str | None:
+    """The name of the error that an attempt meets; None when it succeeds."""
+    try:
+        attempt()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return None

@@ -24,9 +24,9 @@ _KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count
 """A host that is gone while we wait for its answer is found out in 30 s; with Linux's own values it would be 11 minutes."""
 
 
-_GATE_PRAGMAS = "; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-512"
+_LEAN_PRAGMAS = "; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-512"
 """SQLite in a gate: it can make no files in /var/tmp (`ftpgate.process.confinement`), and each of its threads has a connection,
-whose 2 MB of pages would be the larger part of what the process holds."""
+which would hold 2 MB of pages."""
 _LIBPQ_FILES = {
     "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcrl": "PGSSLCRL",
     "sslcrldir": "PGSSLCRLDIR", "passfile": "PGPASSFILE", "servicefile": "PGSERVICEFILE",
@@ -36,13 +36,13 @@ _LIBPQ_OWN_FILES = (".postgresql", ".pgpass", ".pg_service.conf")
 """Where it looks for them without, in the home folder."""
 
 
-def configuration(url: str, *, statement_seconds: int = 0, gate: bool = False) -> dict[str, Any]:
+def configuration(url: str, *, statement_seconds: int = 0, lean: bool = False) -> dict[str, Any]:
     """Django's configuration of the database at `url`.
 
     Args:
         url: `sqlite:///PATH` (three slashes, then the path as it is) or `postgres://…`.
         statement_seconds: end a statement that takes longer; 0 for never (migrations, reports).
-        gate: for a gate, and not for the portal or a command.
+        lean: for a gate, which shares its settings with the commands, and not for the portal.
 
     Raises:
         UserError: the address is not of that form, or a SQLite file cannot be made.
@@ -66,7 +66,7 @@ def configuration(url: str, *, statement_seconds: int = 0, gate: bool = False) -
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": _SQLITE_BUSY_SECONDS,
-                "init_command": "PRAGMA journal_mode=WAL" + (_GATE_PRAGMAS if gate else ""),
+                "init_command": "PRAGMA journal_mode=WAL" + (_LEAN_PRAGMAS if lean else ""),
             },
         }
     if not url.startswith(("postgres://", "postgresql://")):

@@ -20,7 +20,7 @@ INSTALLED_APPS = [
     "webportal.shops",
     "webportal.webhooks",
 ]
-DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_seconds=15, gate=True)}
+DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_seconds=15, lean=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 MEDIA_ROOT = FTPGATE.state_dir / "covers"

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from ftpgate.delivery.journal_file import JournalFile
 from ftpgate.process import landlock
 from tests.support.forked import in_child
-from tests.support.seccomp import refuse_landlock
+from tests.support.seccomp import refusal, refuse_landlock
 
 try:
     VERSION = landlock.version()
@@ -31,15 +30,6 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
         folder.mkdir()
         (folder / "file").write_text("content")
     return made
-
-
-def refusal(attempt: Callable[[], object]) -> str | None:
-    """The name of the error that an attempt meets; None when it succeeds."""
-    try:
-        attempt()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return None
 
 
 def test_reading_and_writing(folders: tuple[Path, Path, Path]) -> None:
