@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ftpgate.gates import Heard, Told
 from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
@@ -231,6 +232,13 @@ class Bridge(Protocol):
         and the uses of tokens.
 
         Returns the statuses of the grants whose state changed. All or nothing: after an error nothing was written.
+        """
+        ...
+
+    def exchange(self, told: Told) -> Heard | None:
+        """Tell the other gates of this shop what this one does, and hear what they have told since; see `ftpgate.gates`.
+
+        None: this shop has one gate only. It is then not called again.
         """
         ...
 

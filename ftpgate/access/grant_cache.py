@@ -182,7 +182,7 @@ class GrantCache:
             if held is not None:
                 held.change(status)
                 if status.revision != held.grant.status.revision:
-                    self._renew(status.id)
+                    self.renew(status.id)
 
     def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], client: _Waiting) -> None:
         waiting = self._waiting.get(key)
@@ -249,6 +249,7 @@ class GrantCache:
         held.change(grant.status)
         for file, spans in grant.covered.items():
             held.merge(file, tuple(spans))
+        held.inherit({}, grant.segments)
         return held
 
     def recover(self, name: str) -> None:
@@ -266,8 +267,9 @@ class GrantCache:
         with suppress(GateError):  # it is asked for again
             self._executor.submit(lambda: self._bridge.look_up_grant(name), found)
 
-    def _renew(self, name: str) -> None:
-        """Look up anew what a grant holds. When that fails the next refreshing finds it of old still."""
+    def renew(self, name: str) -> None:
+        """Look up anew what a grant holds, and what gates have left of it that serve it no longer. When that fails because of the
+        database, the next refreshing finds another revision still; what gates left is found by the next look-up of a token."""
         if name in self._renewing:
             return
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Protocol
 
 from ftpgate.access.ledger import Ledger
 from ftpgate.errors import DeadToken
+from ftpgate.gates import SegmentNews
 from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, TransferInfo
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.reconciler import Reconciler
-from ftpgate.proof.segments import Evidence, Segment
+from ftpgate.proof.segments import ElsewhereSegment, Evidence, Segment
 from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import GrantTree
@@ -77,15 +80,15 @@ class _Followed:
         def delivered(start: int, end: int) -> bool:
             return all(_covers(coverage, file.id, first, last) for file, first, last in resource.covered(start, end))
 
-        self.reconciler = Reconciler(self.covered, left, delivered)
+        self.reconciler = Reconciler(self.covered, left, delivered, time.monotonic())
 
 
 class OpenGrant:
     """A grant in use on this gate: its tree, its coverage as recorded and as credited here, its segments."""
 
     __slots__ = (
-        "_files", "_followed", "_ledger", "_left", "_told", "coverage", "customer", "grant", "sessions", "status", "transfers",
-        "tree",
+        "_files", "_followed", "_ledger", "_left", "_told", "coverage", "customer", "grant", "known_until", "sessions", "status",
+        "transfers", "tree",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, customer: Customer, ledger: Ledger) -> None:
@@ -97,6 +100,8 @@ class OpenGrant:
         self.transfers: set[Running] = set()
         self.sessions = 0
         """FTP sessions and others that hold on to this grant without a transfer."""
+        self.known_until = inf
+        """All that began under it before this time, by the monotonic clock, is known of every gate; see `hear`."""
         self._ledger = ledger
         self._followed: dict[str, _Followed] = {}
         """By `Resource.key`."""
@@ -127,13 +132,12 @@ class OpenGrant:
             for evidence in left:
                 del self._left[evidence.id]
             followed = self._followed[resource.key] = _Followed(resource, self, left)
+            followed.reconciler.hear((), self.known_until)
         return followed.reconciler
 
     def observe(self, resource: Resource, segment: Segment) -> None:
         """There is news of a segment: credit what this proves of others."""
-        followed = self._followed[resource.key]
-        for start, end in followed.reconciler.observe(segment):
-            self.credit(resource, start, end)
+        self._proven(resource, self._followed[resource.key].reconciler.observe(segment))
 
     def unproven(self, resource: Resource, segment: Segment) -> None:
         """A segment has ended without proof of all that it sent."""
@@ -156,7 +160,7 @@ class OpenGrant:
 
     def _inherit(self, resource: Resource, evidence: Evidence) -> None:
         self.credit(resource, evidence.start, evidence.credited)
-        segment = Segment.left(evidence)
+        segment = Segment.left(evidence, time.monotonic())
         if segment.unconfirmed is None:
             return self._ledger.settled(evidence.id)
         self.unproven(resource, segment)
@@ -164,7 +168,48 @@ class OpenGrant:
         if followed is None:
             self._left[evidence.id] = describe(self.id, resource, segment)
             return
-        for start, end in followed.reconciler.inherit(segment):
+        self._proven(resource, followed.reconciler.inherit(segment))
+
+    # -- segments of other gates that serve this grant too
+
+    def own_segments(self) -> Iterator[tuple[Resource, Segment]]:
+        """What this gate can tell others: its segments, and those that were left to it."""
+        for followed in self._followed.values():
+            for segment in followed.reconciler.own():
+                yield followed.resource, segment
+        for evidence in self._left.values():
+            resource = self.tree.resource(evidence.resource)
+            if resource is not None:
+                yield resource, Segment.left(evidence)
+
+    def hear(self, told: Iterable[tuple[str, SegmentNews]], heard_at: float, known_until: float) -> None:
+        """Other gates have told of their segments: credit what these prove.
+
+        Args:
+            told: each with the id of its gate; its seconds count back from `heard_at`.
+            heard_at: a time of the monotonic clock.
+            known_until: what began before this time, by the same clock, has been told by every gate that serves this grant;
+                infinity when no other one does.
+        """
+        self.known_until = known_until
+        by_resource: dict[str, list[ElsewhereSegment]] = {}
+        for gate, news in told:
+            by_resource.setdefault(news.evidence.resource, []).append(_elsewhere(gate, news, heard_at))
+        for key, segments in by_resource.items():
+            resource = self.tree.resource(key)
+            if resource is not None:
+                self._proven(resource, self.reconciler(resource).hear(segments, known_until))
+        for key, followed in tuple(self._followed.items()):
+            if key not in by_resource:
+                self._proven(followed.resource, followed.reconciler.hear((), known_until))
+
+    def drop(self, gate: str) -> None:
+        """That gate serves this grant no longer."""
+        for followed in self._followed.values():
+            followed.reconciler.drop(gate)
+
+    def _proven(self, resource: Resource, spans: Iterable[Span]) -> None:
+        for start, end in spans:
             self.credit(resource, start, end)
 
     def settle(self) -> None:
@@ -277,3 +322,10 @@ def _unconfirmed(resource: Resource, segment: Segment) -> dict[int, list[Span]]:
         for file, start, end in resource.covered(*segment.unconfirmed):
             found.setdefault(file.id, []).append((start, end))
     return found
+
+
+def _elsewhere(gate: str, news: SegmentNews, heard_at: float) -> ElsewhereSegment:
+    return ElsewhereSegment(
+        gate, news.evidence, line=news.line, ended=news.ended, orderly=news.orderly, began=heard_at - (news.began or 0.0),
+        moved=heard_at - (news.moved or 0.0),
+    )  # fmt: skip

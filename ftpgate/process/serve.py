@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
+from ftpgate.access.evidence_exchange import EvidenceExchange
 from ftpgate.access.grant_cache import GrantCache
 from ftpgate.bridge_module import factory
 from ftpgate.delivery.backlog import Backlog
@@ -157,6 +158,7 @@ class _Process:
         grant_cache = GrantCache(
             self.bridge, threads.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
         )
+        self.exchange = EvidenceExchange(self.bridge, self.id, threads.ledger, loop.call_later, grant_cache)
         self.gate = DeliveryContext(
             id=self.id, settings=settings, loop=loop, engine=self.engine, grant_cache=grant_cache, started_at=time.time(),
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,

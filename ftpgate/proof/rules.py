@@ -10,6 +10,8 @@ one of these holds:
 - the segment at x was read for long enough to be deliberate, or to its end (`is_deliberate`);
 - it began after the cut, or the client went on after it (`survived`).
 
+Segments of other gates count as those of this one; their times are within VAGUE only, and serve where they are surely so.
+
 The segment at x may have begun before the cut or after it: over a link of 20 ms a new request was seen 65 ms before the end of
 the old connection, and other ends 1.7 s late. A proof settles one segment, and shows that this one was deliberate.
 """
@@ -20,7 +22,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
 
-from ftpgate.proof.segments import Segment
+from ftpgate.proof.segments import VAGUE, Segment
 from ftpgate.proof.window import FULLY_OPEN, KIB
 
 DELIBERATE = 64 * KIB
@@ -51,8 +53,8 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
     within = sorted((other for other in others if begins_within(other, cut)), key=attrgetter("start"))
     for x, starting in groupby(within, key=attrgetter("start")):
         there = list(starting)
-        new = [other for other in there if other.order >= cut.ended_at]
-        later = any(other.began > cut.moved + SKIP for other in new)
+        new = [other for other in there if began_after(other, cut)]
+        later = any(other.began > cut.moved + SKIP + vagueness(cut, other) for other in new)
         if not agrees(cut, x, resumed=new == there, later=later) or skipped(cut, x, there, others):
             continue
         if any(is_deliberate(other) for other in there):
@@ -61,6 +63,25 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
         if not all(other.ended for other in there):
             return None  # it may turn out deliberate yet
     return None
+
+
+def began_after(other: Segment, cut: Segment) -> bool:
+    """Did `other` surely begin after `cut` had ended?"""
+    if other.elsewhere or cut.elsewhere:
+        return other.began > cut.over + VAGUE
+    return other.order >= cut.ended_at
+
+
+def may_have_begun_after(other: Segment, cut: Segment) -> bool:
+    """Is it possible that `other` began after `cut` had ended?"""
+    if other.elsewhere or cut.elsewhere:
+        return other.began > cut.over - VAGUE
+    return other.order >= cut.ended_at
+
+
+def vagueness(cut: Segment, other: Segment) -> float:
+    """Seconds by which the times of the two may be off against each other."""
+    return VAGUE if other.elsewhere or cut.elsewhere else 0.0
 
 
 def begins_within(other: Segment, cut: Segment) -> bool:
@@ -109,14 +130,15 @@ def skipped(cut: Segment, x: int, there: Iterable[Segment], others: Iterable[Seg
 
     Without it, what such a player has skipped is confirmed: it reads in bursts, and its window hides up to a megabyte.
     """
-    if is_end(cut, x) or any(abs(other.began - cut.moved) > SKIP for other in there):
+    if is_end(cut, x) or any(abs(other.began - cut.moved) > SKIP + vagueness(cut, other) for other in there):
         return False
     return not any(ran_beside(cut, other) for other in others)
 
 
 def ran_beside(cut: Segment, other: Segment) -> bool:
     """Were both read at the same time, for longer than a player needs to change from one to the other?"""
-    return other is not cut and min(cut.moved, other.moved) - max(cut.began, other.began) > SKIP
+    both = min(cut.moved, other.moved) - max(cut.began, other.began)
+    return other is not cut and both > SKIP + vagueness(cut, other)
 
 
 def is_lowest(cut: Segment, x: int, others: Iterable[Segment]) -> bool:
@@ -126,7 +148,7 @@ def is_lowest(cut: Segment, x: int, others: Iterable[Segment]) -> bool:
     still to bring. In what is delivered already, a segment counts only if it is deliberate: aria2 asks for the whole before it
     resumes.
     """
-    below = (other for other in others if cut.start <= other.start < x and other.order >= cut.ended_at)
+    below = (other for other in others if cut.start <= other.start < x and may_have_begun_after(other, cut))
     return not any(other.start > cut.credited or is_deliberate(other) for other in below)
 
 
@@ -144,4 +166,5 @@ def survived(cut: Segment, other: Segment) -> bool:
 
     Without it, a manager that is stopped just before its segments reach each other's beginnings confirms them all.
     """
-    return other is not cut and other.order < cut.ended_at and other.moved > cut.moved + LATER
+    beside = not began_after(other, cut)
+    return other is not cut and beside and other.moved > cut.over + LATER + vagueness(cut, other)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ftpgate.proof.coverage import Span
+
+VAGUE = 0.2
+"""Seconds by which the times of another gate's segment may be off here: twice the longest answer of the database's clock that is
+believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,15 @@ class Segment:
         "line", "lines", "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
     )  # fmt: skip
 
+    elsewhere: ClassVar[bool] = False
+    """Is it a segment of another gate?"""
+
     def __init__(self, id: str, start: int, end: int, order: int, began: float) -> None:
         self.id = id
         self.start = start
         self.end = end
         self.began = began
-        """By a clock that does not jump. Of what an earlier time left, 0."""
+        """By a clock that does not jump. Of what an earlier time left, when it became known."""
         self.order = order
         """Counts the beginnings of segments of the resource; those that an earlier time left have 0."""
         self.sent = self.acknowledged = self.shown = self.credited = start
@@ -83,16 +91,59 @@ class Segment:
         """Its client read on elsewhere after this one was cut."""
 
     @classmethod
-    def left(cls, evidence: Evidence) -> Segment:
-        """One that ended without proof at an earlier time."""
-        segment = cls(evidence.id, evidence.start, evidence.end, 0, 0.0)
-        segment.sent, segment.acknowledged, segment.shown = evidence.sent, evidence.acknowledged, evidence.shown
-        segment.hidden_bytes, segment.credited = evidence.hidden_bytes, evidence.credited
-        segment.paced, segment.exact = evidence.paced, evidence.exact
+    def left(cls, evidence: Evidence, now: float = 0.0) -> Segment:
+        """One that ended without proof at an earlier time, which has become known `now`."""
+        segment = cls(evidence.id, evidence.start, evidence.end, 0, now)
+        segment._take(evidence)
         segment.ended, segment.ended_at = True, 1
         return segment
+
+    def _take(self, evidence: Evidence) -> None:
+        self.sent, self.acknowledged, self.shown = evidence.sent, evidence.acknowledged, evidence.shown
+        self.hidden_bytes, self.credited = evidence.hidden_bytes, evidence.credited
+        self.paced, self.exact = evidence.paced, evidence.exact
+
+    @property
+    def over(self) -> float:
+        """When it was last acknowledged, or ended, or became known: what began later than this began after it."""
+        return max(self.began, self.moved)
 
     @property
     def unconfirmed(self) -> Span | None:
         """What was sent without proof of its being read, once the transfer has ended."""
         return (self.credited, self.sent) if self.ended and self.sent > self.credited else None
+
+
+class ElsewhereSegment(Segment):
+    """A segment of another gate, as that has told of it. Only that gate's transfer moves it on.
+
+    Its `began` and `moved` are within VAGUE; how it follows the segments of this gate is judged by them, not by `order`.
+    """
+
+    __slots__ = ("gate",)
+    elsewhere = True
+
+    def __init__(
+        self, gate: str, evidence: Evidence, *, line: int, ended: bool, orderly: bool, began: float, moved: float
+    ) -> None:
+        """Args:
+        gate: whose it is.
+        began, moved: by this gate's clock that does not jump.
+        """
+        super().__init__(evidence.id, evidence.start, evidence.end, 0, began)
+        self.gate = gate
+        self.moved = moved
+        self._take(evidence)
+        self.line, self.ended, self.orderly = line, ended, orderly
+
+    def follow(self, news: ElsewhereSegment) -> bool:
+        """Its gate has told of it again. False when that says nothing new.
+
+        What was proven here of one that has ended stays, though its gate may not have found it yet.
+        """
+        if self.ended and news.credited <= self.credited:
+            return False
+        self.end, self.sent, self.acknowledged, self.shown = news.end, news.sent, news.acknowledged, news.shown
+        self.hidden_bytes, self.credited, self.paced = news.hidden_bytes, news.credited, news.paced
+        self.line, self.ended, self.orderly, self.moved = news.line, news.ended, news.orderly, news.moved
+        return True

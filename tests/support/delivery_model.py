@@ -1,7 +1,7 @@
 """A model of TCP and of clients, which drives the proof of delivery just as transfers do. No socket, no clock.
 
 `play(seed)` makes one history: a client of a kind that is drawn fetches one file in its manner, may be stopped at any event
-and go on later, and its gate may be killed at any event. Both ends are known here, so that every credited byte can be held
+and go on later, and its gate may be killed at any event. With two gates, each of its connections falls on either. Both ends are known here, so that every credited byte can be held
 against what the client has read, and whatever an honest client holds against what is credited or unconfirmed.
 
 What is taken for granted of a client's kernel is what `proof.window` and `proof.credit` have measured: behind a window that
@@ -22,7 +22,7 @@ from ftpgate.delivery.engine import STALLED
 from ftpgate.delivery.sections import Part, Section
 from ftpgate.delivery.stop_lines import LINE_TIMEOUT, NUDGE
 from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
-from ftpgate.proof.coverage import SpanSet
+from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.credit import MARGIN, PACED_CHUNK, Credit, Phase
 from ftpgate.proof.rules import NEAR_VAGUE, SHORT
 from ftpgate.proof.segments import Evidence, Segment
@@ -30,8 +30,8 @@ from ftpgate.proof.window import FULLY_OPEN, HIDDEN_SHARE, KIB, LITTLE, TcpSnaps
 from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
+from tests.support.gate_model import FILE, Clock, Gate, Shop
 
-FILE = 1
 RATE = 5_000_000
 """Of a paced customer."""
 STANDING = 48 * KIB
@@ -180,9 +180,10 @@ class Link:
         self.nudged = False
         self.credit = Credit(0, self.length)
         play.links_made += 1
-        id = f"{play.gate}-{play.links_made}"
+        self.gate = gate = play.any_gate()
+        id = f"{gate.id}-{play.links_made}"
         part = Part(play.resource, start, end)
-        self.section = Section(play.grant, play.table, id, part, 0, play.now, precise=play.paced)
+        self.section = Section(gate.grant, gate.table, id, part, 0, play.now, precise=play.paced)
         play.links_by_id[id] = self
 
     @property
@@ -272,7 +273,7 @@ class Link:
             self.credit.read_before_line(self.snapshot(), self.written - NUDGE)
         self.credit.go_on()
         if self.nudged:
-            self._play.grant.reconciler(self._play.resource).passed(segment, segment.sent)
+            self.gate.grant.reconciler(self._play.resource).passed(segment, segment.sent)
         else:
             segment.line = segment.sent + NUDGE
         self.nudged = not self.nudged
@@ -362,20 +363,20 @@ class Link:
 class ModelGrant(OpenGrant):
     """Tells what rules prove of cut segments from what a connection shows of itself."""
 
-    def __init__(self, grant: Grant, customer: Customer, ledger: Ledger) -> None:
+    def __init__(self, grant: Grant, customer: Customer, ledger: Ledger, play: Play) -> None:
         super().__init__(grant, customer, ledger)
-        self.proving = False
+        self._play = play
 
-    def observe(self, resource: Resource, segment: Segment) -> None:
-        self.proving = True
-        super().observe(resource, segment)
-        self.proving = False
+    def _proven(self, resource: Resource, spans: Iterable[Span]) -> None:
+        self._play.proving = self
+        super()._proven(resource, spans)
+        self._play.proving = None
 
 
 class Play:
     """One history."""
 
-    def __init__(self, rng: random.Random, kind: str) -> None:
+    def __init__(self, rng: random.Random, kind: str, gates: int) -> None:
         self.rng = rng
         self.paced = rng.random() < 0.6
         self.size = rng.randrange(1, 400 * KIB) if rng.random() < 0.3 else rng.randrange(400 * KIB, 6_000 * KIB)
@@ -384,7 +385,7 @@ class Play:
         """Bytes that the gate's kernel takes beyond what is acknowledged."""
         self.unsent = rng.choice((0, 0, 16 * KIB))
         """Of those, so many may not have left yet."""
-        self.now = 100.0
+        self.clock = Clock(100.0)
         self.cuts = 0
         self.links: list[Link] = []
         self.links_made = 0
@@ -395,30 +396,56 @@ class Play:
         """All that it has kept."""
         self.judging: Link | None = None
         """Whose news is passed on."""
-        self.gate = 0
+        self.proving: ModelGrant | None = None
+        """Whose rules have just proven something."""
         self.outcome = Outcome(kind, self.paced)
         self.book = Book(self._credited)
         file = File(FILE, "one", "one", self.size, 0, bytes(32), 0)
         self._items = (Item("i", "Album", "", None, "Album", (file,)),)
-        self._start_gate([])
-        leaf = self.grant.tree.find("Album/one")
+        self._shop = Shop(self.clock, rng, self.book.coverage)
+        self._started = 0
+        with self.clock.everywhere():
+            self.gates = [self._start_gate([], alone=gates == 1) for _ in range(gates)]
+            if gates > 1:
+                self.pass_time(rng.choice((0.0, 0.5, 3.0, 5.0)))
+        leaf = self.gates[0].grant.tree.find("Album/one")
         assert isinstance(leaf, Leaf)
         self.resource: Resource = leaf.resource
 
-    def _start_gate(self, left: Iterable[Evidence]) -> None:
-        self.gate += 1
+    @property
+    def now(self) -> float:
+        return self.clock.now
+
+    def any_gate(self) -> Gate:
+        """Where the next connection comes to."""
+        return self.gates[0] if len(self.gates) == 1 else self.rng.choice(self.gates)
+
+    def _start_gate(self, left: Iterable[Evidence], *, alone: bool) -> Gate:
+        self._started += 1
         status = GrantStatus("g", GrantState.OPEN, 1e12, None, "anna", Tier("t", RATE if self.paced else 0, 64), frozenset())
         customer = Customer("anna", status.tier, lambda _seconds, _call: None)
         grant = Grant(status, 0.0, self._items, {FILE: tuple(self.book.coverage)}, tuple(self.book.left.values()))
-        self.table = Table()
-        self.grant = ModelGrant(grant, customer, cast(Ledger, self.book))
-        self.grant.inherit({}, list(left))
+        gate = Gate(str(self._started), ModelGrant(grant, customer, cast(Ledger, self.book), self), Table())
+        gate.grant.inherit({}, list(left))
+        if not alone:
+            gate.join(self._shop, self.clock, self.rng)
+        return gate
 
     def kill_gate(self) -> None:
         """Clients get all that was written, and then the end of their streams."""
+        killed = self.any_gate()
         for link in self.links:
-            link.kill()
-        self._start_gate(self.table.evidence())
+            if link.gate is killed:
+                link.kill()
+        killed.end()
+        self._shop.end(killed.id)
+        again = self._start_gate(killed.table.evidence(), alone=len(self.gates) == 1)
+        self.gates[self.gates.index(killed)] = again
+
+    def settle(self) -> None:
+        """Gates do it every second."""
+        for gate in self.gates:
+            gate.grant.settle()
 
     # -- what must hold
 
@@ -437,7 +464,7 @@ class Play:
 
     def _tolerance(self, link: Link) -> int:
         """Bytes that may be credited of a link without having been read."""
-        if self.grant.proving:  # by another segment: what `rules.agrees` lets a window be off by
+        if self.proving is not None:  # by another segment: what `rules.agrees` lets a window be off by
             return self.kernel.hides + (SHORT if link.credit.paced else NEAR_VAGUE)
         if link.half_closed:  # its end of sending may come while bytes lie unread
             return self.kernel.hides + FULLY_OPEN
@@ -445,15 +472,15 @@ class Play:
 
     def _links_credited_to(self, end: int) -> list[Link]:
         """The links of which the bytes before `end` are just being credited."""
-        if not self.grant.proving:
+        if self.proving is None:
             return [] if self.judging is None else [self.judging]
-        segments = self.grant.reconciler(self.resource)._segments
+        segments = self.proving.reconciler(self.resource)._segments
         return [self.links_by_id[one.id] for one in segments if one.ended and one.credited == end]
 
     # -- time
 
     def pass_time(self, seconds: float) -> None:
-        self.now += seconds
+        self.clock.pass_time(seconds)
 
     def busy(self) -> list[Link]:
         return [link for link in self.links if not link.done]
@@ -461,7 +488,7 @@ class Play:
     def step(self) -> None:
         """Something happens at one of the connections: the gate's part, and the network's."""
         rng = self.rng
-        self.now += rng.random() * 0.02 if rng.random() < 0.95 else rng.random() * 0.6
+        self.pass_time(rng.random() * 0.02 if rng.random() < 0.95 else rng.random() * 0.6)
         links = self.busy()
         if not links:
             return
@@ -488,16 +515,18 @@ class Play:
                 link.look()
                 if link.ending is not None:
                     link.hear_end()
-            self.now += 0.3
+            self.pass_time(0.3)
         for link in self.links:
             link.close()
         for link in self.busy():
             if link.ending is not None:
                 link.hear_end()
             if not link.over:
-                self.now += STALLED
+                self.pass_time(STALLED)
                 link.cut()
-        self.now += 1.0
+        for gate in self.gates:
+            gate.succeed()
+        self.pass_time(10.0 if len(self.gates) > 1 else 1.0)
 
     def finish(self) -> Outcome:
         self.quiesce()
@@ -505,13 +534,14 @@ class Play:
         outcome.cuts = self.cuts
         outcome.held = list(self.held) == whole
         outcome.complete = list(self.book.coverage) == whole
-        unconfirmed = self.grant.unconfirmed().get(FILE) or SpanSet()
-        both = SpanSet([*self.book.coverage, *unconfirmed])
+        both = SpanSet(self.book.coverage)
+        for gate in self.gates:
+            both.update(gate.grant.unconfirmed().get(FILE) or ())
         outcome.confirmable = list(both) == whole
         missing = sum(last - first for start, end in self.held for first, last in both.missing(start, end))
         if missing and outcome.kind in HONEST:
             outcome.broken = outcome.broken or f"{missing} bytes that it holds are neither credited nor unconfirmed"
-        self.grant.settle()
+        self.settle()
         return outcome
 
     def open(self, start: int, stop: int, *, exact: bool = False) -> Link:
@@ -546,7 +576,7 @@ def manager(play: Play) -> None:
             _let_ends_be_heard(play)
         play.pass_time(rng.choice((0.0005, 0.02, 0.3, 3.0)))
         if rng.random() < 0.5:
-            play.grant.settle()  # called every second
+            play.settle()
         if forgets and attempt < 4 and rng.random() < 0.5:
             play.held = SpanSet()  # it starts from scratch, with the same segments
         if play.held.size == play.size:
@@ -688,10 +718,11 @@ CLIENTS: dict[str, Callable[[Play], None]] = {"manager": manager, "player": play
 HONEST = ("manager",)
 
 
-def play(seed: int | str) -> Outcome:
+def play(seed: int | str, gates: int = 1) -> Outcome:
     """One history. The same seed gives the same."""
     rng = random.Random(seed)
     kind = rng.choice(("manager", "manager", "player", "leaver", "preview"))
-    history = Play(rng, kind)
-    CLIENTS[kind](history)
-    return history.finish()
+    history = Play(rng, kind, gates)
+    with history.clock.everywhere():
+        CLIENTS[kind](history)
+        return history.finish()

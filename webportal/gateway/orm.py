@@ -9,12 +9,13 @@ from django.db import transaction
 from django.db.models import Q
 
 from ftpgate import grants as gate_grants
+from ftpgate.gates import Heard, Told
 from ftpgate.grants import Batch, GateAddress, GrantStatus
 from ftpgate.tokens import Token
 from webportal.catalogue.services import report_changed
 from webportal.core import clock
 from webportal.core.processes import is_running
-from webportal.gateway import connection, recording, segments
+from webportal.gateway import connection, exchange, recording, segments
 from webportal.gateway.items import Items, Row
 from webportal.gateway.prepared import Prepared
 from webportal.gateway.statuses import status_by_token, statuses
@@ -70,6 +71,10 @@ class OrmBridge:
         with connection.database(), transaction.atomic():
             changed = recording.record(gate, batch, clock.now())
             return statuses(changed) if changed else []
+
+    def exchange(self, told: Told) -> Heard:
+        with connection.database():
+            return exchange.exchange(told)
 
     def report_changed(self, files: Mapping[int, str]) -> None:
         with connection.database():

@@ -13,7 +13,7 @@ from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence
 from webportal.core.processes import is_running
 from webportal.gateway.prepared import Prepared
-from webportal.grants.models import Gate, Grant, Segment
+from webportal.grants.models import Gate, GateExchange, Grant, GrantHold, Segment
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +38,13 @@ _SEGMENTS = Prepared(
 
 
 def handed_on(grant: int, gate: str) -> tuple[Evidence, ...]:
-    """Segments of this grant (by primary key) that `gate` may settle, oldest first: its own, and those of gates that run no
-    longer, killed ones included that nobody has found gone yet.
+    """Segments of this grant (by primary key) that `gate` may settle, oldest first: its own, those of gates that run no longer,
+    killed ones included that nobody has found gone yet, and those of gates that have let go of this grant.
 
-    Those of another gate that runs are left out: it may still settle them, and it alone knows their clients' connections.
+    Those of another gate that serves it are left out: it may still settle them, and tells of them by `exchange`.
     """
     rows = list(_SEGMENTS.rows(grant))
-    running = _running({of for of, *_ in rows} - {gate})
+    holding = _holding(grant, running({of for of, *_ in rows} - {gate}))
     return tuple(
         Evidence(
             id=segment_id,
@@ -53,7 +53,7 @@ def handed_on(grant: int, gate: str) -> tuple[Evidence, ...]:
             **dict(zip(_PLAIN, plain, strict=True)),
         )
         for of, public_id, segment_id, unconfirmed, *plain in rows
-        if of not in running
+        if of not in holding
     )
 
 
@@ -92,7 +92,15 @@ def grants_of(ids: Iterable[str]) -> set[str]:
     return set(Segment.objects.filter(segment_id__in=ids).values_list("grant__public_id", flat=True))
 
 
-def _running(gates: Set[str]) -> set[str]:
+def _holding(grant: int, gates: Set[str]) -> set[str]:
+    """Those of these running gates that may still settle this grant's segments: they hold it, or have not told what they hold."""
+    if not gates:
+        return set()
+    telling = set(GateExchange.objects.filter(gate__in=gates).values_list("gate", flat=True))
+    return set(gates) - telling | set(GrantHold.objects.filter(grant=grant, gate__in=gates).values_list("gate", flat=True))
+
+
+def running(gates: Set[str]) -> set[str]:
     """Those of these gates that have not stopped, as far as this host can tell."""
     if not gates:
         return set()

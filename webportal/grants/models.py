@@ -221,3 +221,54 @@ class Gate(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class GateExchange(models.Model):
+    """When a gate last told the others what it does, by the database's clock, while several run (`ftpgate.gates`)."""
+
+    gate = models.CharField(_("gate"), max_length=64, unique=True)
+    number = models.BigIntegerField(_("number"))
+    told_at = models.DateTimeField(_("told"))
+
+    class Meta:
+        verbose_name = _("exchange of a gate")
+        verbose_name_plural = _("exchanges of gates")
+
+    def __str__(self) -> str:
+        return f"{self.gate}: {self.number}"
+
+
+class GrantHold(models.Model):
+    """A gate serves a grant, or did a moment ago: it may still settle the grant's segments. `shared`: so may others."""
+
+    gate = models.CharField(_("gate"), max_length=64)
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="holds", verbose_name=_("grant"))
+    shared = models.BooleanField(_("shared"), default=False)
+
+    class Meta:
+        verbose_name = _("hold of a gate")
+        verbose_name_plural = _("holds of gates")
+        constraints = (models.UniqueConstraint(fields=("gate", "grant"), name="grant_hold_once"),)
+        indexes = (models.Index(fields=("gate",), condition=Q(shared=True), name="grant_hold_shared"),)
+
+    def __str__(self) -> str:
+        return f"{self.gate}: {self.grant_id}"
+
+
+class LiveSegment(models.Model):
+    """A segment of a shared grant, as its gate has told of it in exchange `number`: a packed `ftpgate.gates.SegmentNews`."""
+
+    gate = models.CharField(_("gate"), max_length=64)
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="live_segments", verbose_name=_("grant"))
+    segment_id = models.CharField(_("id"), max_length=64)
+    number = models.BigIntegerField(_("number"))
+    told = models.JSONField(_("told"))
+
+    class Meta:
+        verbose_name = _("live segment")
+        verbose_name_plural = _("live segments")
+        constraints = (models.UniqueConstraint(fields=("gate", "segment_id"), name="live_segment_once"),)
+        indexes = (models.Index(fields=("grant", "gate", "number"), name="live_segment_news"),)
+
+    def __str__(self) -> str:
+        return f"{self.gate}: {self.segment_id}"

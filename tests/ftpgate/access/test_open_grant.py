@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from ftpgate.access.open_grant import OpenGrant, describe
 from ftpgate.grants import Grant, GrantState, GrantStatus, Item, Tier
 from ftpgate.net import timer
 from ftpgate.proof.coverage import SpanSet
+from ftpgate.proof.rules import LATER
 from ftpgate.proof.segments import Evidence, Segment
 from ftpgate.shaping import customer
 from ftpgate.shaping.customer import Customer, GlobalLimiter
@@ -324,6 +326,10 @@ def test_what_an_ended_gate_left_joins_the_segments_that_run() -> None:
     grant.inherit({}, [evidence("old-1", "f1", credited=10_000, sent=30_000)])
     assert grant.unconfirmed() == {1: SpanSet([(10_000, 30_000)])}
     running.acknowledged = running.shown = running.sent = track.size
+    running.moved = time.monotonic()
+    grant.observe(track, running)
+    assert not grant.coverage[1].covers(0, 30_000), "it may have begun before the gate ended, and its client have ended with it"
+    running.moved += LATER + 0.001
     grant.observe(track, running)
     assert grant.coverage[1].covers(0, 30_000)
 

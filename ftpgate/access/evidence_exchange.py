@@ -1,0 +1,247 @@
+"""What this gate and the others tell each other of the grants that several of them serve.
+
+A transfer stops where one of another gate has begun, and a cut segment is proven by one that began elsewhere, as at one gate.
+What is learned too late is unconfirmed, never wrong: while a grant is shared, nothing is proven by another segment before every
+gate that serves it has told what it had begun by then. While the database is away, that waits.
+
+A gate alone asks every ALONE seconds whether it still is, and tells nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from math import inf
+from typing import Protocol
+
+from ftpgate.access.open_grant import OpenGrant, describe
+from ftpgate.errors import GateError
+from ftpgate.gates import Heard, SegmentNews, Told
+from ftpgate.grants import Bridge
+from ftpgate.net.executor import Executor
+from ftpgate.net.timer import Alarm, CallLater
+from ftpgate.proof.segments import VAGUE, Segment
+from ftpgate.sources import Resource
+
+EVERY = 0.25
+"""Seconds between two exchanges while other gates run: a start at one is known to all within twice that."""
+ALONE = 3.0
+"""Seconds between two exchanges of a gate that runs alone."""
+COVERAGE_EVERY = 1.0
+"""Seconds after which the recorded coverage of shared grants is asked for again."""
+RETRY = 1.0
+"""Seconds until the next exchange when one has failed."""
+HOLDS = 1_000
+"""Grants told of in one exchange at the most; the rest goes with the next one."""
+NEWS = 4_000
+"""Segments, the same."""
+KEPT = 30.0
+"""Seconds for which others are still told of a segment that says nothing any more: one that hears later than that starts anew."""
+
+
+KNOWN_AFTER = 3
+"""Exchanges of another gate after which it tells of a grant that both serve: one that may have been under way when this became
+known, one that hears of it, and one that tells."""
+
+
+class Grants(Protocol):
+    """Who holds the open grants: `GrantCache`."""
+
+    def grants(self) -> Sequence[OpenGrant]: ...
+
+    def renew(self, name: str) -> None:
+        """Another gate serves it no longer: look up what it has left."""
+        ...
+
+
+class EvidenceExchange:
+    """Of one gate.
+
+    Args:
+        bridge: the shop; only `exchange` is called, off the loop.
+        gate: this gate's id.
+        executor: a thread.
+        call_later: the loop's.
+        grants: those of which is told.
+    """
+
+    def __init__(self, bridge: Bridge, gate: str, executor: Executor, call_later: CallLater, grants: Grants) -> None:
+        self._bridge = bridge
+        self._gate = gate
+        self._executor = executor
+        self._grants = grants
+        self._alarm = Alarm(call_later, self._turn)
+        self._number = 0
+        self._held: dict[str, bool] = {}
+        """The grants that the others know this gate to hold; True once a second exchange has told it."""
+        self._shared: dict[str, dict[str, int]] = {}
+        """By grant, the gates that serve it too, with the number of the exchange from which on each one tells of it."""
+        self._open: dict[str, OpenGrant] = {}
+        self._anew: set[str] = set()
+        self._told: dict[str, _TellOf] = {}
+        self._heard: dict[str, int] = {}
+        self._covered_at = self._heard_at = 0.0
+        self.others = 0
+        """How many other gates run, as far as is known."""
+        self.failing = False
+        """Has the last exchange failed?"""
+        self._alarm.within(EVERY)
+
+    @property
+    def shared(self) -> int:
+        """Grants that other gates serve as well."""
+        return len(self._shared)
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        told = self._put_together(now)
+        try:
+            self._executor.submit(lambda: self._bridge.exchange(told), lambda heard, error: self._answered(told, heard, error))
+        except GateError as error:
+            self._answered(told, None, error)
+
+    def _put_together(self, now: float) -> Told:
+        self._number += 1
+        told = Told(self._gate, self._number, now)
+        if not self.others:
+            return told
+        self._open = open_grants = {grant.id: grant for grant in self._grants.grants()}
+        segments, settled = self._news(now)
+        asks = now - self._covered_at >= COVERAGE_EVERY
+        return replace(
+            told,
+            holds=tuple(islice((name for name in open_grants if not self._held.get(name)), HOLDS)),
+            releases=tuple(islice((name for name in self._held if name not in open_grants), HOLDS)),
+            segments=segments,
+            settled=settled,
+            heard=dict(self._heard),
+            anew=tuple(self._anew),
+            delivered={
+                name: {file: spans.size for file, spans in open_grants[name].coverage.items()}
+                for name in (self._shared if asks else ())
+                if name in open_grants
+            },
+        )
+
+    def _news(self, now: float) -> tuple[Sequence[SegmentNews], Sequence[str]]:
+        for name in self._shared:
+            grant = self._open.get(name)
+            for resource, segment in () if grant is None else grant.own_segments():
+                known = self._told.get(segment.id)
+                if known is None:
+                    known = self._told[segment.id] = _TellOf(name, resource, segment)
+                known.seen_at = now
+        more = (known.news(now) for known in self._told.values() if known.says_more())
+        gone = (id for id, known in self._told.items() if now - known.seen_at > KEPT)
+        return tuple(islice(more, NEWS)), tuple(islice(gone, NEWS))
+
+    def _answered(self, told: Told, heard: Heard | None, error: GateError | None) -> None:
+        if error is not None:
+            self.failing = True
+            self._number -= 1
+            for news in told.segments:
+                self._told[news.evidence.id].forget()
+            return self._alarm.within(RETRY)
+        if heard is None:
+            return
+        self.failing = False
+        now = time.monotonic()
+        if heard.forgotten or not heard.others or now - self._heard_at > KEPT:
+            self._start_anew()
+        else:
+            self._settled(told)
+        self.others = heard.others
+        self._heard_at = now
+        self._open = {grant.id: grant for grant in self._grants.grants()}
+        self._hear(heard, now)
+        behind = len(told.holds) == HOLDS or len(told.segments) == NEWS
+        self._alarm.within(ALONE if not heard.others else 0.0 if behind else EVERY)
+
+    def _start_anew(self) -> None:
+        """Others may have missed what this gate has told, or this gate what they have."""
+        self._share({})
+        self._held.clear()
+        self._told.clear()
+        self._heard.clear()
+        self._anew.clear()
+
+    def _settled(self, told: Told) -> None:
+        """The shop has it."""
+        for name in told.holds:
+            self._held[name] = name in self._held
+        for name in told.releases:
+            self._held.pop(name, None)
+        for id in told.settled:
+            self._told.pop(id, None)
+        self._anew.difference_update(told.anew)
+        if told.delivered:
+            self._covered_at = told.taken_at
+
+    def _hear(self, heard: Heard, now: float) -> None:
+        news_of: dict[str, list[tuple[str, SegmentNews]]] = {}
+        for gate, told_by in heard.gates.items():
+            self._heard[gate] = told_by.number
+            for news in told_by.segments:
+                news_of.setdefault(news.evidence.grant, []).append((gate, news))
+        self._share(heard.shared)
+        until = {gate: now - news.age - VAGUE for gate, news in heard.gates.items()}
+        for name, gates in self._shared.items():
+            known = name not in self._anew and all(self._heard.get(gate, 0) >= number for gate, number in gates.items())
+            if (grant := self._open.get(name)) is not None:
+                grant.hear(news_of.get(name, ()), now, min(map(until.__getitem__, gates)) if known else -inf)
+        for covered in heard.covered:
+            if (grant := self._open.get(covered.grant)) is not None:
+                grant.merge(covered.file, tuple(covered.spans))
+
+    def _share(self, shared: Mapping[str, frozenset[str]]) -> None:
+        """These grants are shared now, and with these gates."""
+        before, self._shared = self._shared, {}
+        for name, gates in shared.items():
+            known = before.get(name, {})
+            self._shared[name] = {gate: known.get(gate) or self._heard.get(gate, 0) + KNOWN_AFTER for gate in gates}
+            if gates - known.keys():
+                self._anew.add(name)
+        for name, gone in before.items():
+            grant = self._open.get(name)
+            left = gone.keys() - self._shared.get(name, {}).keys()
+            if grant is None or not left:
+                continue
+            for gate in left:
+                grant.drop(gate)
+            if name not in self._shared:
+                grant.hear((), 0.0, inf)
+            self._grants.renew(name)
+
+
+class _TellOf:
+    """What others have been told of one segment; kept for its last news when nobody else does any more."""
+
+    __slots__ = ("_grant", "_resource", "_said", "_segment", "seen_at")
+
+    def __init__(self, grant: str, resource: Resource, segment: Segment) -> None:
+        self._grant = grant
+        self._resource = resource
+        self._segment = segment
+        self._said: tuple[object, ...] = ()
+        self.seen_at = 0.0
+        """When it was last among those of its grant."""
+
+    def says_more(self) -> bool:
+        segment = self._segment
+        says = segment.end, segment.line, segment.sent, segment.acknowledged, segment.shown, segment.credited, segment.ended
+        if says == self._said:
+            return False
+        self._said = says
+        return True
+
+    def forget(self) -> None:
+        """They have not been told."""
+        self._said = ()
+
+    def news(self, now: float) -> SegmentNews:
+        segment = self._segment
+        evidence = replace(describe(self._grant, self._resource, segment), unconfirmed={})
+        began, moved = (None, None) if segment.order == 0 else (now - segment.began, now - segment.over)
+        return SegmentNews(evidence, segment.line, segment.ended, segment.orderly, began, moved)
