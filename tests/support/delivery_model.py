@@ -1,8 +1,9 @@
 """A model of TCP and of clients, which drives the proof of delivery just as transfers do. No socket, no clock.
 
 `play(seed)` makes one history: a client of a kind that is drawn fetches one file in its manner, may be stopped at any event
-and go on later, and its gate may be killed at any event. With two gates, each of its connections falls on either. Both ends are known here, so that every credited byte can be held
-against what the client has read, and whatever an honest client holds against what is credited or unconfirmed.
+and go on later, and its gate may be killed at any event. With two gates, each of its connections falls on either. Both ends are
+known here, so that every credited byte can be held against what the client has read, and whatever an honest client holds against
+what is credited or unconfirmed.
 
 What is taken for granted of a client's kernel is what `proof.window` and `proof.credit` have measured: behind a window that
 hides little lies nothing, behind others up to what is drawn; a close sends a FIN when nothing lies unread, else a reset.
@@ -25,7 +26,7 @@ from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, Tier
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.credit import MARGIN, PACED_CHUNK, Credit, Phase
 from ftpgate.proof.rules import NEAR_VAGUE, SHORT
-from ftpgate.proof.segments import Evidence, Segment
+from ftpgate.proof.segments import Evidence
 from ftpgate.proof.window import FULLY_OPEN, HIDDEN_SHARE, KIB, LITTLE, TcpSnapshot
 from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource

@@ -1,7 +1,7 @@
 """The gates of `delivery_model`: what each knows of the file, and what they tell each other through a shop's database.
 
-A history with one gate needs no exchange. With two, the client's connections fall on either, and `EvidenceExchange` runs as it does in
-a gate, over answers that take their time, fail, or come with a clock that is a little wrong.
+A history with one gate needs no exchange. With two, the client's connections fall on either, and `EvidenceExchange` runs as it
+does in a gate, over answers that take their time, fail, or come with a clock that is a little wrong.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Clock:
 
 
 class Shop:
-    """What `webportal.gateway.exchange` does, for one grant: told at once, and by a clock that is off by less than half of VAGUE."""
+    """What `webportal.gateway.exchange` does, for one grant, by a clock that is off by less than half of VAGUE."""
 
     def __init__(self, clock: Clock, rng: random.Random, coverage: SpanSet) -> None:
         self._clock = clock

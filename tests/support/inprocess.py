@@ -24,6 +24,7 @@ from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.errors import Unavailable
+from ftpgate.gates import Told
 from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
 from ftpgate.net.executor import ThreadExecutor, Waker
 from ftpgate.net.handshake import Handshakes
@@ -158,6 +159,9 @@ class MemoryShop:
                 self._grants[name] = replace(held, status=status)
                 self.completed.append(name)
                 yield status
+
+    def exchange(self, told: Told) -> None:
+        """No other gate has this memory."""
 
     def report_changed(self, files: Mapping[int, str]) -> None:
         with self._lock:
