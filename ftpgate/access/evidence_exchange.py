@@ -78,7 +78,6 @@ class EvidenceExchange:
         """The grants that the others know this gate to hold; True once a second exchange has told it."""
         self._shared: dict[str, dict[str, int]] = {}
         """By grant, the gates that serve it too, with the number of the exchange from which on each one tells of it."""
-        self._open: dict[str, OpenGrant] = {}
         self._anew: set[str] = set()
         self._told: dict[str, _TellOf] = {}
         self._heard: dict[str, int] = {}
@@ -107,8 +106,8 @@ class EvidenceExchange:
         told = Told(self._gate, self._number, now)
         if not self.others:
             return told
-        self._open = open_grants = {grant.id: grant for grant in self._grants.grants()}
-        segments, settled = self._news(now)
+        open_grants = self._open_grants()
+        segments, settled = self._news(open_grants, now)
         asks = now - self._covered_at >= COVERAGE_EVERY
         return replace(
             told,
@@ -125,14 +124,16 @@ class EvidenceExchange:
             },
         )
 
-    def _news(self, now: float) -> tuple[Sequence[SegmentNews], Sequence[str]]:
-        for name in self._shared:
-            grant = self._open.get(name)
-            for resource, segment in () if grant is None else grant.own_segments():
+    def _open_grants(self) -> Mapping[str, OpenGrant]:
+        return {grant.id: grant for grant in self._grants.grants()}
+
+    def _news(self, open_grants: Mapping[str, OpenGrant], now: float) -> tuple[Sequence[SegmentNews], Sequence[str]]:
+        for name in self._shared.keys() & open_grants.keys():
+            for resource, segment in open_grants[name].own_segments():
                 known = self._told.get(segment.id)
                 if known is None:
-                    known = self._told[segment.id] = _TellOf(name, resource, segment)
-                known.seen_at = now
+                    known = self._told[segment.id] = _TellOf(name, resource)
+                known.segment, known.seen_at = segment, now
         more = (known.news(now) for known in self._told.values() if known.says_more())
         gone = (id for id, known in self._told.items() if now - known.seen_at > KEPT)
         return tuple(islice(more, NEWS)), tuple(islice(gone, NEWS))
@@ -148,20 +149,20 @@ class EvidenceExchange:
             return
         self.failing = False
         now = time.monotonic()
+        open_grants = self._open_grants()
         if heard.forgotten or not heard.others or now - self._heard_at > KEPT:
-            self._start_anew()
+            self._start_anew(open_grants)
         else:
             self._settled(told)
         self.others = heard.others
         self._heard_at = now
-        self._open = {grant.id: grant for grant in self._grants.grants()}
-        self._hear(heard, now)
+        self._hear(open_grants, heard, now)
         behind = len(told.holds) == HOLDS or len(told.segments) == NEWS
         self._alarm.within(ALONE if not heard.others else 0.0 if behind else EVERY)
 
-    def _start_anew(self) -> None:
+    def _start_anew(self, open_grants: Mapping[str, OpenGrant]) -> None:
         """Others may have missed what this gate has told, or this gate what they have."""
-        self._share({})
+        self._share(open_grants, {})
         self._held.clear()
         self._told.clear()
         self._heard.clear()
@@ -179,23 +180,23 @@ class EvidenceExchange:
         if told.delivered:
             self._covered_at = told.taken_at
 
-    def _hear(self, heard: Heard, now: float) -> None:
+    def _hear(self, open_grants: Mapping[str, OpenGrant], heard: Heard, now: float) -> None:
         news_of: dict[str, list[tuple[str, SegmentNews]]] = {}
         for gate, told_by in heard.gates.items():
             self._heard[gate] = told_by.number
             for news in told_by.segments:
                 news_of.setdefault(news.evidence.grant, []).append((gate, news))
-        self._share(heard.shared)
+        self._share(open_grants, heard.shared)
         until = {gate: now - news.age - VAGUE for gate, news in heard.gates.items()}
         for name, gates in self._shared.items():
             known = name not in self._anew and all(self._heard.get(gate, 0) >= number for gate, number in gates.items())
-            if (grant := self._open.get(name)) is not None:
+            if (grant := open_grants.get(name)) is not None:
                 grant.hear(news_of.get(name, ()), now, min(map(until.__getitem__, gates)) if known else -inf)
         for covered in heard.covered:
-            if (grant := self._open.get(covered.grant)) is not None:
+            if (grant := open_grants.get(covered.grant)) is not None:
                 grant.merge(covered.file, tuple(covered.spans))
 
-    def _share(self, shared: Mapping[str, frozenset[str]]) -> None:
+    def _share(self, open_grants: Mapping[str, OpenGrant], shared: Mapping[str, frozenset[str]]) -> None:
         """These grants are shared now, and with these gates."""
         before, self._shared = self._shared, {}
         for name, gates in shared.items():
@@ -204,32 +205,30 @@ class EvidenceExchange:
             if gates - known.keys():
                 self._anew.add(name)
         for name, gone in before.items():
-            grant = self._open.get(name)
             left = gone.keys() - self._shared.get(name, {}).keys()
-            if grant is None or not left:
-                continue
-            for gate in left:
-                grant.drop(gate)
-            if name not in self._shared:
-                grant.hear((), 0.0, inf)
-            self._grants.renew(name)
+            if left and (grant := open_grants.get(name)) is not None:
+                for gate in left:
+                    grant.drop(gate)
+                if name not in self._shared:
+                    grant.hear((), 0.0, inf)
+                self._grants.renew(name)
 
 
 class _TellOf:
     """What others have been told of one segment; kept for its last news when nobody else does any more."""
 
-    __slots__ = ("_grant", "_resource", "_said", "_segment", "seen_at")
+    __slots__ = ("_grant", "_resource", "_said", "seen_at", "segment")
+    segment: Segment
 
-    def __init__(self, grant: str, resource: Resource, segment: Segment) -> None:
+    def __init__(self, grant: str, resource: Resource) -> None:
         self._grant = grant
         self._resource = resource
-        self._segment = segment
         self._said: tuple[object, ...] = ()
         self.seen_at = 0.0
         """When it was last among those of its grant."""
 
     def says_more(self) -> bool:
-        segment = self._segment
+        segment = self.segment
         says = segment.end, segment.line, segment.sent, segment.acknowledged, segment.shown, segment.credited, segment.ended
         if says == self._said:
             return False
@@ -241,7 +240,7 @@ class _TellOf:
         self._said = ()
 
     def news(self, now: float) -> SegmentNews:
-        segment = self._segment
+        segment = self.segment
         evidence = replace(describe(self._grant, self._resource, segment), unconfirmed={})
         began, moved = (None, None) if segment.order == 0 else (now - segment.began, now - segment.over)
         return SegmentNews(evidence, segment.line, segment.ended, segment.orderly, began, moved)

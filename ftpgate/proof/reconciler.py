@@ -83,8 +83,6 @@ class Reconciler:
             elif not segment.follow(news):
                 continue
             self._awaiting.update(dict.fromkeys(self._concerned(segment), segment.over))
-            if segment.unconfirmed:
-                self._awaiting[segment] = segment.over
         return self._judge((), 0.0)
 
     def drop(self, gate: str) -> None:

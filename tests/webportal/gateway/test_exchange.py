@@ -94,7 +94,8 @@ def test_what_a_gate_tells_of_a_segment_arrives_as_it_was(grant: Grant, gates: t
     one.tell(segments=[told], ago=3.0)
     (heard,) = two.tell().gates["one"].segments
     assert (heard.evidence, heard.line, heard.ended, heard.orderly) == (told.evidence, told.line, told.ended, told.orderly)
-    assert heard.began is not None and heard.moved is not None
+    assert heard.began is not None
+    assert heard.moved is not None
     assert heard.began - heard.moved == pytest.approx(1.5)
     assert heard.began >= 2.0 + 3.0 - VAGUE, "seconds before this exchange"
 

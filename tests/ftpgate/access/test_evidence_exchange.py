@@ -1,0 +1,236 @@
+"""What gates tell each other, over a shop whose answers get lost. `delivery_model` plays whole histories with two gates."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from typing import Any, cast
+
+import pytest
+
+from ftpgate.access.evidence_exchange import ALONE, EVERY, HOLDS, KEPT, KNOWN_AFTER, RETRY, EvidenceExchange
+from ftpgate.access.ledger import Ledger
+from ftpgate.access.open_grant import OpenGrant
+from ftpgate.errors import Unavailable
+from ftpgate.gates import Heard, Told
+from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
+from ftpgate.proof.coverage import SpanSet
+from ftpgate.proof.segments import Segment
+from ftpgate.shaping.customer import Customer
+from ftpgate.sources import Resource
+from ftpgate.tree import Leaf
+from tests.ftpgate.items import make_file, make_item
+from tests.support.gate_model import Clock, Shop
+
+ALBUM = make_item("i", "Album", [make_file(1, "1.ogg", 10_000_000, data=b"")])
+
+
+class Book:
+    """A ledger of what one gate credits."""
+
+    def __init__(self) -> None:
+        self.credited: list[tuple[int, int]] = []
+
+    def credit(self, grant: str, file: int, start: int, end: int) -> None:
+        self.credited.append((start, end))
+
+    def segment(self, evidence: object) -> None: ...
+
+    def settled(self, segment: str) -> None: ...
+
+    def flush_soon(self) -> None: ...
+
+
+class Gate:
+    """One that holds grants; what it asks the shop is answered at once, unless `lost` or `away`."""
+
+    def __init__(self, id: str, shop: Shop, clock: Clock) -> None:
+        self.id = id
+        self.told: list[Told] = []
+        self.lost = self.away = False
+        self.renewed: list[str] = []
+        self.book = Book()
+        self.open: dict[str, OpenGrant] = {}
+        self._shop = shop
+        shop.running.add(id)
+        self.exchange = EvidenceExchange(cast(Any, self), id, cast(Any, self), clock.call_later, self)
+
+    def hold(self, name: str = "g") -> OpenGrant:
+        status = GrantStatus(name, GrantState.OPEN, 1e12, None, "anna", Tier("t", 0, 64), frozenset())
+        customer = Customer("anna", status.tier, lambda _seconds, _call: None)
+        self.open[name] = OpenGrant(Grant(status, 0.0, (ALBUM,)), customer, cast(Ledger, self.book))
+        return self.open[name]
+
+    def submit(self, work: Callable[[], Heard], done: Callable[[Heard | None, Unavailable | None], None]) -> None:
+        heard = None if self.away else work()
+        if self.away or self.lost:
+            return done(None, Unavailable())
+        done(heard, None)
+
+    def bridge_exchange(self, told: Told) -> Heard:
+        self.told.append(told)
+        return self._shop.exchange(told)
+
+    def grants(self) -> Sequence[OpenGrant]:
+        return tuple(self.open.values())
+
+    def renew(self, name: str) -> None:
+        self.renewed.append(name)
+
+
+class Case:
+    def __init__(self) -> None:
+        self.clock = Clock(1_000.0)
+        self.coverage = SpanSet()
+        self.shop = Shop(self.clock, random.Random(1), self.coverage)
+
+    def gate(self, id: str) -> Gate:
+        gate = Gate(id, self.shop, self.clock)
+        gate.exchange._bridge = cast(Any, _Bridge(gate))
+        return gate
+
+
+class _Bridge:
+    def __init__(self, gate: Gate) -> None:
+        self.exchange = gate.bridge_exchange
+
+
+@pytest.fixture
+def case() -> Iterator[Case]:
+    made = Case()
+    with made.clock.everywhere():
+        yield made
+
+
+def track(grant: OpenGrant) -> Resource:
+    leaf = grant.tree.find("Album/1.ogg")
+    assert isinstance(leaf, Leaf)
+    return leaf.resource
+
+
+def begin(grant: OpenGrant, id: str, start: int, now: float) -> Segment:
+    return grant.reconciler(track(grant)).begin(id, start, track(grant).size, now)
+
+
+def test_a_gate_alone_tells_nothing_and_asks_seldom(case: Case) -> None:
+    one = case.gate("one")
+    one.hold()
+    case.clock.pass_time(10 * ALONE)
+    assert 9 <= len(one.told) <= 11
+    assert all(not told.holds for told in one.told)
+    assert one.exchange.others == 0
+
+
+def test_two_gates_that_hold_a_grant_know_each_others_segments(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    first = begin(one.hold(), "one-1", 0, case.clock.now)
+    case.clock.pass_time(ALONE)
+    far = begin(two.hold(), "two-1", 5_000_000, case.clock.now)
+    assert first.line == first.end
+    case.clock.pass_time((KNOWN_AFTER + 2) * EVERY)
+    assert first.line == far.start
+    assert one.exchange.shared == two.exchange.shared == 1
+
+
+def test_nothing_is_proven_before_the_other_gate_tells_of_the_grant(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    grant = one.hold()
+    case.clock.pass_time(ALONE)
+    assert grant.known_until == inf
+    two.hold()
+    seen = []
+    for _ in range(40):
+        case.clock.pass_time(EVERY / 4)
+        seen.append(grant.known_until)
+    waited = seen.index(-inf)
+    assert seen[:waited] == [inf] * waited
+    first = next(number for number, until in enumerate(seen) if until not in (inf, -inf))
+    assert set(seen[waited:first]) == {-inf}
+    heard = two.exchange._number
+    assert heard >= KNOWN_AFTER
+    assert 0.0 < case.clock.now - grant.known_until < 1.0
+
+
+def test_the_end_of_a_segment_is_told_though_it_is_settled_before_the_next_exchange(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    ours, theirs = one.hold(), two.hold()
+    segment = begin(ours, "one-1", 0, case.clock.now)
+    case.clock.pass_time(3 * ALONE)
+    (seen,) = theirs.reconciler(track(theirs))._segments
+    assert not seen.ended
+    segment.credited = segment.sent = segment.acknowledged = segment.shown = segment.end
+    segment.ended = segment.orderly = True
+    ours.credit(track(ours), 0, segment.end)
+    ours.observe(track(ours), segment)
+    ours.settle()
+    case.clock.pass_time(2 * EVERY)
+    assert (seen.ended, seen.orderly, seen.credited) == (True, True, segment.end)
+
+
+def test_what_others_have_recorded_becomes_known(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    ours = one.hold()
+    two.hold()
+    case.clock.pass_time(2 * ALONE)
+    case.coverage.add(0, 4_000_000)
+    case.clock.pass_time(2.0)
+    assert list(ours.coverage[1]) == [(0, 4_000_000)]
+    assert one.book.credited == [], "who recorded it has credited it"
+
+
+@pytest.mark.parametrize("how", ["lost", "away"])
+def test_what_an_exchange_has_failed_to_tell_is_told_again(case: Case, how: str) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    ours, theirs = one.hold(), two.hold()
+    case.clock.pass_time(3 * ALONE)
+    setattr(one, how, True)
+    begin(ours, "one-1", 0, case.clock.now)
+    case.clock.pass_time(5 * RETRY)
+    assert one.exchange.failing
+    known_until = ours.known_until
+    setattr(one, how, False)
+    case.clock.pass_time(ALONE + (KNOWN_AFTER + 3) * EVERY)
+    assert not one.exchange.failing
+    assert [segment.id for segment in theirs.reconciler(track(theirs))._segments] == ["one-1"]
+    assert known_until < ours.known_until < inf
+
+
+def test_a_gate_that_lets_go_takes_what_is_known_of_it_along(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    ours, theirs = one.hold(), two.hold()
+    begin(theirs, "two-1", 5_000_000, case.clock.now)
+    case.clock.pass_time(3 * ALONE)
+    assert list(ours.reconciler(track(ours))._segments)
+    del two.open["g"]
+    case.clock.pass_time(3 * EVERY)
+    assert not list(ours.reconciler(track(ours))._segments)
+    assert (ours.known_until, one.renewed, one.exchange.shared) == (inf, ["g"], 0)
+
+
+def test_who_has_not_been_heard_for_long_starts_anew(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    ours, theirs = one.hold(), two.hold()
+    begin(theirs, "two-1", 5_000_000, case.clock.now)
+    case.clock.pass_time(3 * ALONE)
+    one.away = True
+    case.clock.pass_time(KEPT + 1)
+    assert list(ours.reconciler(track(ours))._segments), "what was known stays meanwhile"
+    one.away = False
+    begin(theirs, "two-2", 7_000_000, case.clock.now)
+    case.clock.pass_time(3 * ALONE)
+    assert [segment.id for segment in ours.reconciler(track(ours))._segments] == ["two-1", "two-2"]
+
+
+def test_many_grants_are_told_of_in_pieces(case: Case) -> None:
+    one = case.gate("one")
+    case.gate("two")
+    one.open = {f"g{number}": one.hold() for number in range(10)}
+    for name, grant in one.open.items():
+        grant.grant = Grant(GrantStatus(name, GrantState.OPEN, 1e12, None, "anna", Tier("t", 0, 64), frozenset()), 0.0, (ALBUM,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ftpgate.access.evidence_exchange.HOLDS", 3)
+        case.clock.pass_time(2 * ALONE)
+    told = [name for told in one.told for name in told.holds]
+    assert max(len(told.holds) for told in one.told) == 3 < HOLDS
+    assert sorted(told) == sorted([*one.open, *one.open]), "each twice: another gate may have told of it at the same moment"
