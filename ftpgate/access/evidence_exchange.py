@@ -140,10 +140,7 @@ class EvidenceExchange:
 
     def _answered(self, told: Told, heard: Heard | None, error: GateError | None) -> None:
         if error is not None:
-            self.failing = True
-            self._number -= 1
-            for news in told.segments:
-                self._told[news.evidence.id].forget()
+            self.failing = True  # what the shop has not got shows in its next answer, by the numbers
             return self._alarm.within(RETRY)
         if heard is None:
             return
@@ -234,10 +231,6 @@ class _TellOf:
             return False
         self._said = says
         return True
-
-    def forget(self) -> None:
-        """They have not been told."""
-        self._said = ()
 
     def news(self, now: float) -> SegmentNews:
         segment = self.segment

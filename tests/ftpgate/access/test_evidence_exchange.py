@@ -49,10 +49,13 @@ class Gate:
         self.id = id
         self.told: list[Told] = []
         self.lost = self.away = False
+        self.late = 0.0
+        """Seconds that an answer takes."""
         self.renewed: list[str] = []
         self.book = Book()
         self.open: dict[str, OpenGrant] = {}
         self._shop = shop
+        self._clock = clock
         shop.running.add(id)
         self.exchange = EvidenceExchange(cast(Any, self), id, cast(Any, self), clock.call_later, self)
 
@@ -64,9 +67,10 @@ class Gate:
 
     def submit(self, work: Callable[[], Heard], done: Callable[[Heard | None, Unavailable | None], None]) -> None:
         heard = None if self.away else work()
-        if self.away or self.lost:
-            return done(None, Unavailable())
-        done(heard, None)
+        answer = (None, Unavailable()) if self.away or self.lost else (heard, None)
+        if self.late:
+            return self._clock.call_later(self.late, lambda: done(*answer))
+        done(*answer)
 
     def bridge_exchange(self, told: Told) -> Heard:
         self.told.append(told)
@@ -139,16 +143,16 @@ def test_nothing_is_proven_before_the_other_gate_tells_of_the_grant(case: Case) 
     case.clock.pass_time(ALONE)
     assert grant.known_until == inf
     two.hold()
-    seen = []
+    seen, told = [], []
     for _ in range(40):
         case.clock.pass_time(EVERY / 4)
         seen.append(grant.known_until)
+        told.append(len(two.told))
     waited = seen.index(-inf)
     assert seen[:waited] == [inf] * waited
     first = next(number for number, until in enumerate(seen) if until not in (inf, -inf))
     assert set(seen[waited:first]) == {-inf}
-    heard = two.exchange._number
-    assert heard >= KNOWN_AFTER
+    assert told[first] - told[waited] >= KNOWN_AFTER
     assert 0.0 < case.clock.now - grant.known_until < 1.0
 
 
@@ -206,6 +210,7 @@ def test_a_gate_that_lets_go_takes_what_is_known_of_it_along(case: Case) -> None
     case.clock.pass_time(3 * EVERY)
     assert not list(ours.reconciler(track(ours))._segments)
     assert (ours.known_until, one.renewed, one.exchange.shared) == (inf, ["g"], 0)
+    assert [told.releases for told in two.told if told.releases] == [("g",)]
 
 
 def test_who_has_not_been_heard_for_long_starts_anew(case: Case) -> None:
@@ -213,10 +218,12 @@ def test_who_has_not_been_heard_for_long_starts_anew(case: Case) -> None:
     ours, theirs = one.hold(), two.hold()
     begin(theirs, "two-1", 5_000_000, case.clock.now)
     case.clock.pass_time(3 * ALONE)
-    one.away = True
-    case.clock.pass_time(KEPT + 1)
+    one.late = KEPT + 1
+    case.clock.pass_time(KEPT)
+    one.late = 0.0
     assert list(ours.reconciler(track(ours))._segments), "what was known stays meanwhile"
-    one.away = False
+    case.clock.pass_time(1.0 + EVERY)
+    assert ours.known_until == -inf
     begin(theirs, "two-2", 7_000_000, case.clock.now)
     case.clock.pass_time(3 * ALONE)
     assert [segment.id for segment in ours.reconciler(track(ours))._segments] == ["two-1", "two-2"]
