@@ -1,6 +1,6 @@
 """Generated histories of a model of TCP and of clients, which drive the proof of delivery: no socket, no clock.
 
-    python -m tests.trials.model [--count N] [--first SEED] [--processes N]
+    python -m tests.trials.model [--count N] [--first SEED] [--gates N] [--processes N]
 
 Prints the counts of each kind of client and every seed whose history broke a promise: `tests.support.delivery_model`. It is
 no storm of real clients, so it is not among those that `make trials` runs.
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 
 from tests.support.delivery_model import Outcome, play
 from tests.trials.counting import Row, Verdict
@@ -46,12 +47,13 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=10_000, help="histories (10000)")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first one's seed; the others follow (0)")
+    parser.add_argument("--gates", type=int, default=1, help="that each client's connections fall on (1)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     began, rows = time.monotonic(), dict[str, Row]()
     seeds = range(options.first, options.first + options.count)
     with multiprocessing.Pool(options.processes) as pool:
-        broken = count(pool.imap(play, seeds, chunksize=200), rows)
+        broken = count(pool.imap(partial(play, gates=options.gates), seeds, chunksize=200), rows)
     for name in sorted(rows):
         print(rows[name].line())
     for number, outcome in broken[:SHOWN]:

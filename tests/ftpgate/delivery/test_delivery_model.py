@@ -14,6 +14,8 @@ from ftpgate.proof import credit, rules
 from tests.support.delivery_model import CLIENTS, HONEST, Outcome, play
 
 HISTORIES = 2_000
+OVER_TWO_GATES = range(100, 150)
+"""Seeds of histories with two gates; each takes as long as twenty with one."""
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,17 @@ def test_who_holds_everything_has_completed_or_is_one_click_away(outcomes: list[
     honest = [outcome for outcome in outcomes if outcome.kind in HONEST]
     assert all(outcome.held and outcome.confirmable for outcome in honest)
     assert sum(outcome.complete for outcome in honest) > len(honest) / 2
+
+
+def test_the_same_holds_over_two_gates() -> None:
+    """They learn of each other's segments a moment later, and from answers that fail."""
+    outcomes = [play(seed, gates=2) for seed in OVER_TWO_GATES]
+    assert [
+        (seed, outcome.kind, outcome.broken) for seed, outcome in zip(OVER_TWO_GATES, outcomes, strict=True) if outcome.broken
+    ] == []
+    honest = [outcome for outcome in outcomes if outcome.kind in HONEST]
+    assert all(outcome.held and outcome.confirmable for outcome in honest)
+    assert any(outcome.complete and outcome.cuts for outcome in honest)
 
 
 def test_all_kinds_of_clients_are_played(outcomes: list[Outcome]) -> None:
@@ -60,6 +73,11 @@ def _cut(self: credit.Credit, look: Any) -> None:
     if not self.ended:
         self.sent = self.credited
         self._move(credit.Phase.ABORTED)
+
+
+def test_the_model_finds_what_is_broken_between_two_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "agrees", _agrees)
+    assert any(play(seed, gates=2).broken for seed in OVER_TWO_GATES)
 
 
 @pytest.mark.parametrize(
