@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 from pyftpdlib.ioloop import IOLoop
 
 from ftpgate import ftp, http
-from ftpgate.access.evidence_exchange import EvidenceExchange
+from ftpgate.access.exchange import EvidenceExchange
 from ftpgate.access.grant_cache import GrantCache
 from ftpgate.bridge_module import factory
 from ftpgate.delivery.backlog import Backlog

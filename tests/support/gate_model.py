@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
-from ftpgate.access import evidence_exchange, open_grant
-from ftpgate.access.evidence_exchange import EvidenceExchange
+from ftpgate.access import exchange, open_grant
+from ftpgate.access.exchange import EvidenceExchange
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import Unavailable
 from ftpgate.gates import Covered, GateNews, Heard, SegmentNews, Told
@@ -56,7 +56,7 @@ class Clock:
         with (
             mock.patch.object(timer, "time", time),
             mock.patch.object(open_grant, "time", time),
-            mock.patch.object(evidence_exchange, "time", time),
+            mock.patch.object(exchange, "time", time),
         ):
             yield
 

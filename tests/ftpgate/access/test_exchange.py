@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from ftpgate.access.evidence_exchange import ALONE, EVERY, HOLDS, KEPT, KNOWN_AFTER, RETRY, EvidenceExchange
+from ftpgate.access.exchange import ALONE, EVERY, HOLDS, KEPT, KNOWN_AFTER, RETRY, EvidenceExchange
 from ftpgate.access.ledger import Ledger
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import Unavailable
@@ -236,7 +236,7 @@ def test_many_grants_are_told_of_in_pieces(case: Case) -> None:
     for name, grant in one.open.items():
         grant.grant = Grant(GrantStatus(name, GrantState.OPEN, 1e12, None, "anna", Tier("t", 0, 64), frozenset()), 0.0, (ALBUM,))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ftpgate.access.evidence_exchange.HOLDS", 3)
+        patch.setattr("ftpgate.access.exchange.HOLDS", 3)
         case.clock.pass_time(2 * ALONE)
     told = [name for told in one.told for name in told.holds]
     assert max(len(told.holds) for told in one.told) == 3 < HOLDS
