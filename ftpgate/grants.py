@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ftpgate.gates import Heard, Told
+from ftpgate.notices import Changes
 from ftpgate.proof.coverage import Span
 from ftpgate.proof.segments import Evidence
 from ftpgate.tokens import Token
@@ -190,6 +191,65 @@ class GateAddress:
     admin: str
     ftps: str | None = None
     https: str | None = None
+    advertised: Mapping[str, str] = field(default_factory=dict)
+    """Where its operator says that it is reached (`FTPGATE_ADVERTISE`), by protocol, in the place of the above."""
+
+    @property
+    def listening(self) -> Mapping[str, str]:
+        """Where clients are awaited, by protocol."""
+        found = {"ftp": self.ftp, "http": self.http, "ftps": self.ftps, "https": self.https}
+        return {protocol: where for protocol, where in found.items() if where}
+
+
+class GateState(StrEnum):
+    """What a gate does. One of which nothing was heard for `GONE_AFTER` is gone, whatever it did."""
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    """It lets transfers finish and takes no new clients."""
+    STOPPED = "stopped"
+
+
+GONE_AFTER = 15.0
+"""Seconds by the database's clock without a heartbeat, after which a gate does not count any more. Five heartbeats."""
+
+
+class GateLoad(NamedTuple):
+    """How much a gate has to do.
+
+    Attributes:
+        connections: of clients, idle ones too.
+        transfers: that run.
+        bytes_per_s: of all of them.
+        busy: it should get fewer new customers than others (`ftpgate.placement`).
+    """
+
+    connections: int = 0
+    transfers: int = 0
+    bytes_per_s: int = 0
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OtherGate:
+    """A gate that runs or drains, as the others hear of it."""
+
+    address: GateAddress
+    host: str
+    state: GateState
+    load: GateLoad
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a gate hears when it tells that it runs."""
+
+    others: tuple[OtherGate, ...] = ()
+    """All others that run or drain."""
+    away: float = 0.0
+    """Seconds for which nothing had been heard of this gate, if it had counted as gone by then; else 0."""
+    as_of: float | None = None
+    """As `GrantStatus.as_of`."""
 
 
 class BridgePaths(NamedTuple):
@@ -206,7 +266,7 @@ class BridgePaths(NamedTuple):
 class Bridge(Protocol):
     """The gate's only way to the shop.
 
-    Every method may block and is called off the loop, from one of at most three threads; each thread may hold one
+    Every method may block and is called off the loop, from one of at most four threads; each thread may hold one
     database connection of its own. A database that does not answer raises `errors.Unavailable`, after the broken
     connection was given back; the caller tries again.
     """
@@ -247,10 +307,27 @@ class Bridge(Protocol):
         ...
 
     def gate_started(self, gate: GateAddress) -> None:
-        """Enter the gate in the list of running ones; one that was entered at the same address has stopped."""
+        """Enter the gate in the list of running ones. Another one at the same address may still drain there."""
+        ...
+
+    def heartbeat(self, gate: GateAddress, state: GateState, load: GateLoad) -> Heartbeat:
+        """Tell that the gate runs, or drains, and how much it does; called every three seconds once it has started.
+
+        A gate counts as gone when this was not called for `GONE_AFTER` seconds, by the database's clock, and runs again from
+        the next call on. A list that has lost the gate enters it again.
+        """
         ...
 
     def gate_stopped(self, gate: str) -> None: ...
+
+    def wait_for_changes(self, timeout: float) -> Changes | None:
+        """Wait for notices to this gate or to all, at most so many seconds; what has come since the last call, or nothing.
+
+        Called from a thread of its own, which may hold a fourth database connection. The first call, and one after a
+        connection that broke, tells `everything`. None: this shop cannot push, and is polled every second. Whoever pushes
+        answers each heartbeat with a notice `PING` to the gate that has sent it: as long as those arrive, polls are rare.
+        """
+        ...
 
     def release(self) -> None:
         """Give the calling thread's database connection back."""

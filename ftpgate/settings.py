@@ -15,9 +15,13 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ftpgate import private
+from ftpgate.endpoints import Address as Address
+from ftpgate.endpoints import bracketed as bracketed
+from ftpgate.endpoints import parse_address as parse_address
+from ftpgate.endpoints import parse_advertised
 from ftpgate.errors import UserError
 from ftpgate.translatable import os_reason
 
@@ -44,21 +48,6 @@ _KEY_HINTS = {
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Address(NamedTuple):
-    """Where to listen. Port 0 is any free port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{bracketed(self.host)}:{self.port}"
-
-
-def bracketed(host: str) -> str:
-    """A host as addresses and `Host` headers have it: an IPv6 one in brackets (RFC 3986 section 3.2.2)."""
-    return f"[{host}]" if ":" in host else host
-
-
 def parse_rate(text: str) -> int:
     """`512k`, `2M`, `512Ki` or a bare number, to bytes (a second), rounded down. Raises ValueError."""
     match = re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,6}))?\s*([kmgt]?i?)b?(?:/s)?", text.strip().lower())
@@ -80,14 +69,6 @@ def parse_duration(text: str) -> int:
     if seconds > 100 * 365 * 86_400:
         raise ValueError("longer than a hundred years")
     return seconds
-
-
-def parse_address(text: str) -> Address:
-    """`127.0.0.1:2121` or `[::1]:2121`. Raises ValueError."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]/]+)):([0-9]{1,5})", text.strip())
-    if not match or int(match[3]) > 65_535:
-        raise ValueError("not an address such as 127.0.0.1:2121 or [::1]:2121")
-    return Address(match[1] or match[2], int(match[3]))
 
 
 def _ports(text: str) -> range:
@@ -202,6 +183,7 @@ class Settings:
     portal_url: str | None
     admin: Address
     public_host: str | None
+    advertise: Mapping[str, str]
     passive_ports: range
     tls_cert: Path | None
     tls_key: Path | None
@@ -229,7 +211,7 @@ class Settings:
 _PARSERS = {
     "STATE_DIR": Path, "DATABASE_URL": str.strip, "MEDIA_ROOT": Path, "FTP": parse_address, "HTTP": parse_address,
     "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "PORTAL_URL": parse_url, "ADMIN": parse_address,
-    "PUBLIC_HOST": _host,
+    "PUBLIC_HOST": _host, "ADVERTISE": parse_advertised,
     "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
     "DRAIN": parse_duration, "KEEP_TRANSFERS": parse_duration, "TOTAL_RATE": parse_rate,
@@ -301,6 +283,7 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         portal_url=get("PORTAL_URL", None),  # type: ignore[arg-type]
         admin=get("ADMIN", Address("127.0.0.1", 9121)),  # type: ignore[arg-type]
         public_host=get("PUBLIC_HOST", None),  # type: ignore[arg-type]
+        advertise=get("ADVERTISE", {}),  # type: ignore[arg-type]
         passive_ports=get("PASSIVE_PORTS", range(50_000, 51_000)),  # type: ignore[arg-type]
         tls_cert=certificate,
         tls_key=key,

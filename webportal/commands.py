@@ -169,21 +169,10 @@ class _Commands:
 
     @_with_django(_LEAN)
     def running_gates(self) -> Sequence[Document]:
-        from webportal.grants.documents import rfc3339
+        from webportal.grants.documents import gate_document
         from webportal.grants.selectors import running_gates
 
-        return [
-            {
-                "id": gate.public_id,
-                "started_at": rfc3339(gate.started_at),
-                "ftp": gate.ftp,
-                "http": gate.http,
-                "ftps": gate.ftps,
-                "https": gate.https,
-                "admin": gate.admin,
-            }
-            for gate in running_gates()
-        ]
+        return [gate_document(gate) for gate in running_gates()]
 
     def checks(self) -> Sequence[tuple[str, Callable[[], str]]]:
         from webportal import doctor

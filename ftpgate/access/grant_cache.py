@@ -1,7 +1,8 @@
 """Who may come in: tokens looked up off the loop, grants in use kept fresh, strangers kept out.
 
-A grant that was opened stays in a bounded cache and is asked for anew every second, so that a revocation or another
-tier arrives within two. While the database is away, what is cached goes on; what is not cannot be judged.
+A grant that was opened stays in a bounded cache and is kept fresh (`access/refreshing.py`), so that a revocation or another
+tier arrives within two seconds, and at once where the shop pushes. While the database is away, what is cached goes on; what is
+not cannot be judged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ftpgate.access.failed_tokens import FailedTokenLimiter, Told
 from ftpgate.access.ledger import Ledger
 from ftpgate.access.look_ups import LookUp, LookUps
 from ftpgate.access.open_grant import OpenGrant
+from ftpgate.access.refreshing import LATE, Refresher
 from ftpgate.clock import ClockGuard
 from ftpgate.errors import DeadToken, GateError, TooManyWrongTokens, Unavailable, UnknownToken
 from ftpgate.grants import Bridge, Grant, GrantState, GrantStatus
@@ -32,7 +34,7 @@ _access_log = logging.getLogger("ftpgate.access")
 """Its lines, `failed token from ADDRESS`, are for programs too: see deploy/fail2ban."""
 
 REFRESH_EVERY = 1.0
-"""Seconds between two looks at the grants in use: revocations and changed tiers have to reach transfers within 2 s."""
+"""Seconds between two looks at the grants in use: without a push, revocations and changed tiers reach transfers within 2 s."""
 IDLE = 60.0
 """Seconds that a grant which nobody uses stays in the cache."""
 CACHED = 10_000
@@ -97,7 +99,7 @@ class GrantCache:
         """Who waits for a look-up: of a token by its digest, of a grant by its id."""
         self._failed_tokens = FailedTokenLimiter()
         self._told = Told()
-        self._refreshing = False
+        self.refresher = Refresher(bridge, executor, self._grants, self._refreshed)
         self._renewing: set[str] = set()
         """Grants whose items are being looked up anew."""
         ledger.report_to(self)
@@ -176,13 +178,26 @@ class GrantCache:
         return tuple(self._grants.values())
 
     def changed(self, statuses: Sequence[GrantStatus]) -> None:
-        """The shop has told of these; on the loop."""
+        """The ledger has heard of these from the shop; on the loop."""
+        asked_at = time.monotonic() - LATE
         for status in statuses:
-            held = self._grants.get(status.id)
-            if held is not None:
-                held.change(status)
-                if status.revision != held.grant.status.revision:
-                    self.renew(status.id)
+            self._change(status)
+            self.refresher.answered(status.id, asked_at)
+
+    def returned(self) -> None:
+        """This gate had counted as gone (`Heartbeat.away`), and others may have served its grants: nothing that is held is known
+        to be fresh. What nobody uses is given up, so that it is looked up again with all that was recorded meanwhile."""
+        for grant in self.grants():
+            if not grant.in_use:
+                self._forget(grant)
+        self.refresher.everything()
+
+    def _change(self, status: GrantStatus) -> None:
+        held = self._grants.get(status.id)
+        if held is not None:
+            held.change(status)
+            if status.revision != held.grant.status.revision:
+                self.renew(status.id)
 
     def _look_up(self, key: bytes | str, ask: Callable[[], Grant | None], client: _Waiting) -> None:
         waiting = self._waiting.get(key)
@@ -207,7 +222,7 @@ class GrantCache:
         held = None
         if grant is not None:
             self._hear_clock(grant.status, asked_at)
-            held = self._keep(grant)
+            held = self._keep(grant, asked_at)
         for client in self._waiting.pop(key, ()):
             with _alone():
                 if error is not None:
@@ -234,8 +249,8 @@ class GrantCache:
                 with _alone():
                     client.answer(None, Unavailable())
 
-    def _keep(self, grant: Grant) -> OpenGrant:
-        """The grant in use with this id, brought up to date, or a new one."""
+    def _keep(self, grant: Grant, asked_at: float) -> OpenGrant:
+        """The grant in use with this id, brought up to date by an answer to a question of that time, or a new one."""
         held = self._grants.get(grant.id)
         if held is None:
             customer = self._customers.get(grant.status.user)
@@ -250,6 +265,7 @@ class GrantCache:
         for file, spans in grant.covered.items():
             held.merge(file, tuple(spans))
         held.inherit({}, grant.segments)
+        self.refresher.answered(grant.id, asked_at)
         return held
 
     def recover(self, name: str) -> None:
@@ -258,9 +274,11 @@ class GrantCache:
         if held is not None:
             return held.inherit(*self._ledger.recovered(name))
 
+        asked_at = time.monotonic()
+
         def found(grant: Grant | None, error: GateError | None) -> None:
             if grant is not None:
-                self._keep(grant)
+                self._keep(grant, asked_at)
             elif error is None:
                 self._ledger.forget(name)
 
@@ -272,11 +290,12 @@ class GrantCache:
         database, the next refreshing finds another revision still; what gates left is found by the next look-up of a token."""
         if name in self._renewing:
             return
+        asked_at = time.monotonic()
 
         def found(grant: Grant | None, _error: GateError | None) -> None:
             self._renewing.discard(name)
             if grant is not None and name in self._grants:
-                self._keep(grant)
+                self._keep(grant, asked_at)
 
         try:
             self._executor.submit(lambda: self._bridge.look_up_grant(name), found)
@@ -331,26 +350,13 @@ class GrantCache:
         for customer in tuple(self._customers.values()):
             if customer.idle and customer.name not in named:
                 del self._customers[customer.name]
-        if not self._grants or self._refreshing:
-            return
-        names = tuple(self._grants)
-        try:
-            self._executor.submit(
-                lambda: self._bridge.refresh(names), lambda found, error: self._refreshed(names, found, error, now)
-            )
-            self._refreshing = True
-        except GateError:
-            pass  # the queue is full; in a second it is tried again
+        self.refresher.tick()
 
-    def _refreshed(
-        self, names: Sequence[str], found: Sequence[GrantStatus] | None, error: GateError | None, asked_at: float
-    ) -> None:
-        self._refreshing = False
-        if error is not None or found is None:
-            return
+    def _refreshed(self, names: Sequence[str], found: Sequence[GrantStatus], asked_at: float) -> None:
         if found:
             self._hear_clock(found[0], asked_at)
-        self.changed(found)
+        for status in found:
+            self._change(status)
         there = {status.id for status in found}
         for name in names:
             if name not in there and (gone := self._grants.get(name)) is not None:

@@ -43,9 +43,10 @@ class Shop(Protocol):
     def grant_token(self, grant: str) -> Document: ...
 
     def running_gates(self) -> Sequence[Document]:
-        """`{"id", "started_at", "ftp", "http", "ftps", "https", "admin"}` of gates that started and have not stopped in order.
+        """The gates that run or drain: `{"id", "started_at", "ftp", "http", "ftps", "https", "admin"}` and, where the shop knows
+        them, `host`, `state`, `heartbeat_age_s`, `advertised`, `connections`, `transfers`, `bytes_per_s`.
 
-        `ftps` and `https` are empty where a gate does not listen for them.
+        `ftps` and `https` are empty where a gate does not listen for them, `admin` where it cannot be asked from this machine.
         """
         ...
 

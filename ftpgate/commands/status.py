@@ -1,4 +1,4 @@
-"""Asking every running gate (`ftpgate status`), and ending connections there; gates that do not answer are left out."""
+"""Asking every running gate (`ftpgate status`), and ending connections there."""
 
 from __future__ import annotations
 
@@ -23,15 +23,28 @@ _AT_ONCE = 16
 
 
 def status(gates: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`{"gates": […], "transfers": […]}` of gates, given with their `id` and `admin` address."""
+    """`{"gates": […], "transfers": […], "silent": […]}` of gates as `Shop.running_gates` tells of them.
+
+    Those that answer are told of as they do, with `host`, `state` and `heartbeat_age_s` as the shop has them; those that do
+    not, or have no `admin` address for this machine, are `silent`: what the shop knows of them.
+    """
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         asked = zip(gates, threads.map(lambda gate: _ask(gate, "GET", "/status"), gates), strict=True)
         # At the address of a gate that is gone another may answer by now, and tell of itself a second time.
-        answers = [answer for gate, answer in asked if answer and answer.get("gate", {}).get("id") == gate["id"]]
+        own = [(gate, answer if answer and answer.get("gate", {}).get("id") == gate["id"] else None) for gate, answer in asked]
     return {
-        "gates": [answer["gate"] for answer in answers],
-        "transfers": [transfer for answer in answers for transfer in answer["transfers"]],
+        "gates": [{**_listed(gate), **answer["gate"]} for gate, answer in own if answer is not None],
+        "transfers": [transfer for _, answer in own if answer is not None for transfer in answer["transfers"]],
+        "silent": [
+            {key: value for key, value in gate.items() if key not in ("admin", "ftps", "https", "advertised")}
+            for gate, answer in own
+            if answer is None
+        ],
     }
+
+
+def _listed(gate: dict[str, Any]) -> dict[str, Any]:
+    return {key: gate[key] for key in ("host", "state", "heartbeat_age_s") if key in gate}
 
 
 def end(gates: Sequence[dict[str, Any]], permit: str) -> int:
@@ -43,8 +56,9 @@ def end(gates: Sequence[dict[str, Any]], permit: str) -> int:
 
 def _ask(gate: dict[str, Any], method: str, path: str) -> dict[str, Any] | None:
     """A gate's answer; None when there is none, or it refuses."""
+    if not gate["admin"]:
+        return None
     host, port = parse_address(gate["admin"])
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
     try:
         connection.request(method, path, headers={"Accept": "application/json", "Connection": "close"})

@@ -96,14 +96,19 @@ def _receipt_verify(document: Document) -> Iterator[str]:
 def _status(document: Document) -> Iterator[str]:
     for gate in document["gates"]:
         yield (
-            f"gate {gate['id']} since {gate['started_at']}: FTP {gate['ftp']}, HTTP {gate['http']}, "
+            f"gate {gate['id']}{_whereabouts(gate)} since {gate['started_at']}{_heard(gate)}: "
+            f"FTP {gate['ftp']}, HTTP {gate['http']}, "
             f"{gate['connections']} connections, {gate['transfers']} transfers, {size(gate['bytes_per_s'])}/s, "
             f"{size(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
         )
         if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
             yield f"  its clock cannot be trusted and nothing expires: {wrong}"
+        if gate.get("push") == "broken":
+            yield "  BAD the database's push is broken: it asks for changes every second"
         yield from _confinement(gate.get("confinement") or {})
         yield from _journal(gate.get("journal") or {})
+    for gate in document["silent"]:
+        yield f"gate {gate['id']}{_whereabouts(gate)} since {gate['started_at']}{_heard(gate)}: does not answer{_reported(gate)}"
     if not document["gates"]:
         yield "no gate answers"
     for transfer in document["transfers"]:
@@ -111,6 +116,22 @@ def _status(document: Document) -> Iterator[str]:
             f"  {transfer['grant']} {transfer['user']} {transfer['protocol']} {transfer['peer']} {transfer['path']} "
             f"{transfer['start']}-{transfer['end']}: {size(transfer['delivered'])}, {size(transfer['bytes_per_s'])}/s"
         )
+
+
+def _whereabouts(gate: Document) -> str:
+    """The machine of a gate, and what it does when it does not just run."""
+    state = gate.get("state", "running")
+    return (f" on {gate['host']}" if "host" in gate else "") + (f" ({state})" if state != "running" else "")
+
+
+def _heard(gate: Document) -> str:
+    return f", heard of {gate['heartbeat_age_s']} s ago" if "heartbeat_age_s" in gate else ""
+
+
+def _reported(gate: Document) -> str:
+    if "transfers" not in gate:
+        return ""
+    return f"; then {gate['connections']} connections, {gate['transfers']} transfers, {size(gate['bytes_per_s'])}/s"
 
 
 def _confinement(document: Document) -> Iterator[str]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ftpgate.access.grant_cache import GrantCache
+from ftpgate.access.membership import Membership
+from ftpgate.access.push import Push
 from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
+from ftpgate.endpoints import client_addresses
+from ftpgate.grants import GateLoad, OtherGate
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.loop_lag import LoopLag
 from ftpgate.net.passive_ports import PassivePorts
 from ftpgate.net.places import Places
 from ftpgate.net.work_queue import WorkQueue
+from ftpgate.placement import Busy, Place
 from ftpgate.settings import Settings
 from ftpgate.signed_links import SignedLinks
 
@@ -53,6 +60,10 @@ class DeliveryContext:
     """Client sockets that the limit of open files leaves room for."""
     journal: JournalWriter | None = None
     """Where what the database has not confirmed is kept; None when it is not."""
+    membership: Membership | None = None
+    """The other gates; None when nobody asks for them."""
+    push: Push | None = None
+    """What the shop tells of by itself; None when nobody listens."""
     tls: Handshakes | None = None
     """Where TLS connections come from; None when none is spoken."""
     confinement: Confinement | None = None
@@ -65,8 +76,12 @@ class DeliveryContext:
     """The FTP sessions among them."""
     draining: bool = False
     """No new transfers: the process is about to end."""
+    busy: Busy = field(default_factory=Busy)
+    """Should it get fewer new customers than other gates?"""
     lag: LoopLag = field(default_factory=LoopLag)
     """How late the loop wakes up."""
+    _acknowledged: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
+    """When it was asked last what clients had acknowledged, and how much that was."""
     places: Places = field(init=False)
     """What of `most_connections` each address has."""
     passive_ports: PassivePorts = field(init=False)
@@ -99,10 +114,33 @@ class DeliveryContext:
             return f"the clock cannot be trusted and nothing expires: {wrong}"
         return self.journal.health() if self.journal is not None else ""
 
+    def load(self, others: Sequence[OtherGate]) -> GateLoad:
+        """How much this gate does, which has these others beside it."""
+        transfers = len(self.engine.transfers)
+        busy = self.busy.judge(transfers, [other.load.transfers for other in others], self.connections, self.most_connections)
+        return GateLoad(self.connections, transfers, self._rate(), busy)
+
+    def _rate(self) -> int:
+        """Bytes a second that clients have acknowledged since this was asked last."""
+        now, before = time.monotonic(), self._acknowledged
+        running = sum(transfer.credit.acknowledged for transfer in self.engine.transfers)
+        self._acknowledged = now, self.engine.delivered + running
+        seconds = now - before[0]
+        return max(round((self._acknowledged[1] - before[1]) / seconds), 0) if seconds > 0 else 0
+
     def link(self, protocol: str) -> str | None:
         """`H:P` of a protocol as customers should use it, or None when it does not listen."""
         address = self.addresses.get(protocol)
-        if address is None or self.settings.public_host is None:
-            return address
-        host = self.settings.public_host
-        return f"{f'[{host}]' if ':' in host else host}:{address.rpartition(':')[2]}"
+        if address is None:
+            return None
+        return self.client_addresses.get(protocol, address)
+
+    @property
+    def client_addresses(self) -> dict[str, str]:
+        """Where clients find this gate, by protocol, as far as that can be told from here."""
+        return client_addresses(self.addresses, self.settings.advertise, self.settings.public_host)
+
+    @property
+    def place(self) -> Place:
+        """Where this gate stands among those that customers are spread over."""
+        return Place(self.client_addresses, self.busy.busy)

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from ftpgate.delivery.context import DeliveryContext
+from ftpgate.endpoints import parse_address
 from ftpgate.ftp.lingering import Lingering
 from ftpgate.net.tls import SHARED, own_sessions
 
@@ -70,7 +71,8 @@ class ServerContext:
 
     def _find_public_address(self) -> None:
         """What PASV has to say, which knows IPv4 only (RFC 959 section 4.1.2). A name is resolved once, in a thread."""
-        host = self.gate.settings.public_host
+        advertised = self.gate.settings.advertise.get("ftp")
+        host = self.gate.settings.public_host if advertised is None else parse_address(advertised).host
         if host is None:
             return
         try:
@@ -84,4 +86,4 @@ class ServerContext:
             found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
             self.public_address = str(found[0][4][0])
         except OSError as error:
-            _log.warning("FTPGATE_PUBLIC_HOST=%s has no IPv4 address (%s): PASV names the one connected to", host, error)
+            _log.warning("the public host %s has no IPv4 address (%s): PASV names the one connected to", host, error)

@@ -77,6 +77,8 @@ def _status(gate: DeliveryContext) -> Iterator[str]:
         "bytes_per_s": round(rate),
         "rss_bytes": resident_bytes(),
         "loop_lag_ms": gate.loop_lag_ms,
+        "gates": None if gate.membership is None else gate.membership.gates,
+        "push": None if gate.push is None else gate.push.state,
         "clock": gate.grant_cache.clock.wrong() or None,
         "journal": _journal(gate),
         "confinement": None if gate.confinement is None else gate.confinement._asdict(),

@@ -7,9 +7,12 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from ftpgate import aria2
+from ftpgate import aria2, placement
 from ftpgate.delivery.context import DeliveryContext
+from ftpgate.endpoints import client_addresses
+from ftpgate.grants import GateState
 from ftpgate.http.messages import Headers
+from ftpgate.placement import Place
 from ftpgate.tokens import Token
 from ftpgate.tree import Folder, GrantTree, Leaf
 
@@ -22,33 +25,76 @@ _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
 
 
 class Links(NamedTuple):
-    """Where the root of a grant is, each with a slash at its end; None for a protocol that does not listen."""
+    """Where the root of a grant is, each with a slash at its end; None for a protocol that does not listen.
 
-    http: str
+    `mirrors` are other gates with the same files.
+    """
+
+    http: str | None
     ftp: str | None
+    mirrors: tuple[Links, ...] = ()
 
 
 def links(gate: DeliveryContext, token: Token, host: str, secure: bool) -> Links:
-    """The addresses to hand to the client that asked for `host` (its `Host` header, or '').
+    """The addresses of this gate to hand to the client that asked it for `host` (its `Host` header, or '').
 
-    `FTPGATE_PUBLIC_HOST` decides when it is set. Otherwise the way by which the client has come is known to be good.
+    `FTPGATE_ADVERTISE` and `FTPGATE_PUBLIC_HOST` decide when they are set. Otherwise the way by which the client has come is
+    known to be good.
     """
-    http = host if host and gate.settings.public_host is None else (gate.link("https" if secure else "http") or host)
+    web = "https" if secure else "http"
+    http = host if host and not _told(gate, web) else (gate.link(web) or host)
     scheme = "ftps" if gate.tls_required and "ftps" in gate.addresses else "ftp"
     ftp = gate.link(scheme)
     if ftp is not None and host and ftp.rpartition(":")[0] in _EVERYWHERE:
         ftp = _at(host, ftp)
+    return _links(token, web, http, scheme, ftp)
+
+
+def all_links(gate: DeliveryContext, token: Token, host: str, secure: bool, customer: str) -> Links:
+    """The addresses of all gates that this customer is to use (`ftpgate.placement`), the best first.
+
+    Of several, those of this gate itself are the last ones when the customer is to use others, and while it drains.
+    """
+    own = links(gate, token, host, secure)
+    if gate.membership is None or not gate.membership.others:
+        return own
+    settings = gate.settings
+    running = [other for other in gate.membership.others if other.state is GateState.RUNNING]
+    others = [
+        Place(client_addresses(each.address.listening, each.address.advertised, settings.public_host), each.load.busy)
+        for each in running
+    ]
+    here = gate.place
+    chosen = placement.ranked(customer, placement.places([*others, *([] if gate.draining else [here])]))
+    scheme = "ftps" if gate.tls_required and "ftps" in gate.addresses else "ftp"
+    web = "https" if secure else "http"
+    found = [
+        own if place.name == here.name else _links(token, web, place.addresses.get(web), scheme, place.addresses.get(scheme))
+        for place in chosen
+    ]
+    first, *mirrors = [each for each in found if each.http or each.ftp] or [own]
+    if own is not first and own not in mirrors:
+        mirrors.append(own)
+    return first._replace(mirrors=tuple(mirrors))
+
+
+def _links(token: Token, web: str, http: str | None, scheme: str, ftp: str | None) -> Links:
     secret = token.reveal()
     return Links(
-        f"{'https' if secure else 'http'}://{http}/d/{secret}/",
+        None if http is None else f"{web}://{http}/d/{secret}/",
         None if ftp is None else f"{scheme}://{secret}:x@{ftp}/",
     )
+
+
+def _told(gate: DeliveryContext, protocol: str) -> bool:
+    """Do the settings say where clients find this?"""
+    return gate.settings.public_host is not None or protocol in gate.settings.advertise
 
 
 def over_tls(gate: DeliveryContext, host: str) -> str | None:
     """`H:P` where the client that asked for `host` is served over TLS, or None when nothing listens there."""
     found = gate.link("https")
-    return _at(host, found) if found is not None and host and gate.settings.public_host is None else found
+    return _at(host, found) if found is not None and host and not _told(gate, "https") else found
 
 
 def _at(host: str, address: str) -> str:
@@ -59,6 +105,7 @@ def _at(host: str, address: str) -> str:
 
 def hints(found: Links) -> Headers:
     """What to do with them, for the page."""
+    assert found.http is not None, "the page came by it"
     made = [
         ("Any download manager", found.http + METALINK_NAME),
         ("aria2", " && ".join(map(" ".join, aria2.commands(found.http)))),
@@ -87,11 +134,13 @@ def described_by(address: str) -> tuple[str, str]:
 
 
 def metalink(files: Iterable[tuple[str, Leaf]], found: Links) -> Iterator[str]:
-    """A Metalink, as text in pieces.
+    """A Metalink, as text in pieces. It names HTTP at all gates before FTP, each by a priority of its own (RFC 5854, 4.2.16.1).
 
     Args:
         files: each under the name that it is to be saved as.
     """
+    gates = (found, *found.mirrors)
+    roots = [root for root in (*(each.http for each in gates), *(each.ftp for each in gates)) if root is not None]
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink">\n'
     for name, leaf in files:
         digest = leaf.resource.sha256
@@ -99,9 +148,8 @@ def metalink(files: Iterable[tuple[str, Leaf]], found: Links) -> Iterator[str]:
         yield f"<file name={quoteattr(name)}><size>{leaf.resource.size}</size>"
         if digest is not None:
             yield f'<hash type="sha-256">{digest.hex()}</hash>'
-        yield f'<url priority="1">{escape(found.http + encoded)}</url>'
-        if found.ftp is not None:
-            yield f'<url priority="2">{escape(found.ftp + encoded)}</url>'
+        for priority, root in enumerate(roots, 1):
+            yield f'<url priority="{priority}">{escape(root + encoded)}</url>'
         yield "</file>\n"
     yield "</metalink>\n"
 

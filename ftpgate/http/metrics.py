@@ -9,9 +9,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from ftpgate.access.push import Push
 from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.net.loop_lag import EDGES, LoopLag
+from ftpgate.notices import Kind
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -54,7 +56,23 @@ class GateMetrics(Collector):
         )
         if gate.journal is not None:
             yield from _journal(gate.journal)
+        if gate.membership is not None:
+            yield GaugeMetricFamily("ftpgate_gates", "Gates that run or drain, as this one knows.", gate.membership.gates)
+        refresher = gate.grant_cache.refresher
+        yield CounterMetricFamily("ftpgate_status_polls", "Times that all grants in use were asked for.", refresher.polls)
+        yield CounterMetricFamily("ftpgate_status_pushed", "Times that a notice had grants asked for.", refresher.hurried)
+        if gate.push is not None:
+            yield from _push(gate.push)
         yield GaugeMetricFamily("ftpgate_healthy", "1 when nothing is wrong.", 0 if gate.health() else 1)
+
+
+def _push(push: Push) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ftpgate_push_working", "1 when the database's notices arrive; it may have none.", int(push.works))
+    yield CounterMetricFamily("ftpgate_push_reconnects", "Times that the connection of the push broke.", push.reconnects)
+    notices = CounterMetricFamily("ftpgate_push_notices", "Notices that have arrived, by kind.", labels=["kind"])
+    for kind in ("everything", *Kind):
+        notices.add_metric([kind], push.received[kind])
+    yield notices
 
 
 def _journal(journal: JournalWriter) -> Iterator[Metric]:

@@ -26,6 +26,7 @@ from ftpgate.http.links import (
     METALINK_TYPE,
     Links,
     all_files,
+    all_links,
     aria2_list,
     described_by,
     files_of,
@@ -222,7 +223,7 @@ class DownloadHandler:
         if not path:
             return connection.respond(_moved(self._base()))
         if path == [METALINK_NAME]:
-            return connection.respond(self._metalink(METALINK_NAME, all_files(grant.tree)))
+            return connection.respond(self._metalink(grant, METALINK_NAME, all_files(grant.tree)))
         if path == [aria2.LIST]:
             listed = aria2_list(all_files(grant.tree), self._links())
             return connection.respond(text_response(TEXT, listed, [CACHING]))
@@ -230,7 +231,7 @@ class DownloadHandler:
             raise NotFound()  # a slash that was written as %2F: no name holds one
         found, described = _find_described(grant, "/".join(path))
         if described:
-            return connection.respond(self._metalink(found.name + METALINK_SUFFIX, files_of(found)))
+            return connection.respond(self._metalink(grant, found.name + METALINK_SUFFIX, files_of(found)))
         if isinstance(found, Leaf):
             self._prepare(grant, found)
         elif path[-1]:
@@ -247,9 +248,11 @@ class DownloadHandler:
         self._fetch = Fetch(self._routes.gate, grant, self._token().digest(), leaf)
         self._fetch.prepare(self.prepared)
 
-    def _metalink(self, name: str, files: Iterable[tuple[str, Leaf]]) -> Response:
+    def _metalink(self, grant: OpenGrant, name: str, files: Iterable[tuple[str, Leaf]]) -> Response:
+        secure = self._connection.protocol == "https"
+        found = all_links(self._routes.gate, self._token(), self._request.host, secure, grant.status.user)
         headers = [CACHING, ("Content-Disposition", content_disposition(name))]
-        return text_response(METALINK_TYPE, metalink(files, self._links()), headers)
+        return text_response(METALINK_TYPE, metalink(files, found), headers)
 
     def _links(self) -> Links:
         return links(self._routes.gate, self._token(), self._request.host, self._connection.protocol == "https")

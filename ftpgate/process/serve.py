@@ -22,6 +22,8 @@ from pyftpdlib.ioloop import IOLoop
 from ftpgate import ftp, http
 from ftpgate.access.exchange import EvidenceExchange
 from ftpgate.access.grant_cache import GrantCache
+from ftpgate.access.membership import Membership
+from ftpgate.access.push import Push
 from ftpgate.bridge_module import factory
 from ftpgate.delivery.backlog import Backlog
 from ftpgate.delivery.context import DeliveryContext
@@ -33,7 +35,7 @@ from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.live_table import LiveTable
 from ftpgate.errors import GateError, UserError
-from ftpgate.grants import Bridge, GateAddress
+from ftpgate.grants import Bridge, GateAddress, Heartbeat
 from ftpgate.net.executor import ThreadExecutor, Waker
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.tcp_info import TRUTHFUL
@@ -46,7 +48,7 @@ from ftpgate.translatable import os_reason
 _log = logging.getLogger("ftpgate.gate")
 
 SHOP_THREADS = 2
-"""Threads that look tokens up; with the ledger's one, the gate holds at most three database connections."""
+"""Threads that look tokens up; with the ledger's one and that of the push, the gate holds at most four database connections."""
 FILE_THREADS = 2
 """Threads that open and check files of local disks."""
 JOURNAL_THREADS = 2
@@ -124,6 +126,7 @@ class _Threads(NamedTuple):
     shop: ThreadExecutor
     disk: ThreadExecutor
     slow: ThreadExecutor
+    push: ThreadExecutor
 
 
 class _Process:
@@ -143,6 +146,7 @@ class _Process:
             shop=ThreadExecutor(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release),
             disk=ThreadExecutor(loop, work, "disk", threads=FILE_THREADS, most=WAITING),
             slow=ThreadExecutor(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING),
+            push=ThreadExecutor(loop, work, "push", threads=1, most=1, finish=self.bridge.release),
         )
         self.backlog = Backlog(self.id, journaled=True)
         self.ledger = LedgerWriter(self.bridge, self.id, threads.ledger, loop.call_later, self.backlog)
@@ -164,12 +168,30 @@ class _Process:
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,
             confinement=confined,
         )  # fmt: skip
+        self._join()
         self._secure()
         self.listeners: list[Listener] = []
         self.stopping = False
         self.stopped = False
         self.exit_code = 0
         self._limit = limit
+
+    def _join(self) -> None:
+        """Become one of the shop's gates, once the addresses are known, and hear what the shop tells them."""
+        gate, cache = self.gate, self.gate.grant_cache
+        gate.membership = membership = Membership(self.bridge, self.threads.shop, self.loop.call_later, gate.load)
+        gate.push = push = Push(self.bridge, self.threads.push, self.loop.call_later, self.id)
+        cache.refresher.follow(push, cache.clock)
+        push.on_everything(membership.tell_soon)  # its notice to itself, now that it is listened for
+
+        def heard(heartbeat: Heartbeat, took: float) -> None:
+            if heartbeat.as_of is not None:
+                cache.clock.heard(heartbeat.as_of, took)
+            if heartbeat.away:
+                cache.returned()
+            push.start()
+
+        membership.on_heartbeat(heard)
 
     def _secure(self) -> None:
         """Take the certificate, if there is one to be used."""
@@ -239,19 +261,15 @@ class _Process:
             _tell_expiry(self.gate.tls.certificates.expires)
 
     def _register(self) -> None:
-        """Enter this gate in the shop's list, off the loop, as often as it takes."""
+        """Enter this gate in the shop's list."""
         where = self.gate.addresses
-        me = GateAddress(
-            id=self.id, pid=os.getpid(), started_at=self.gate.started_at, ftp=where["ftp"], http=where["http"],
-            admin=where["admin"], ftps=where.get("ftps"), https=where.get("https"),
+        assert self.gate.membership is not None
+        self.gate.membership.start(
+            GateAddress(
+                id=self.id, pid=os.getpid(), started_at=self.gate.started_at, ftp=where["ftp"], http=where["http"],
+                admin=where["admin"], ftps=where.get("ftps"), https=where.get("https"), advertised=self.settings.advertise,
+            )
         )  # fmt: skip
-
-        def done(_result: None, error: GateError | None) -> None:
-            if error is not None and not self.stopping:
-                _log.warning("the shop's database does not answer yet (%s); tried again in 2 s", error)
-                self.loop.call_later(2.0, self._register)
-
-        self.threads.ledger.submit(lambda: self.bridge.gate_started(me), done)
 
     def _report_changed(self, files: Mapping[int, str]) -> None:
         _log.error("files are not as they were imported and are refused: %s", files)
@@ -304,6 +322,8 @@ class _Process:
     def _stop(self) -> None:
         """Stop accepting, let transfers finish for a while, write everything down, end."""
         self.stopping = self.gate.draining = True
+        assert self.gate.membership is not None
+        self.gate.membership.drain()
         _log.info("stopping: %d transfers may go on for %d s", len(self.engine.transfers), self.settings.drain)
         for listener in self.listeners:
             listener.close()
@@ -337,10 +357,12 @@ class _Process:
     def _close(self) -> None:
         for listener in self.listeners:
             listener.close()
-        with contextlib.suppress(GateError):
-            self.threads.ledger.submit(lambda: self.bridge.gate_stopped(self.id), lambda _result, _error: None)
+        assert self.gate.membership is not None
+        assert self.gate.push is not None
+        self.gate.membership.stop()
+        self.gate.push.stop()
         for threads in self.threads:
-            threads.stop(2.0)
+            threads.stop(0.0 if threads is self.threads.push else 2.0)  # that one may wait for notices for seconds
         self.journal.close()
         self.engine.files.close()
         self.loop.close()

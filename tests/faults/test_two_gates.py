@@ -69,11 +69,12 @@ def test_when_one_is_killed_the_other_carries_on(gates: tuple[Site, Site], tmp_p
     first, second = gates
     user = first.add_user("slow", first.set_tier("slow", "2M"))
     item = first.album({"track.ogg": SIZE})
-    first.start()
+    one = first.start()
     other = second.start()
     grant = first.issue(user, item["id"])
     to = tmp_path / "track.ogg"
-    curl = clients.start("curl", ["-q", "-s", "--globoff", "-o", str(to), grant.http_url("Album/track.ogg")])
+    address = f"http://{one.http[0]}:{one.http[1]}/d/{grant.token}/Album/track.ogg"
+    curl = clients.start("curl", ["-q", "-s", "--globoff", "-o", str(to), address])
     wait_until(lambda: to.exists() and to.stat().st_size > SIZE // 2, 20, "half of the file")
     first.kill()
     curl.communicate(timeout=20)

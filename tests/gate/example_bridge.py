@@ -13,7 +13,19 @@ from pathlib import Path
 from ftpgate import settings
 from ftpgate.errors import Unavailable
 from ftpgate.gates import Told
-from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier
+from ftpgate.grants import (
+    Batch,
+    File,
+    GateAddress,
+    GateLoad,
+    GateState,
+    Grant,
+    GrantState,
+    GrantStatus,
+    Heartbeat,
+    Item,
+    Tier,
+)
 from ftpgate.naming import folder_name
 from ftpgate.proof.coverage import SpanSet
 from ftpgate.tokens import Token, new_grant_id
@@ -79,7 +91,13 @@ class ExampleBridge:
 
     def gate_started(self, gate: GateAddress) -> None: ...
 
+    def heartbeat(self, gate: GateAddress, state: GateState, load: GateLoad) -> Heartbeat:
+        return Heartbeat()  # one gate is all there is
+
     def gate_stopped(self, gate: str) -> None: ...
+
+    def wait_for_changes(self, timeout: float) -> None:
+        """SQLite cannot push: the gate asks every second."""
 
     def release(self) -> None:
         """No connection outlives its call."""

@@ -25,7 +25,20 @@ from ftpgate.delivery.files import FileStore
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.errors import Unavailable
 from ftpgate.gates import Told
-from ftpgate.grants import Batch, File, GateAddress, Grant, GrantState, GrantStatus, Item, Tier, TransferRecord
+from ftpgate.grants import (
+    Batch,
+    File,
+    GateAddress,
+    GateLoad,
+    GateState,
+    Grant,
+    GrantState,
+    GrantStatus,
+    Heartbeat,
+    Item,
+    Tier,
+    TransferRecord,
+)
 from ftpgate.net.executor import ThreadExecutor, Waker
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.tls import Certificates
@@ -169,7 +182,13 @@ class MemoryShop:
 
     def gate_started(self, gate: GateAddress) -> None: ...
 
+    def heartbeat(self, gate: GateAddress, state: GateState, load: GateLoad) -> Heartbeat:
+        return Heartbeat()
+
     def gate_stopped(self, gate: str) -> None: ...
+
+    def wait_for_changes(self, timeout: float) -> None:
+        """It cannot push."""
 
     def release(self) -> None: ...
 

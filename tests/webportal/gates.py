@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import gethostname
 
 import pytest
 from django.core.cache import cache
@@ -50,4 +51,7 @@ def gate() -> Iterator[TellingGate]:
 
 def enter(name: str, admin: str) -> None:
     """A row of a running gate whose `/status` is at `admin`."""
-    Gate.objects.create(public_id=name, host="h", pid=1, started_at=timezone.now(), ftp="h:1", http="h:2", admin=admin)
+    now = timezone.now()
+    Gate.objects.create(
+        public_id=name, host=gethostname(), pid=1, started_at=now, heartbeat_at=now, ftp="h:1", http="h:2", admin=admin
+    )

@@ -8,6 +8,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from ftpgate.notices import Kind
+from webportal.core import push
+
 DEFAULT_TIER = "default"
 DEFAULT_CONNECTIONS = 64
 """Of a tier that names none: four downloads in 16 segments each."""
@@ -41,6 +44,11 @@ class Tier(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        before = Tier.objects.filter(pk=self.pk).values_list("name", flat=True).first()  # gates may know it by that
+        super().save(*args, **kwargs)
+        push.tell(Kind.TIER, {self.name, before or self.name})
+
 
 def default_tier() -> Tier:
     """The tier of users that were put in no other."""
@@ -59,6 +67,8 @@ class User(AbstractUser):
         if not self.tier_id:
             self.tier = default_tier()
         super().save(*args, **kwargs)
+        if "tier" in (kwargs.get("update_fields") or ("tier",)):
+            push.tell(Kind.USER, [self.get_username()])
 
 
 class SignIn(models.Model):

@@ -5,7 +5,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
+from ftpgate.notices import Kind
 from webportal.accounts.models import DEFAULT_TIER, LARGEST_CONNECTIONS, LONGEST_TIER_NAME, Tier, User
+from webportal.core import push
 from webportal.core.errors import AccountError
 from webportal.core.texts import Text
 
@@ -55,4 +57,6 @@ def set_tier(name: str, *, rate: int, connections: int | None = None) -> Tier:
 
 def move_to_tier(users: QuerySet[User], tier: Tier) -> int:
     """Put users in another tier, running transfers follow within 2 s; returns how many users."""
-    return User.objects.filter(pk__in=users.order_by().values("pk")).update(tier=tier)
+    chosen = User.objects.filter(pk__in=users.order_by().values("pk"))
+    push.tell(Kind.USER, chosen.values_list("username", flat=True)[: push.MOST + 1])
+    return chosen.update(tier=tier)

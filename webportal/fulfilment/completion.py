@@ -8,9 +8,10 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef
 
+from ftpgate.notices import Kind
 from webportal.cart.models import CartItem
 from webportal.catalogue.models import File
-from webportal.core import clock
+from webportal.core import clock, push
 from webportal.grants.models import Coverage, Grant, GrantItem
 from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
@@ -54,6 +55,7 @@ def complete(entries: Sequence[GrantItem], proof: Proof, now: datetime) -> set[i
     ended = Grant.objects.in_state(State.OPEN).filter(~Exists(waiting), pk__in={entry.grant_id for entry in entries})
     finished = set(ended.values_list("pk", flat=True))
     Grant.objects.filter(pk__in=finished).update(state=State.COMPLETE, completed_at=now)
+    push.tell(Kind.GRANT, {entry.grant.public_id for entry in entries if entry.grant_id in finished})
     enqueue_item_events(entries, proof, now)
     if finished:
         enqueue_event(EventType.GRANT_COMPLETE, finished, now)

@@ -7,11 +7,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
+from ftpgate.notices import Kind
 from ftpgate.tokens import Token
 from ftpgate.translatable import TranslatableText
 from webportal.accounts.models import User
 from webportal.catalogue.models import File, Item
-from webportal.core import clock
+from webportal.core import clock, push
 from webportal.core.errors import GrantError
 from webportal.core.texts import Text
 from webportal.fulfilment.completion import complete_whole_items, lock_grants, write_down_expiry
@@ -75,6 +76,7 @@ def add_token(grant: Grant, *, made_for: str | MadeFor = "") -> Token:
     live = GrantToken.objects.filter(grant=grant, dead_at=None).order_by(Coalesce("last_used_at", "made_at").desc(), "-pk")
     giving_way = list(live.values_list("pk", flat=True)[MOST_LIVE_TOKENS - 1 :])
     GrantToken.objects.filter(pk__in=giving_way).update(dead_at=now)
+    push.tell(Kind.GRANT, [grant.public_id])
     return _new_token(grant, made_for, now)
 
 
@@ -88,12 +90,14 @@ def replace_tokens(grant: Grant, *, made_for: str | MadeFor = "") -> Token:
     grant, now = _locked(grant), clock.now()
     _check_serving(grant)
     GrantToken.objects.filter(grant=grant, dead_at=None).update(dead_at=now)
+    push.tell(Kind.GRANT, [grant.public_id])
     return _new_token(grant, made_for, now)
 
 
 @transaction.atomic
 def revoke_grant(grant: Grant) -> Grant:
-    """End an open grant for good; its transfers are reset within 2 s. Revoking again changes nothing.
+    """End an open grant for good; its transfers are reset at once where gates are told (`core/push.py`), else within 2 s.
+    Revoking again changes nothing.
 
     Raises:
         GrantError: the grant is complete or has expired: it ends by itself.
@@ -123,6 +127,7 @@ def renew_grant(grant: Grant, *, expires_at: datetime) -> Grant:
         _move(grant, State.OPEN, Text.GRANT_NOT_RENEWABLE)
     grant.expires_at = expires_at
     grant.save(update_fields=["expires_at"])
+    push.tell(Kind.GRANT, [grant.public_id])
     return grant
 
 
@@ -174,6 +179,7 @@ def _move(grant: Grant, state: State, refusal: Text) -> None:
         raise GrantError(refusal(grant=grant.public_id, state=_state_text(grant)))
     grant.state = state
     grant.save(update_fields=["state"])
+    push.tell(Kind.GRANT, [grant.public_id])
 
 
 def _check_serving(grant: Grant) -> None:

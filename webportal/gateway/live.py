@@ -14,6 +14,7 @@ from ftpgate.commands import status as gates
 from ftpgate.signed_links import Purpose, SignedLinks, connection_key
 from webportal.accounts.models import User
 from webportal.catalogue.models import Item
+from webportal.grants.documents import gate_document
 from webportal.grants.models import Gate
 from webportal.grants.selectors import running_gates
 
@@ -23,13 +24,16 @@ _SECONDS = 2
 
 
 def gates_status() -> dict[str, Any]:
-    """`{"gates": […], "transfers": […], "silent": […]}`, two seconds old at most. `silent` gates (ids) do not answer."""
+    """As `ask` of all running gates, two seconds old at most."""
     return cache.get_or_set(_CACHED, _ask, _SECONDS)  # type: ignore[return-value]
 
 
 def ask(asked: Iterable[Gate]) -> dict[str, Any]:
-    """What these gates answer now: `{"gates": […], "transfers": […]}`, without those that do not answer."""
-    return gates.status(_addresses(asked))
+    """What these gates, with `silence`, answer now: `{"gates": […], "transfers": […], "silent": […]}`.
+
+    `silent` gates do not answer, or cannot be asked from this machine; what they said with their last heartbeat is there.
+    """
+    return gates.status([gate_document(gate) for gate in asked])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def end_connection(user: User, key: str) -> bool:
     """End one of a customer's own; False when there is none (any more) under this key."""
     if all(found.key != key for found in connections_of(user)):
         return False
-    ended = gates.end(_addresses(running_gates()), SignedLinks(settings.FTPGATE).make(Purpose.END, key))
+    ended = gates.end([gate_document(gate) for gate in running_gates()], SignedLinks(settings.FTPGATE).make(Purpose.END, key))
     cache.delete(_CACHED)
     return ended > 0
 
@@ -73,12 +77,5 @@ def _connection(key: str, rows: list[dict[str, Any]], titles: dict[str, str]) ->
     return Connection(key, first["grant"], first["protocol"], first["peer"], tuple(of), len(rows), rate)
 
 
-def _addresses(asked: Iterable[Gate]) -> list[dict[str, Any]]:
-    return [{"id": gate.public_id, "admin": gate.admin} for gate in asked]
-
-
 def _ask() -> dict[str, Any]:
-    running = list(running_gates())
-    document = ask(running)
-    answering = {gate["id"] for gate in document["gates"]}
-    return {**document, "silent": [gate.public_id for gate in running if gate.public_id not in answering]}
+    return ask(running_gates())

@@ -1,25 +1,25 @@
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
+from django.db import connection as database
 from django.db import transaction
-from django.db.models import Q
 
 from ftpgate import grants as gate_grants
 from ftpgate.gates import Heard, Told
-from ftpgate.grants import Batch, GateAddress, GrantStatus
+from ftpgate.grants import Batch, GateAddress, GateLoad, GateState, GrantStatus, Heartbeat
+from ftpgate.notices import Changes, Kind, Notice
 from ftpgate.tokens import Token
 from webportal.catalogue.services import report_changed
-from webportal.core import clock
-from webportal.core.processes import is_running
-from webportal.gateway import connection, exchange, recording, segments
+from webportal.core import clock, push
+from webportal.gateway import connection, exchange, membership, recording, segments
 from webportal.gateway.items import Items, Row
 from webportal.gateway.prepared import Prepared
+from webportal.gateway.push import Listener
 from webportal.gateway.statuses import status_by_token, statuses
-from webportal.grants.models import Coverage, Gate, Grant, GrantItem
+from webportal.grants.models import Coverage, Grant, GrantItem
 
 _GRANT = Grant._meta.pk
 _ITEM_FIELDS = ("item_id", "item__public_id", "item__title", "item__artist", "item__year", "item__folder", "item__revision")
@@ -35,7 +35,8 @@ class OrmBridge:
     def __init__(self) -> None:
         self._items = Items()
         self._gate = ""
-        """The id of the gate that this is the bridge of, once it has started."""
+        """The id of the gate that this is the bridge of, from its start to its end."""
+        self._listener = Listener()
 
     def look_up(self, token: Token) -> gate_grants.Grant | None:
         with connection.database():
@@ -81,33 +82,27 @@ class OrmBridge:
             report_changed(files)
 
     def gate_started(self, gate: GateAddress) -> None:
-        """As `Bridge` says; addresses count as the same on one host only, and a gate whose process is gone has stopped too."""
         self._gate = gate.id
-        host = socket.gethostname()
-        with connection.database(), transaction.atomic():
-            now = clock.now()
-            others = Gate.objects.filter(host=host, stopped_at=None).exclude(public_id=gate.id)
-            gone = [key for key, pid in others.values_list("pk", "pid") if pid == gate.pid or not is_running(pid)]
-            same = Q(ftp=gate.ftp) | Q(http=gate.http) | Q(admin=gate.admin)
-            others.filter(same | Q(pk__in=gone)).update(stopped_at=now)
-            Gate.objects.update_or_create(
-                public_id=gate.id,
-                defaults={
-                    "host": host,
-                    "pid": gate.pid,
-                    "started_at": max(now, datetime.fromtimestamp(gate.started_at, UTC)),
-                    "stopped_at": None,
-                    "ftp": gate.ftp,
-                    "http": gate.http,
-                    "ftps": gate.ftps or "",
-                    "https": gate.https or "",
-                    "admin": gate.admin,
-                },
-            )
+        with connection.database():
+            membership.enter(gate)
+
+    def heartbeat(self, gate: GateAddress, state: GateState, load: GateLoad) -> Heartbeat:
+        if gate.id != self._gate:
+            return Heartbeat()  # it has stopped since
+        with connection.database():
+            heard = membership.beat(gate, state, load)
+            if database.vendor == "postgresql":
+                push.send_now(Notice(Kind.PING, gate.id, gate.id))
+        return heard
 
     def gate_stopped(self, gate: str) -> None:
+        self._gate = ""
         with connection.database():
-            Gate.objects.filter(public_id=gate, stopped_at=None).update(stopped_at=clock.now())
+            membership.leave(gate)
+
+    def wait_for_changes(self, timeout: float) -> Changes | None:
+        with connection.database():
+            return self._listener.wait(self._gate, timeout)
 
     def release(self) -> None:
         connection.release()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
@@ -11,7 +10,6 @@ from django.db.models import Count
 
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence
-from webportal.core.processes import is_running
 from webportal.gateway.prepared import Prepared
 from webportal.grants.models import Gate, GateExchange, Grant, GrantHold, Segment
 
@@ -38,8 +36,8 @@ _SEGMENTS = Prepared(
 
 
 def handed_on(grant: int, gate: str) -> tuple[Evidence, ...]:
-    """Segments of this grant (by primary key) that `gate` may settle, oldest first: its own, those of gates that run no longer,
-    killed ones included that nobody has found gone yet, and those of gates that have let go of this grant.
+    """Segments of this grant (by primary key) that `gate` may settle, oldest first: its own, those of gates that have
+    stopped or are gone (`webportal.gateway.membership`), and those of gates that have let go of this grant.
 
     Those of another gate that serves it are left out: it may still settle them, and tells of them by `exchange`.
     """
@@ -101,12 +99,11 @@ def _holding(grant: int, gates: Set[str]) -> set[str]:
 
 
 def running(gates: Set[str]) -> set[str]:
-    """Those of these gates that have not stopped, as far as this host can tell."""
+    """Those of these gates that run or drain: a draining one has clients still, and alone knows their connections."""
     if not gates:
         return set()
-    host = socket.gethostname()
-    unstopped = Gate.objects.filter(public_id__in=gates, stopped_at=None).values_list("public_id", "host", "pid")
-    return {gate for gate, where, pid in unstopped if where != host or is_running(pid)}
+    heard = Gate.objects.heard().filter(public_id__in=gates)
+    return {gate.public_id for gate in heard if not gate.has_ended}
 
 
 def _is_in_order(segment: Evidence) -> bool:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import inf
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from ftpgate.grants import GONE_AFTER
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
 from webportal.catalogue.models import File, Item
 from webportal.core import clock
+from webportal.core.processes import has_ended
 from webportal.grants.states import State
 
 
@@ -199,19 +203,56 @@ class Segment(models.Model):
         return f"{self.resource}: {self.start}-{self.sent}"
 
 
+class GateState(models.TextChoices):
+    """What a gate said last that it does."""
+
+    RUNNING = "running", _("running")
+    DRAINING = "draining", _("draining")
+    STOPPED = "stopped", _("stopped")
+
+
+class GateQuerySet(models.QuerySet["Gate"]):
+    def with_silence(self) -> GateQuerySet:
+        """With `silence`: how long nothing was heard of a gate, by the database's clock; None for gates of earlier versions."""
+        silence = ExpressionWrapper(Now() - F("heartbeat_at"), models.DurationField())
+        return self.annotate(silence=silence)
+
+    def heard(self) -> GateQuerySet:
+        """Gates that run or drain, as far as their heartbeats tell: with `silence`. See also `Gate.has_ended`."""
+        return self.with_silence().filter(stopped_at=None, heartbeat_at__gt=Now() - timedelta(seconds=GONE_AFTER))
+
+
 class Gate(models.Model):
-    """A delivery process, running until `stopped_at`. Addresses are `H:P`."""
+    """A delivery process: it runs, or drains, until `stopped_at`, or until nothing was heard of it for `GONE_AFTER` seconds.
+
+    Addresses are `H:P`. `advertised` is protocol -> `H:P`: where its operator says that it is reached. `process` is its
+    `webportal.core.processes.identity`. What has a default of the database's is left out by gates of earlier versions.
+    """
 
     public_id = models.CharField(_("id"), max_length=64, unique=True)
     host = models.CharField(_("host"), max_length=255)
     pid = models.IntegerField(_("process"))
+    process = models.CharField(max_length=160, blank=True, default="", db_default="", editable=False)
     started_at = models.DateTimeField(_("started"))
     stopped_at = models.DateTimeField(_("stopped"), null=True, blank=True)
+    state = models.CharField(
+        _("state"), max_length=8, choices=GateState, default=GateState.RUNNING, db_default=GateState.RUNNING.value
+    )
+    heartbeat_at = models.DateTimeField(_("last heard of"), null=True, blank=True)
     ftp = models.CharField("FTP", max_length=300)
     http = models.CharField("HTTP", max_length=300)
     ftps = models.CharField("FTPS", max_length=300, blank=True)
     https = models.CharField("HTTPS", max_length=300, blank=True)
     admin = models.CharField(_("control"), max_length=300)
+    advertised = models.JSONField(_("advertised"), default=dict, blank=True, db_default=Value({}, models.JSONField()))
+    connections = models.IntegerField(_("connections"), default=0, db_default=0)
+    transfers = models.IntegerField(_("transfers"), default=0, db_default=0)
+    bytes_per_s = models.BigIntegerField(_("bytes a second"), default=0, db_default=0)
+    busy = models.BooleanField(_("busy"), default=False, db_default=False)
+
+    objects = GateQuerySet.as_manager()
+    silence: timedelta | None
+    """As `GateQuerySet.with_silence` has it."""
 
     class Meta:
         verbose_name = _("gate")
@@ -221,6 +262,29 @@ class Gate(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def listening(self) -> dict[str, str]:
+        """Where it awaits clients, by protocol."""
+        found = {"ftp": self.ftp, "http": self.http, "ftps": self.ftps, "https": self.https}
+        return {protocol: where for protocol, where in found.items() if where}
+
+    @property
+    def present_state(self) -> GateState | None:
+        """What it does now; None when it is gone. `silence` has to be there."""
+        if self.stopped_at is not None:
+            return GateState.STOPPED
+        return GateState(self.state) if self.silent_for < GONE_AFTER and not self.has_ended else None
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since it was heard of; infinite where it never was. `silence` has to be there."""
+        return inf if self.silence is None else self.silence.total_seconds()
+
+    @property
+    def has_ended(self) -> bool:
+        """Has its process ended on this very machine? Told sooner than by its silence, where it can be told."""
+        return has_ended(self.pid, self.process)
 
 
 class GateExchange(models.Model):

@@ -6,26 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from ftpgate.naming import shown_paths, unique_folders
 from ftpgate.proof.coverage import Span, SpanSet
-from ftpgate.settings import Address, Settings, parse_address
-from ftpgate.signed_links import Purpose, SignedLinks
-from ftpgate.tokens import Token
 from webportal.accounts.models import User
 from webportal.catalogue.models import File
 from webportal.grants.models import Coverage, Gate, Grant, GrantItem, Segment
 from webportal.grants.states import State
-
-
-class Links(NamedTuple):
-    """Addresses of everything a token opens. Secret as the token is."""
-
-    http: str
-    ftp: str
-    metalink: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,48 +168,6 @@ def lacks_only_unconfirmed(items: Iterable[ItemDetail]) -> bool:
     return bool(lacking) and all(item.lacks_only_unconfirmed for item in lacking)
 
 
-def running_gates() -> QuerySet[Gate]:
-    """Gates that have started and not said good-bye; one that was killed may be among them."""
-    return Gate.objects.filter(stopped_at=None).order_by("-started_at", "-pk")
-
-
-def links(token: Token) -> Links:
-    """The addresses for a token: at `FTPGATE_PUBLIC_HOST`, else where the gate listens; over TLS where that is required."""
-    of: Settings = settings.FTPGATE
-    gate = running_gates().first()
-    secret = token.reveal()
-    required = of.tls == "require"
-    if required and of.ftps is not None:
-        ftp = "ftps://" + _authority(of.ftps, gate.ftps if gate else "", of.public_host)
-    else:
-        ftp = "ftp://" + _authority(of.ftp, gate.ftp if gate else "", of.public_host)
-    scheme, _, authority = ftp.partition("://")
-    base = f"{_http(gate)}/d/{secret}/"
-    return Links(http=base, ftp=f"{scheme}://{secret}:x@{authority}/", metalink=base + "downloads.meta4")
-
-
-def watch_addresses(grants: Iterable[Grant]) -> dict[str, str]:
-    """By the public ids of those grants that are open: where a browser may follow one for some minutes.
-
-    It is the gate's own stream, opened by a signed link instead of a token: viewers hold no thread of the portal.
-    """
-    following = [grant.public_id for grant in grants if grant.present_state is State.OPEN]
-    if not following:
-        return {}
-    gate, signed_links = _http(running_gates().first()), SignedLinks(settings.FTPGATE)
-    return {grant: f"{gate}/d/{signed_links.make(Purpose.WATCH, grant)}/progress" for grant in following}
-
-
-def _http(gate: Gate | None) -> str:
-    """`http://H:P` of the gate, or `https://…` where TLS is required."""
-    of: Settings = settings.FTPGATE
-    if of.tls == "require" and of.https is not None:
-        return "https://" + _authority(of.https, gate.https if gate else "", of.public_host)
-    return "http://" + _authority(of.http, gate.http if gate else "", of.public_host)
-
-
-def _authority(given: Address, running: str, public_host: str | None) -> str:
-    """`H:P` for a link. A port of 0 is the running gate's; an address that means every interface is no one's to dial."""
-    port = given.port or (parse_address(running).port if running else 0)
-    host = public_host or ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.host, given.host))  # noqa: S104
-    return str(Address(host.strip("[]"), port))
+def running_gates() -> list[Gate]:
+    """Gates that run or drain, the newest first, with `silence`: those that are heard of, and have not ended on this machine."""
+    return [gate for gate in Gate.objects.heard().order_by("-started_at", "-pk") if not gate.has_ended]

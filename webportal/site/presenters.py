@@ -13,7 +13,8 @@ from django.utils.functional import cached_property
 from ftpgate.tokens import Token
 from webportal.gateway.live import gates_status
 from webportal.grants.models import Grant
-from webportal.grants.selectors import FileDetail, ItemDetail, Links, Progress, links, watch_addresses
+from webportal.grants.places import Links, links, watching
+from webportal.grants.selectors import FileDetail, ItemDetail, Progress
 from webportal.grants.states import State
 from webportal.site import bytemap, clients
 
@@ -58,8 +59,9 @@ class Ways:
     items: tuple[clients.Item, ...]
 
     @classmethod
-    def of(cls, token: Token, details: tuple[ItemDetail, ...]) -> Ways:
-        found = links(token)
+    def of(cls, token: Token, customer: str, details: tuple[ItemDetail, ...]) -> Ways:
+        """`customer` is the user name of the grant's owner."""
+        found = links(token, customer)
         items = tuple(clients.Item(detail.title, detail.folder) for detail in details)
         return cls(found, clients.Addresses(found.http, found.ftp, found.metalink), items)
 
@@ -137,7 +139,7 @@ def document(grant: Grant, details: tuple[ItemDetail, ...]) -> dict[str, Any]:
     `stream` is where to ask the gate from now on, empty when nothing will move any more.
     """
     return {
-        "stream": watch_addresses([grant]).get(grant.public_id, ""),
+        "stream": watching([grant]).addresses.get(grant.public_id, ""),
         "grant": grant.public_id,
         "state": grant.present_state.value,
         "items": [

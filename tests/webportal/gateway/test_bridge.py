@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from itertools import product
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -22,9 +19,9 @@ from django.test import override_settings
 from django.utils import timezone
 
 from ftpgate.errors import Unavailable
-from ftpgate.grants import Batch, Bridge, Delivered, GateAddress, GrantState, TransferRecord
-from ftpgate.proof.segments import Evidence
+from ftpgate.grants import Batch, Bridge, Delivered, GrantState, TransferRecord
 from ftpgate.tokens import Token
+from tests.webportal.gateway.left import evidence, handed_on
 from tests.webportal.shop import let_expire, make_grant, make_item, make_user, whole
 from webportal.bridge import make_bridge
 from webportal.cart.models import CartItem
@@ -35,7 +32,7 @@ from webportal.fulfilment.checkout import add_to_cart
 from webportal.gateway.items import Items, Row
 from webportal.gateway.recording import MOST_SPANS, ROWS_A_MINUTE
 from webportal.gateway.segments import MOST_RANGES, MOST_SEGMENTS
-from webportal.grants.models import Coverage, Gate, Grant, GrantToken, Segment
+from webportal.grants.models import Coverage, Grant, GrantToken, Segment
 from webportal.grants.states import State
 from webportal.history.models import Completion, Transfer
 
@@ -43,27 +40,6 @@ from webportal.history.models import Completion, Transfer
 @pytest.fixture
 def bridge() -> Bridge:
     return make_bridge(environment.current())
-
-
-def gate(name: str, port: int = 1, pid: int | None = None) -> GateAddress:
-    address = f"127.0.0.1:{port}"
-    return GateAddress(name, os.getpid() if pid is None else pid, time.time(), address, address, address)
-
-
-def gone_pid() -> int:
-    """The process id of a process that has ended."""
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return process.pid
-
-
-@pytest.fixture
-def running_pid() -> Iterator[int]:
-    """The process id of another process that runs."""
-    process = subprocess.Popen(["sleep", "60"])
-    yield process.pid
-    process.kill()
-    process.wait()
 
 
 def asks_clock() -> bool:
@@ -509,21 +485,6 @@ def test_a_batch_is_written_whole_or_not_at_all(bridge: Bridge, failing: str) ->
 # ------------------------------------------------------------------------------------------ segments and gates
 
 
-def evidence(name: str, grant: str, resource: str = "f1", **fields: Any) -> Evidence:
-    """A segment that sent bytes 100 to 400 of which 100 to 200 were credited; other values by name."""
-    known: dict[str, Any] = {
-        "start": 100, "end": 1_000, "sent": 400, "acknowledged": 390, "shown": 380, "hidden_bytes": 50, "credited": 200,
-        "paced": True, "unconfirmed": {1: ((200, 400),)},
-    }  # fmt: skip
-    return Evidence(id=name, grant=grant, resource=resource, **(known | fields))
-
-
-def handed_on(bridge: Bridge, token: Token) -> list[str]:
-    found = bridge.look_up(token)
-    assert found is not None
-    return [segment.id for segment in found.segments]
-
-
 @pytest.mark.django_db
 def test_a_segment_comes_back_as_it_was_recorded(bridge: Bridge) -> None:
     grant, token = make_grant(make_user(), make_item(100, 100))
@@ -545,31 +506,6 @@ def test_a_segment_is_replaced_by_its_id_until_it_is_settled(bridge: Bridge) -> 
     bridge.record("b", Batch(settled=("s1",)))
     bridge.record("b", Batch(settled=("s1",)))
     assert handed_on(bridge, token) == ["s2"]
-
-
-@pytest.mark.django_db
-def test_segments_are_handed_on_by_gates_that_have_stopped_and_to_their_own(bridge: Bridge, running_pid: int) -> None:
-    grant, token = make_grant(make_user(), make_item(100))
-    bridge.gate_started(gate("a", 1, pid=1))
-    bridge.gate_started(gate("b", 2, running_pid))
-    bridge.record("a", Batch(segments=(evidence("of a", grant.public_id),)))
-    bridge.record("b", Batch(segments=(evidence("of b", grant.public_id, "z1"),)))
-    assert handed_on(bridge, token) == ["of b"]  # it is the bridge of gate b
-    bridge.gate_stopped("a")
-    assert handed_on(bridge, token) == ["of a", "of b"]
-    bridge.gate_started(gate("c", 3))
-    assert handed_on(bridge, token) == ["of a"]
-    bridge.gate_stopped("b")
-    assert handed_on(bridge, token) == ["of a", "of b"]
-
-
-@pytest.mark.django_db
-def test_segments_of_a_killed_gate_are_handed_on(bridge: Bridge) -> None:
-    grant, token = make_grant(make_user(), make_item(100))
-    bridge.gate_started(gate("a", 1, gone_pid()))
-    bridge.gate_started(gate("b", 2))
-    bridge.record("a", Batch(segments=(evidence("s1", grant.public_id),)))
-    assert handed_on(bridge, token) == ["s1"]
 
 
 @pytest.mark.django_db
@@ -603,17 +539,6 @@ def test_a_segment_out_of_order_does_not_keep_the_rest_from_being_recorded(bridg
     bridge.record("a", Batch((delivered,), (evidence("s1", grant.public_id, credited=500),)))
     assert Coverage.objects.count() == 1
     assert not Segment.objects.exists()
-
-
-@pytest.mark.django_db
-def test_a_gate_takes_the_place_of_the_one_at_its_address_and_of_dead_ones(bridge: Bridge, running_pid: int) -> None:
-    bridge.gate_started(gate("a", 1, running_pid))
-    bridge.gate_started(gate("b", 2, running_pid))
-    bridge.gate_started(gate("dead", 3, gone_pid()))
-    bridge.gate_started(gate("c", 1))
-    assert set(Gate.objects.filter(stopped_at=None).values_list("public_id", flat=True)) == {"b", "c"}
-    bridge.gate_stopped("c")
-    assert set(Gate.objects.filter(stopped_at=None).values_list("public_id", flat=True)) == {"b"}
 
 
 @pytest.mark.django_db

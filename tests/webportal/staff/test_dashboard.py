@@ -115,7 +115,7 @@ def test_gates_tell_of_themselves_and_silent_ones_are_named(staff: User, gate: T
     }
     gate.document = {"gate": known, "transfers": [transfer]}
     found = live()
-    assert (found.silent, found.bytes_per_s) == (("dead",), 950)
+    assert ([gate["id"] for gate in found.silent], found.bytes_per_s) == (["dead"], 950)
     assert [(customer.user, customer.rate, customer.limit) for customer in found.at_limit] == [("alice", 950, 1_000)]
     page = text(visitor(staff).get("/staff/"))
     assert "These gates do not answer:" in page

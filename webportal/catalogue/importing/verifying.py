@@ -9,11 +9,13 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import F
 
+from ftpgate.notices import Kind
 from ftpgate.ondisk import why_not
 from ftpgate.translatable import FileProblem, TranslatableText
 from webportal.catalogue.importing.hashing import FileError, Stamp, hash_each, stamp
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.services import report_changed, withdraw_reports
+from webportal.core import push
 
 
 class Problem(NamedTuple):
@@ -66,6 +68,7 @@ def _verify(item: Item, files: Sequence[File], media_root: Path) -> list[Problem
         if fresh:
             File.objects.bulk_update(fresh, ["mtime_ns", "ctime_ns", "inode"], batch_size=500)
             Item.objects.filter(pk=item.pk).update(revision=F("revision") + 1)
+            push.tell(Kind.ITEM, [item.public_id])
     return list(problems.values())
 
 

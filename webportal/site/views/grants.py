@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import islice
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -24,6 +23,7 @@ from webportal.fulfilment.by_word import complete_by_word
 from webportal.fulfilment.checkout import add_to_cart
 from webportal.grants import selectors
 from webportal.grants.models import Grant, GrantItem, GrantToken, MadeFor
+from webportal.grants.places import Watching, watching
 from webportal.grants.selectors import ItemDetail
 from webportal.grants.states import State
 from webportal.history.models import Proof
@@ -42,19 +42,19 @@ def downloads(request: CustomerRequest) -> HttpResponse:
     page = page_of(selectors.grants_of(request.user), request, GRANTS_A_PAGE)
     progress = selectors.progress(page.object_list)
     awaiting = selectors.awaiting_word(page.object_list)
-    live = selectors.watch_addresses(islice((grant for grant in page if grant.present_state is State.OPEN), STREAMS_A_PAGE))
+    live = watching(islice((grant for grant in page if grant.present_state is State.OPEN), STREAMS_A_PAGE))
     shown = [
         {
             "grant": grant,
             "items": [entry.item for entry in grant.grant_items.all()],
             "progress": progress[grant.public_id],
             "condition": condition(grant.present_state, progress[grant.public_id], unconfirmed=grant.public_id in awaiting),
-            "live": live.get(grant.public_id, ""),
+            "live": live.addresses.get(grant.public_id, ""),
         }
         for grant in page
     ]
     response = render(request, "site/grants/downloads.html", {"page": page, "shown": shown})
-    return not_stored(_may_connect(response, *live.values()))
+    return not_stored(_may_connect(response, live))
 
 
 @require_GET
@@ -63,8 +63,8 @@ def grant_page(request: CustomerRequest, grant_id: str) -> HttpResponse:
     details = selectors.details(grant)
     until = grant.open_until
     token = remembered_token(request.session, grant) if until else None
-    ways = Ways.of(token, details) if token else None
-    live = selectors.watch_addresses([grant]).get(grant.public_id, "")
+    ways = Ways.of(token, request.user.get_username(), details) if token else None
+    live = watching([grant])
     progress = selectors.progress([grant])[grant.public_id]
     asked_about = offered(grant, details)
     tokens = GrantToken.objects.filter(grant=grant, dead_at=None).order_by("-made_at", "-pk")
@@ -80,7 +80,7 @@ def grant_page(request: CustomerRequest, grant_id: str) -> HttpResponse:
             "most_files": MOST_FILES,
             "open_until": until,
             "ways": ways,
-            "live": live,
+            "live": live.addresses.get(grant.public_id, ""),
             "tokens": tokens,
             "own_token": tokens.filter(digest=token.digest()).first() if token else None,
             "page_address": request.build_absolute_uri(),
@@ -126,7 +126,8 @@ def another_device(request: CustomerRequest, grant_id: str) -> HttpResponse:
     except GrantError:
         return redirect("grant", grant.public_id)
     details = selectors.details(grant)
-    return not_stored(render(request, "site/grants/device.html", {"grant": grant, "ways": Ways.of(token, details)}))
+    ways = Ways.of(token, request.user.get_username(), details)
+    return not_stored(render(request, "site/grants/device.html", {"grant": grant, "ways": ways}))
 
 
 @require_http_methods(["GET", "POST"])
@@ -199,9 +200,8 @@ def _try(request: HttpRequest, grant: Grant, make: Callable[..., Token]) -> Toke
     return token
 
 
-def _may_connect(response: HttpResponse, *addresses: str) -> HttpResponse:
-    """Let the page's script read progress from the gate."""
-    origins = sorted({f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, filter(None, addresses))})
-    if origins:
-        allow(response, "connect-src", *origins)
+def _may_connect(response: HttpResponse, live: Watching) -> HttpResponse:
+    """Let the page's script read progress from the gate, and from those that it may be sent to later."""
+    if live.origins:
+        allow(response, "connect-src", *sorted(live.origins))
     return response

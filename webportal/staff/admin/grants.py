@@ -20,7 +20,7 @@ from webportal.core.errors import GrantError
 from webportal.core.formats import percent, size
 from webportal.fulfilment import services
 from webportal.grants import selectors
-from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, MadeFor
+from webportal.grants.models import Gate, GateState, Grant, GrantItem, GrantToken, MadeFor
 from webportal.grants.states import State
 from webportal.history.models import Completion, Proof
 from webportal.site.presenters import Ways
@@ -199,13 +199,56 @@ class GrantAdmin(Watched):
             "title": gettext("Links of the grant %(grant)s") % {"grant": grant},
             "opts": self.opts,
             "grant": grant,
-            "ways": Ways.of(token, selectors.details(grant)),
+            "ways": Ways.of(token, grant.user.get_username(), selectors.details(grant)),
             "token": token.reveal(),
         }
         return not_stored(render(request, "staff/links.html", context))
 
 
+class GateFilter(admin.SimpleListFilter):
+    """By what a gate does now; one that is gone has said nothing."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [*((state.value, str(state.label)) for state in GateState), ("gone", gettext("gone"))]
+
+    def queryset(self, request: HttpRequest, gates: QuerySet[Gate]) -> QuerySet[Gate]:
+        heard = Gate.objects.heard().values("pk")
+        match self.value():
+            case GateState.STOPPED:
+                return gates.exclude(stopped_at=None)
+            case "gone":
+                return gates.filter(stopped_at=None).exclude(pk__in=heard)
+            case GateState.RUNNING | GateState.DRAINING as state:
+                return gates.filter(pk__in=heard, state=state)
+        return gates
+
+
 @admin.register(Gate)
 class GateAdmin(Watched):
-    list_display = ("public_id", "host", "pid", "ftp", "http", "started_at", "stopped_at")
-    list_filter = ("stopped_at",)
+    list_display = ("public_id", "host", "shown_state", "heard_of", "connections", "transfers", "rate", "http", "started_at")
+    list_filter = (GateFilter, "started_at")
+    search_fields = ("public_id", "host")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Gate]:
+        return Gate.objects.with_silence()
+
+    @admin.display(description=_("state"))
+    def shown_state(self, gate: Gate) -> str:
+        state = gate.present_state
+        return gettext("gone") if state is None else str(state.label)
+
+    @admin.display(description=_("last heard of"), ordering="heartbeat_at")
+    def heard_of(self, gate: Gate) -> str:
+        if gate.heartbeat_at is None or gate.stopped_at is not None:
+            return ""
+        return gettext("{seconds} s ago").format(seconds=round(gate.silent_for))
+
+    @admin.display(description=_("rate"), ordering="bytes_per_s")
+    def rate(self, gate: Gate) -> str:
+        return gettext("{rate}/s").format(rate=size(gate.bytes_per_s)) if gate.present_state in _AT_WORK else ""
+
+
+_AT_WORK = (GateState.RUNNING, GateState.DRAINING)

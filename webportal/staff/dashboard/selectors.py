@@ -90,10 +90,10 @@ class AtLimit:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What runs now. `silent` gates are entered as running but do not answer."""
+    """What runs now. `silent` gates are heard of, but do not answer or cannot be asked from here: what they said last counts."""
 
     gates: tuple[dict[str, Any], ...]
-    silent: tuple[str, ...]
+    silent: tuple[dict[str, Any], ...]
     transfers: tuple[dict[str, Any], ...]
     """The fastest of all that run."""
     running: int
@@ -118,8 +118,8 @@ def live() -> Live:
         gates=tuple(document["gates"]),
         silent=tuple(document["silent"]),
         transfers=tuple({**transfer, "user": names[transfer["user"]]} for transfer in fastest),
-        running=len(transfers),
-        bytes_per_s=sum(transfer["bytes_per_s"] for transfer in transfers),
+        running=len(transfers) + sum(gate["transfers"] for gate in document["silent"]),
+        bytes_per_s=sum(row["bytes_per_s"] for row in (*transfers, *document["silent"])),
         at_limit=_at_limit(transfers, names),
         changed_files=FileReport.objects.count(),
     )
