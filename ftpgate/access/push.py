@@ -44,7 +44,7 @@ class Push:
         self._wanted: dict[Kind, list[NoticesCallback]] = {}
         self._everything: list[Callable[[], None]] = []
         self._started = self._stopped = False
-        self._trusted_until = 0.0
+        self._trusted_until = self._due = 0.0
         self._failures = 0
         self._worked = False
         self.possible: bool | None = None
@@ -69,13 +69,15 @@ class Push:
 
     @property
     def state(self) -> str:
-        """`none` where the shop cannot push, else `works` or `broken`; for status and metrics."""
-        return "works" if self.works else "broken" if self.possible else "none"
+        """`none` where the shop cannot push, else `works`, `broken` or, before the first notice is due, `starting`."""
+        if not self.possible:
+            return "none"
+        return "works" if self.works else "starting" if time.monotonic() < self._due else "broken"
 
     def start(self) -> None:
         """Begin, if it has not begun. The gate has to be in the shop's list."""
         if not self._started:
-            self._started = True
+            self._started, self._due = True, time.monotonic() + TRUSTED
             self._wait()
 
     def stop(self) -> None:
@@ -101,7 +103,7 @@ class Push:
 
     def _heard(self, changes: Changes | None, error: GateError | None) -> None:
         if error is not None:
-            self.possible, self._trusted_until = True, 0.0
+            self.possible, self._trusted_until, self._due = True, 0.0, 0.0
             self._failures += 1
             self._call_later(AGAIN if self._failures > 1 else 0.0, self._wait)
             return

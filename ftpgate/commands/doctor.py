@@ -82,13 +82,19 @@ def _checks() -> Iterator[tuple[str, Check]]:
     yield "bridge", load
     holders: dict[str, str] = {}
     gates: list[dict[str, Any]] = []
+    silent: list[dict[str, Any]] = []
     if shop is not None:
         yield from shop.checks()
         with suppress(UserError):  # the checks of the shop have said why
             started = shop.running_gates()
-            gates = status(started)["gates"]
+            found = status(started)
+            gates, silent = found["gates"], found["silent"]
             holders = _holders(shop, settings, started, {gate["id"] for gate in gates})
+    for gate in silent:
+        yield f"gate {gate['id']}", partial(_silent_gate, gate)
     for gate in gates:
+        if gate.get("push", "none") not in (None, "none"):
+            yield f"push to the gate {gate['id']}", partial(_gate_push, gate["push"])
         yield f"clock of the gate {gate['id']}", partial(_gate_clock, gate)
         if "confinement" in gate:  # gates of earlier versions say nothing of it
             yield f"confinement of the gate {gate['id']}", partial(_gate_confinement, gate["confinement"])
@@ -196,6 +202,21 @@ def _gate_confinement(found: dict[str, Any]) -> str:
     if found["landlock"] is None:
         return f"it is not confined to its files: {found['problem']}"
     return f"it is confined to its files: Landlock, version {found['landlock']}"
+
+
+def _silent_gate(gate: dict[str, Any]) -> str:
+    where = f" on {gate['host']}" if "host" in gate else ""
+    raise UserError(
+        f"it runs{where} and does not answer this machine",
+        "let its FTPGATE_ADMIN listen where this machine can reach it, and strangers cannot; FTPGATE_ADVERTISE may name that",
+    )
+
+
+def _gate_push(state: str) -> str:
+    if state == "broken":
+        hint = "see that nothing between gate and database takes NOTIFY away, as PgBouncer in transaction mode does"
+        raise UserError("changes do not reach it at once: it asks for them every second", hint)
+    return "the database tells it of changes at once" if state == "works" else "it has just started"
 
 
 def _gate_clock(gate: dict[str, Any]) -> str:

@@ -155,6 +155,27 @@ def test_links_and_metalinks_name_both_gates_and_no_longer_one_that_drains_or_di
     assert metalink(site, grant)[0][0] == other
 
 
+def test_a_gate_that_drains_gets_no_new_links_and_goes_on_with_what_it_has(sites: tuple[Site, Site]) -> None:
+    grant = slow_grant(sites[0])
+    leaving = next(site for site in sites if "{}:{}".format(*running(site).http) in grant.links["http"])
+    (staying,) = (site for site in sites if site is not leaving)
+    with ExitStack() as stack:
+        download = Download(leaving, grant, stack)
+        running(leaving).process.terminate()
+        wait_until(lambda: states(staying)[running(leaving).ready["http"]] == "draining", 20, "that it drains")
+        host, port = running(staying).http
+        assert f"http://{host}:{port}/" in staying.json("grant", "token", grant.id)["links"]["http"]
+        assert download.socket.recv(1)
+    leaving.stop()
+    assert states(staying) == {running(staying).ready["http"]: "running"}
+
+
+def states(site: Site) -> dict[str, str]:
+    """What the gates are said to do, by their HTTP address."""
+    document = site.json("status")
+    return {gate["http"]: gate["state"] for gate in (*document["gates"], *document["silent"])}
+
+
 def metalink(site: Site, grant: Grant) -> list[tuple[str, int]]:
     """The addresses in the grant's Metalink, by priority."""
     host, port = running(site).http

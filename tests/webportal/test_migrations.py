@@ -19,8 +19,8 @@ from tests.webportal.webhooks.shops import make_endpoint, make_shop
 from webportal.catalogue.models import FileReport, ImportJob
 from webportal.core.translatable import translated
 from webportal.fulfilment.by_word import complete_by_word
-from webportal.grants.models import Grant, GrantItem, GrantToken, Segment
-from webportal.grants.selectors import details
+from webportal.grants.models import Gate, Grant, GrantItem, GrantToken, Segment
+from webportal.grants.selectors import details, running_gates
 from webportal.history.models import Completion, Proof
 from webportal.webhooks.models import Delivery
 
@@ -186,3 +186,22 @@ def test_existing_databases_have_nothing_to_apply() -> None:
         assert {(label, name) for name in recorded} <= set(executor.loader.applied_migrations)
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)  # exits where models and migrations differ
+
+
+@pytest.mark.django_db(transaction=True)
+def test_gates_of_earlier_versions_do_not_count_and_may_still_enter_themselves() -> None:
+    try:
+        before = ("grants", "0004_token_made_for_code")
+        earlier = migrate(before).loader.project_state([before]).apps
+        old, now = earlier.get_model("grants", "Gate"), timezone.now()
+        row = {"host": "h", "pid": 1, "started_at": now, "ftp": "h:1", "http": "h:2", "admin": "h:3"}
+        old.objects.create(public_id="stopped", stopped_at=now, **row)
+        old.objects.create(public_id="dead", **row)
+        migrate(("grants", "0005_gate_membership"))
+        old.objects.create(public_id="older code", **row)  # it knows none of the new columns
+    finally:
+        call_command("migrate", verbosity=0)
+    states = dict(Gate.objects.values_list("public_id", "state"))
+    assert states == {"stopped": "stopped", "dead": "running", "older code": "running"}
+    assert Gate.objects.get(public_id="older code").advertised == {}
+    assert running_gates() == []

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import ExpressionWrapper, F, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ftpgate.grants import GONE_AFTER
 from ftpgate.tokens import GRANT_ID_LENGTH, new_grant_id
@@ -206,7 +207,7 @@ class Segment(models.Model):
 class GateState(models.TextChoices):
     """What a gate said last that it does."""
 
-    RUNNING = "running", _("running")
+    RUNNING = "running", pgettext_lazy("gate", "running")
     DRAINING = "draining", _("draining")
     STOPPED = "stopped", _("stopped")
 
