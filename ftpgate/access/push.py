@@ -18,7 +18,7 @@ _log = logging.getLogger("ftpgate.gate")
 WAIT = 3.0
 """Seconds that one call waits for notices."""
 AGAIN = 1.0
-"""Seconds until a connection that broke is made anew; the first time at once."""
+"""Seconds until a connection that broke is made anew; at once if it had worked."""
 TRUSTED = 10.0
 """Seconds after this gate's last notice to itself, which comes with each heartbeat, until the push counts as broken. What
 lies between may take notices and not pass them on: a pool of connections does."""
@@ -110,8 +110,6 @@ class Push:
         self.possible = changes is not None
         if changes is None:
             return  # polling does
-        self.reconnects += bool(self._failures)
-        self._failures = 0
         try:
             self._hand_on(changes)
         finally:
@@ -120,6 +118,7 @@ class Push:
     def _hand_on(self, changes: Changes) -> None:
         if changes.everything:
             self.received["everything"] += 1
+            self.reconnects += bool(self._failures)
             for told in self._everything:
                 told()
         names: dict[Kind, set[str]] = {}
@@ -129,5 +128,6 @@ class Push:
             self.received[kind.value] += len(found)
             if kind is Kind.PING and self._gate in found:
                 self._trusted_until = time.monotonic() + TRUSTED
+                self._failures = 0
             for callback in self._wanted.get(kind, ()):
                 callback(found)

@@ -20,6 +20,8 @@ from ftpgate.notices import Kind
 
 POLL_PUSHED = 30.0
 """Seconds between two rounds while the shop pushes: they find what was lost on the way."""
+LEAST = 1.0
+"""Seconds between two rounds, at the least: a connection that breaks again and again must not keep the database busy."""
 AT_ONCE = 500
 """Grants of one question that notices have brought about."""
 LATE = 5.0
@@ -47,7 +49,7 @@ class Refresher:
         self._asking = False
         self._told: dict[str, None] = {}
         """Names that are to be asked for at once, oldest first; at most those that are held."""
-        self._told_at = self._polled_at = float("-inf")
+        self._told_at = self._polled_at = self._began_at = float("-inf")
         self._pushed: Callable[[], bool] = lambda: False
         """Does the shop tell of changes by itself just now?"""
         self.polls = self.hurried = 0
@@ -75,13 +77,14 @@ class Refresher:
             return
         names = tuple(self._held)
         if names and self._ask(names):
-            self._polled_at = time.monotonic()
+            self._polled_at = self._began_at = time.monotonic()
             self.polls += 1
 
     def everything(self) -> None:
         """Notices may have been lost: ask for all."""
         self._told_at, self._polled_at = time.monotonic(), float("-inf")
-        self.tick()
+        if self._told_at >= self._began_at + LEAST:
+            self.tick()
 
     def told(self, names: Collection[str]) -> None:
         """The shop has told of changes of grants that are held under these names; of others a look-up may be under way."""

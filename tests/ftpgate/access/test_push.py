@@ -86,6 +86,17 @@ def test_a_broken_connection_is_made_anew_at_once_and_then_with_pauses(case: Cas
     again()
     case.hear(Changes(everything=True))
     assert case.push.reconnects == 1
+    case.hear(None, Unavailable())
+    assert case.later.pop()[0] > 0  # it has not worked in between
+
+
+def test_a_connection_that_had_worked_is_made_anew_at_once(case: Case) -> None:
+    for _ in range(2):
+        case.notice(PING)
+        case.hear(None, Unavailable())
+        pause, again = case.later.pop()
+        assert pause == 0
+        again()
 
 
 def test_notices_reach_those_who_want_their_kind_and_errors_of_theirs_do_not_end_it(case: Case) -> None:

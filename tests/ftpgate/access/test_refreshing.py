@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ftpgate.access import refreshing
-from ftpgate.access.refreshing import AT_ONCE, Refresher
+from ftpgate.access.refreshing import AT_ONCE, LEAST, Refresher
 from ftpgate.clock import ClockGuard
 from ftpgate.errors import GateError, Unavailable
 from ftpgate.notices import Kind
@@ -123,12 +123,27 @@ def test_a_grant_whose_look_up_began_after_all_notices_is_fresh(case: Case) -> N
     assert case.asked == []
 
 
-def test_when_everything_may_have_been_missed_all_are_asked_for_though_it_is_not_time(case: Case) -> None:
+def test_when_notices_may_have_been_missed_all_are_asked_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     case.follow()
     case.refresher.tick()
     case.answer()
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + LEAST)
     case.refresher.everything()
     assert case.asked == [("a", "b", "c")] * 2
+
+
+def test_when_connections_break_again_and_again_all_are_asked_for_once_with_the_next_tick(case: Case) -> None:
+    case.follow()
+    case.refresher.tick()
+    case.answer()
+    for _ in range(3):
+        case.refresher.everything()
+    assert len(case.asked) == 1
+    case.refresher.tick()
+    case.answer()
+    case.refresher.tick()
+    assert len(case.asked) == 2
 
 
 def test_after_an_error_everything_is_asked_for_with_the_next_tick(case: Case) -> None:
