@@ -88,7 +88,7 @@ def _checks() -> Iterator[tuple[str, Check]]:
         with suppress(UserError):  # the checks of the shop have said why
             started = shop.running_gates()
             found = status(started)
-            gates, silent = found["gates"], found["silent"]
+            gates, silent = found["gates"], found.get("silent", [])
             holders = _holders(shop, settings, started, {gate["id"] for gate in gates})
     for gate in silent:
         yield f"gate {gate['id']}", partial(_silent_gate, gate)

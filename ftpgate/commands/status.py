@@ -26,21 +26,20 @@ def status(gates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """`{"gates": […], "transfers": […], "silent": […]}` of gates as `Shop.running_gates` tells of them.
 
     Those that answer are told of as they do, with `host`, `state` and `heartbeat_age_s` as the shop has them; those that do
-    not, or have no `admin` address for this machine, are `silent`: what the shop knows of them.
+    not, or have no `admin` address for this machine, are `silent`: what the shop knows of them. Without such it is left out.
     """
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         asked = zip(gates, threads.map(lambda gate: _ask(gate, "GET", "/status"), gates), strict=True)
         # At the address of a gate that is gone another may answer by now, and tell of itself a second time.
         own = [(gate, answer if answer and answer.get("gate", {}).get("id") == gate["id"] else None) for gate, answer in asked]
-    return {
+    document: dict[str, Any] = {
         "gates": [{**_listed(gate), **answer["gate"]} for gate, answer in own if answer is not None],
         "transfers": [transfer for _, answer in own if answer is not None for transfer in answer["transfers"]],
-        "silent": [
-            {key: value for key, value in gate.items() if key not in ("admin", "ftps", "https", "advertised")}
-            for gate, answer in own
-            if answer is None
-        ],
     }
+    if silent := [gate for gate, answer in own if answer is None]:
+        hidden = ("admin", "ftps", "https", "advertised")
+        document["silent"] = [{key: value for key, value in gate.items() if key not in hidden} for gate in silent]
+    return document
 
 
 def _listed(gate: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _status(document: Document) -> Iterator[str]:
             yield "  BAD the database's push is broken: it asks for changes every second"
         yield from _confinement(gate.get("confinement") or {})
         yield from _journal(gate.get("journal") or {})
-    for gate in document["silent"]:
+    for gate in document.get("silent", ()):
         yield f"gate {gate['id']}{_whereabouts(gate)} since {gate['started_at']}{_heard(gate)}: does not answer{_reported(gate)}"
     if not document["gates"]:
         yield "no gate answers"

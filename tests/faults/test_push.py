@@ -173,7 +173,7 @@ def test_a_gate_that_drains_gets_no_new_links_and_goes_on_with_what_it_has(sites
 def states(site: Site) -> dict[str, str]:
     """What the gates are said to do, by their HTTP address."""
     document = site.json("status")
-    return {gate["http"]: gate["state"] for gate in (*document["gates"], *document["silent"])}
+    return {gate["http"]: gate["state"] for gate in (*document["gates"], *document.get("silent", ()))}
 
 
 def metalink(site: Site, grant: Grant) -> list[tuple[str, int]]:

@@ -33,7 +33,7 @@ def ask(asked: Iterable[Gate]) -> dict[str, Any]:
 
     `silent` gates do not answer, or cannot be asked from this machine; what they said with their last heartbeat is there.
     """
-    return gates.status([gate_document(gate) for gate in asked])
+    return {"silent": [], **gates.status([gate_document(gate) for gate in asked])}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,13 @@ class Case:
         self.error: GateError | None = None
         self.heartbeat_answer = Heartbeat((OTHER,))
         self.alarms: list[Callable[[], None]] = []
+        self.pauses: list[float] = []
         self.jobs: list[Callable[[], None]] = []
         self.membership = Membership(self, self, self._call_later, lambda others: GateLoad(len(others)))  # type: ignore[arg-type]
 
     def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
         self.alarms.append(call)
+        self.pauses.append(seconds)
 
     def submit(self, work: Callable[[], Any], done: Callable[[Any, GateError | None], None]) -> None:
         if self.error is not None:
@@ -102,8 +104,10 @@ def test_a_heartbeat_that_fails_is_tried_again_and_the_others_stay_known(case: C
 def test_draining_is_told_without_waiting_for_the_next_heartbeat(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     case.membership.start(ME)
     case.go_on(monkeypatch)
-    case.membership.drain()  # while a heartbeat is under way
+    case.membership.drain()
+    case.alarms.pop()()  # while a heartbeat is under way
     case.go_on(monkeypatch)
+    assert case.pauses[-1] == 0
     case.go_on(monkeypatch)
     assert [said[0] for said in case.said[1:]] == [GateState.RUNNING, GateState.DRAINING]
 
