@@ -23,7 +23,7 @@ from tests.support.tools import ROOT
 PAGES = ROOT / "docs" / "pages"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "deploy" / "README.md", *PAGES.rglob("*.md")])
 PLAN = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def section(text: str, heading: str) -> str:

@@ -191,13 +191,13 @@ def test_existing_databases_have_nothing_to_apply() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_gates_of_earlier_versions_do_not_count_and_may_still_enter_themselves() -> None:
     try:
-        before = ("grants", "0004_token_made_for_code")
+        before = ("grants", "0005_exchange")
         earlier = migrate(before).loader.project_state([before]).apps
         old, now = earlier.get_model("grants", "Gate"), timezone.now()
         row = {"host": "h", "pid": 1, "started_at": now, "ftp": "h:1", "http": "h:2", "admin": "h:3"}
         old.objects.create(public_id="stopped", stopped_at=now, **row)
         old.objects.create(public_id="dead", **row)
-        migrate(("grants", "0005_gate_membership"))
+        migrate(("grants", "0006_gate_membership"))
         old.objects.create(public_id="older code", **row)  # it knows none of the new columns
     finally:
         call_command("migrate", verbosity=0)
