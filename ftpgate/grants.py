@@ -247,7 +247,8 @@ class Bridge(Protocol):
         ...
 
     def gate_started(self, gate: GateAddress) -> None:
-        """Enter the gate in the list of running ones; one that was entered at the same address has stopped."""
+        """Enter the gate in the list of running ones. Others may be at the same address: workers of one parent, and those that
+        let their clients finish after a reload."""
         ...
 
     def gate_stopped(self, gate: str) -> None: ...

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from django.db import transaction
-from django.db.models import Q
 
 from ftpgate import grants as gate_grants
 from ftpgate.gates import Heard, Told
@@ -81,15 +80,14 @@ class OrmBridge:
             report_changed(files)
 
     def gate_started(self, gate: GateAddress) -> None:
-        """As `Bridge` says; addresses count as the same on one host only, and a gate whose process is gone has stopped too."""
+        """As `Bridge` says. Of this host's others, those whose process is gone have stopped; workers share their addresses."""
         self._gate = gate.id
         host = socket.gethostname()
         with connection.database(), transaction.atomic():
             now = clock.now()
             others = Gate.objects.filter(host=host, stopped_at=None).exclude(public_id=gate.id)
             gone = [key for key, pid in others.values_list("pk", "pid") if pid == gate.pid or not is_running(pid)]
-            same = Q(ftp=gate.ftp) | Q(http=gate.http) | Q(admin=gate.admin)
-            others.filter(same | Q(pk__in=gone)).update(stopped_at=now)
+            others.filter(pk__in=gone).update(stopped_at=now)
             Gate.objects.update_or_create(
                 public_id=gate.id,
                 defaults={
