@@ -13,8 +13,8 @@ from ftpgate.process import pid_file
 from ftpgate.settings import Settings
 from ftpgate.translatable import os_reason
 
-_SECONDS = 120.0
-"""In which a gate has to say what has become of it; its workers have half of that to start."""
+_SECONDS = 80.0
+"""In which a gate has to say what has become of it: more than its workers have to start, less than systemd gives a reload."""
 _LOOK_EVERY = 0.1
 
 

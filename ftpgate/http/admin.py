@@ -102,7 +102,7 @@ class GateRoutes(AdminRoutes):
         return self._gather(connection, partial(self._siblings.end, quote(permit, safe="")), _ended)
 
     def _gather(self, connection: Responder, ask: Callable[[], T], answer: Callable[[T], Response]) -> _Gathering:
-        gathering = _Gathering(connection)
+        gathering = _Gathering()
 
         def done(found: T | None, error: GateError | None) -> None:
             if not gathering.gone and connection.serves(gathering):
@@ -121,9 +121,7 @@ class GateRoutes(AdminRoutes):
 class _Gathering:
     """A request while the workers are asked."""
 
-    def __init__(self, connection: Responder) -> None:
-        self.gone = False
-        self._connection = connection
+    gone = False
 
     def closed(self) -> None:
         self.gone = True

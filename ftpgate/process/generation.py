@@ -18,6 +18,7 @@ from ftpgate.net.listening import bind
 from ftpgate.process.channel import Lines, Order, line
 from ftpgate.process.sockets import Places
 from ftpgate.settings import Address, Settings
+from ftpgate.translatable import os_reason
 
 _log = logging.getLogger("ftpgate.gate")
 
@@ -108,12 +109,19 @@ class Worker:
         self.move(WorkerState.ENDED)
         return True
 
+    @property
+    def is_awaited(self) -> bool:
+        """Is it to accept yet?"""
+        return self.state is WorkerState.STARTING and not self.dropped
+
     def late(self) -> bool:
-        return self.state is WorkerState.STARTING and time.monotonic() - self.began > START_SECONDS
+        return self.is_awaited and time.monotonic() - self.began > START_SECONDS
 
     def leave(self) -> None:
         """Have it accept no more, and let all its clients finish: another one takes new ones."""
-        if self.state is WorkerState.SERVING:
+        if self.state is WorkerState.STARTING:
+            self.drop()
+        elif self.state is WorkerState.SERVING:
             self.move(WorkerState.LEAVING)
             with contextlib.suppress(OSError):
                 self.channel.send(line({"told": "leave"}))
@@ -193,8 +201,9 @@ class Generation:
         return any(worker.state is WorkerState.SERVING for worker in self.running)
 
     @property
-    def next_due(self) -> float | None:
-        return min(self._due.values(), default=None)
+    def due(self) -> list[float]:
+        """When workers are to be replaced, by the monotonic clock."""
+        return list(self._due.values())
 
     def start(self) -> None:
         for number in range(self.settings.workers):
@@ -228,10 +237,15 @@ class Generation:
     def replace(self) -> list[Worker]:
         """Start those that are due."""
         now = time.monotonic()
-        due = [number for number, when in self._due.items() if when <= now]
-        for number in due:
-            del self._due[number]
-        return [self.start_worker(number) for number in due]
+        started = []
+        for number in [number for number, when in self._due.items() if when <= now]:
+            self._due[number] = now + LONGEST_PAUSE
+            try:
+                started.append(self.start_worker(number))
+                del self._due[number]
+            except OSError as error:
+                _log.error("worker %d cannot be started (%s); tried again in %.0f s", number, os_reason(error), LONGEST_PAUSE)
+        return started
 
     def close_own(self, number: int) -> None:
         """That worker is asked no more."""

@@ -102,9 +102,10 @@ class _Parent:
 
     def _wait(self) -> None:
         """Until a signal comes, a worker says something or ends, or somebody is due."""
-        times = [generation.next_due for generation in self._generations()]
-        times += [worker.began + START_SECONDS for worker in self._workers() if worker.state is WorkerState.STARTING]
-        due = min((when for when in times if when is not None), default=None)
+        times = [worker.began + START_SECONDS for worker in self._workers() if worker.is_awaited]
+        if self._current is not None and not self._stopping:
+            times += self._current.due
+        due = min(times, default=None)
         for key, _ in self._selector.select(None if due is None else max(due - time.monotonic(), 0.0)):
             key.data()
 
@@ -114,7 +115,7 @@ class _Parent:
             for worker in tuple(generation.running):
                 if worker.late():
                     worker.problem = f"worker {worker.number} does not accept after {START_SECONDS:.0f} s", "see the log"
-                    worker.kill()
+                    worker.drop()
                 if worker.ended():
                     generation.running.remove(worker)
                     self._hear_no_more(worker)
@@ -159,6 +160,7 @@ class _Parent:
         if not self._stopping:
             self._stopping = True
             _log.info("stopping %d workers", sum(1 for _ in self._workers()))
+            self._sockets.close()
         if self._next is not None:
             self._drop(self._next)
             self._next = None

@@ -85,7 +85,10 @@ def serve_as_worker(fd: int) -> int:
         fd: the descriptor of the channel to the parent, which hears why a worker cannot start.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
-    channel = ParentChannel(fd)
+    try:
+        channel = ParentChannel(fd)
+    except EOFError:
+        return 1  # there is no parent any more
     try:
         settings = _share(parse(channel.order.settings, Path.cwd()), channel.order)
         logs.configure(settings.log)

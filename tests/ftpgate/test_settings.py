@@ -141,6 +141,7 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "admin": ("127.0.0.1", 9121),
         "public_host": None,
         "passive_ports": range(50_000, 51_000),
+        "workers": 1,
         "tls_cert": None,
         "tls_key": None,
         "tls": "off",
@@ -175,7 +176,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_PORTAL_URL": "https://Shop.example.org/",
         "FTPGATE_ADMIN": "127.0.0.1:2",
         "FTPGATE_PUBLIC_HOST": "gate.example.org",
-        "FTPGATE_PASSIVE_PORTS": "40000 - 40001",
+        "FTPGATE_PASSIVE_PORTS": "40000 - 40002",
         "FTPGATE_TLS_CERT": "cert.pem",
         "FTPGATE_TLS_KEY": "/etc/key.pem",
         "FTPGATE_TLS": "Require",
@@ -280,6 +281,9 @@ def test_nothing_can_be_changed(tmp_path: Path) -> None:
         ("FTPGATE_PASSIVE_PORTS", "50999-50000"),
         ("FTPGATE_PASSIVE_PORTS", "0-10"),
         ("FTPGATE_PASSIVE_PORTS", "60000-70000"),
+        ("FTPGATE_WORKERS", "0"),
+        ("FTPGATE_WORKERS", "65"),
+        ("FTPGATE_WORKERS", "many"),
         ("FTPGATE_TLS", "yes"),
         ("FTPGATE_EXPIRES", "soon"),
         ("FTPGATE_PUBLIC_HOST", "http://shop.example.org/"),
@@ -311,6 +315,15 @@ def test_grants_that_would_expire_at_once_are_no_choice(tmp_path: Path) -> None:
 )
 def test_the_public_host_may_be_a_name_or_an_address(text: str, host: str, tmp_path: Path) -> None:
     assert load({"FTPGATE_PUBLIC_HOST": text}, directory=tmp_path).public_host == host
+
+
+def test_auto_is_a_worker_for_each_processor(tmp_path: Path) -> None:
+    assert load({"FTPGATE_WORKERS": "Auto"}, directory=tmp_path).workers == min(len(os.sched_getaffinity(0)), 64)
+
+
+def test_each_worker_needs_a_passive_port(tmp_path: Path) -> None:
+    line = refusal({"FTPGATE_WORKERS": "3", "FTPGATE_PASSIVE_PORTS": "40000-40001"}, tmp_path)
+    assert line.startswith("FTPGATE_WORKERS=3, but FTPGATE_PASSIVE_PORTS has fewer ports: ")
 
 
 def test_hosts_are_those_that_django_knows(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import urllib.error
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -116,6 +117,17 @@ def test_the_admin_address_answers_for_all(site: Site) -> None:
     assert metrics.count("# TYPE ftpgate_loop_lag_seconds histogram") == 1
     assert sorted(gate["id"] for gate in shown["gates"]) == sorted(gate["id"] for gate in document["gates"])
     assert len(shown["transfers"]) == 2
+
+
+def test_a_worker_that_hangs_is_named_and_hides_no_other(site: Site) -> None:
+    os.kill(workers(site)[1], signal.SIGSTOP)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            admin(site, "/health")
+        assert (refused.value.code, refused.value.read()) == (503, b"worker 1: does not answer\n")
+        assert len(json.loads(admin(site, "/status"))["gates"]) == 1
+    finally:
+        os.kill(workers(site)[1], signal.SIGCONT)
 
 
 def test_a_signal_reaches_all_workers(site: Site) -> None:
