@@ -57,6 +57,7 @@ MACHINES = (
     Machine("A transfer's proof", "ftpgate.proof.credit.Phase", "MOVES", "Where the bytes of a transfer are."),
     Machine("A transfer's sending", "ftpgate.delivery.waiting.Wait", "MOVES", "What a transfer waits for before it goes on."),
     Machine("An FTP session", "ftpgate.ftp.session_state.SessionState", "MOVES", "What may run on its control connection."),
+    Machine("A worker", "ftpgate.process.generation.WorkerState", "MOVES", "One process under the parent of a gate."),
     Machine("The last reply for a file", "ftpgate.ftp.file_sender.LastReply", "MOVES", "226 or 426, once for each file."),
     Machine("An HTTP connection", "ftpgate.http.states.State", "MOVES", "What is read, and when it ends."),
     Machine("A grant", "webportal.grants.states.State", "NEXT_STATES", "An expiry holds from its second on."),

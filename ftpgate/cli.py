@@ -76,9 +76,24 @@ def _portal(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from ftpgate.process.serve import serve
+    if options.worker is not None:
+        from ftpgate.process.serve import serve_as_worker
 
-    return serve(_closed(settings_module.load()), ftp=options.ftp, http=options.http)
+        return serve_as_worker(options.worker)
+    settings = _closed(settings_module.load())
+    if options.alone:
+        from ftpgate.process.serve import serve_alone
+
+        return serve_alone(settings, ftp=options.ftp, http=options.http)
+    from ftpgate.process.parent import serve
+
+    return serve(ftp=options.ftp, http=options.http)
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from ftpgate.commands.reload import reload
+
+    return _show(options, reload(settings_module.load(), environment=options.environment))
 
 
 def _user_add(options: argparse.Namespace) -> int:
@@ -195,6 +210,13 @@ def _parser() -> argparse.ArgumentParser:
     serve = _add(commands, "serve", _serve, "run a gate", json=False)
     for name in ("ftp", "http"):
         serve.add_argument(f"--{name}", type=_address, metavar="H:P", help=f"instead of FTPGATE_{name.upper()}; port 0: any")
+
+    serve.add_argument("--alone", action="store_true", help="as one process without a parent, for a debugger: no reload")
+    serve.add_argument("--worker", type=int, metavar="FD", help=argparse.SUPPRESS)
+    reload = _add(commands, "reload", _reload, "have the running gate go on with new code and settings, without a cut")
+    reload.add_argument(
+        "--environment", action="store_true", help="with the FTPGATE_… of this command's environment in place of the gate's"
+    )
 
     user = _group(commands, "user", "users")
     add = _add(user, "add", _user_add, "make a user", of="user")

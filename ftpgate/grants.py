@@ -307,7 +307,8 @@ class Bridge(Protocol):
         ...
 
     def gate_started(self, gate: GateAddress) -> None:
-        """Enter the gate in the list of running ones. Another one at the same address may still drain there."""
+        """Enter the gate in the list of running ones. Others may be at the same address: workers of one parent, and those that
+        let their clients finish after a reload."""
         ...
 
     def heartbeat(self, gate: GateAddress, state: GateState, load: GateLoad) -> Heartbeat:

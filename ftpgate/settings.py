@@ -28,6 +28,7 @@ from ftpgate.translatable import os_reason
 _DECIMAL = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "t": 1_000_000_000_000}
 _BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+MOST_WORKERS = 64
 _LARGEST = 1 << 62  # fits the database's bigint
 _SHORTEST_KEY = 32
 """Characters of a secret key: as many bytes as the SHA-256 of the HMACs that it keys (RFC 7518, section 3.2)."""
@@ -76,6 +77,15 @@ def _ports(text: str) -> range:
     if not match or not 1 <= int(match[1]) <= int(match[2]) <= 65_535:
         raise ValueError("not a range of ports such as 50000-50999")
     return range(int(match[1]), int(match[2]) + 1)
+
+
+def _workers(text: str) -> int:
+    """A number of processes, or `auto`: one for each processor that this process may use. Raises ValueError."""
+    if text.strip().lower() == "auto":
+        return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST_WORKERS)
+    if not re.fullmatch(r"[0-9]{1,4}", text.strip()) or not 1 <= int(text) <= MOST_WORKERS:
+        raise ValueError(f"not a number of workers from 1 to {MOST_WORKERS}, or auto")
+    return int(text)
 
 
 def _choice(*names: str):  # type: ignore[no-untyped-def]
@@ -185,6 +195,7 @@ class Settings:
     public_host: str | None
     advertise: Mapping[str, str]
     passive_ports: range
+    workers: int
     tls_cert: Path | None
     tls_key: Path | None
     tls: Literal["off", "allow", "require"]
@@ -212,7 +223,7 @@ _PARSERS = {
     "STATE_DIR": Path, "DATABASE_URL": str.strip, "MEDIA_ROOT": Path, "FTP": parse_address, "HTTP": parse_address,
     "FTPS": parse_address, "HTTPS": parse_address, "PORTAL": parse_address, "PORTAL_URL": parse_url, "ADMIN": parse_address,
     "PUBLIC_HOST": _host, "ADVERTISE": parse_advertised,
-    "PASSIVE_PORTS": _ports, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
+    "PASSIVE_PORTS": _ports, "WORKERS": _workers, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
     "DRAIN": parse_duration, "KEEP_TRANSFERS": parse_duration, "TOTAL_RATE": parse_rate,
     "SECRET_KEY": parse_secret_key, "SECRET_KEY_FALLBACKS": parse_secret_keys, "ALLOWED_HOSTS": _hosts,
@@ -232,13 +243,29 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
     Raises:
         UserError: a name is unknown or a value is bad.
     """
-    environ = os.environ if environ is None else environ
     directory = Path.cwd() if directory is None else directory
-    given = {**read_env_file(directory / ".env"), **environ}
+    return parse(given(environ, directory), directory)
+
+
+def given(environ: Mapping[str, str] | None = None, directory: Path | None = None) -> dict[str, str]:
+    """What the environment and `.env` say: the `FTPGATE_…` among them, as text. Arguments as of `load`.
+
+    Raises:
+        UserError: `.env` cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    found = {**read_env_file((directory or Path.cwd()) / ".env"), **environ}
+    return {name: text for name, text in found.items() if name.startswith("FTPGATE_")}
+
+
+def parse(given: Mapping[str, str], directory: Path) -> Settings:
+    """The settings of `FTPGATE_…` names and texts. Raises as `load`.
+
+    Args:
+        directory: where relative paths start.
+    """
     values: dict[str, object] = {}
     for name, text in given.items():
-        if not name.startswith("FTPGATE_"):
-            continue
         if name not in NAMES:
             raise UserError(f"{name} is not a setting of ftpgate", "correct the name or remove it (see docs/pages/settings.md)")
         if not text.strip():
@@ -271,6 +298,10 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         raise UserError(f"FTPGATE_{implicit} is given, but FTPGATE_TLS=off", "remove one of the two")
     if tls == "require" and "HTTPS" not in values:
         raise UserError("FTPGATE_TLS=require, but FTPGATE_HTTPS is not given", "give it: plain HTTP is redirected there")
+    ports, workers = get("PASSIVE_PORTS", range(50_000, 51_000)), get("WORKERS", 1)
+    if len(ports) < workers:  # type: ignore[arg-type, operator]
+        cause = f"FTPGATE_WORKERS={workers}, but FTPGATE_PASSIVE_PORTS has fewer ports"
+        raise UserError(cause, "give it more ports: each worker needs some of its own")
     return Settings(
         state_dir=state_dir,
         database_url=str(get("DATABASE_URL", f"sqlite:///{state_dir / 'ftpgate.sqlite3'}")),
@@ -284,7 +315,8 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         admin=get("ADMIN", Address("127.0.0.1", 9121)),  # type: ignore[arg-type]
         public_host=get("PUBLIC_HOST", None),  # type: ignore[arg-type]
         advertise=get("ADVERTISE", {}),  # type: ignore[arg-type]
-        passive_ports=get("PASSIVE_PORTS", range(50_000, 51_000)),  # type: ignore[arg-type]
+        passive_ports=ports,  # type: ignore[arg-type]
+        workers=workers,  # type: ignore[arg-type]
         tls_cert=certificate,
         tls_key=key,
         tls=tls or ("allow" if certificate else "off"),  # type: ignore[arg-type]

@@ -18,6 +18,12 @@ def listed(names: Sequence[object], most: int = 5) -> str:
     return ", ".join(repr(str(name)) for name in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def _reload(document: Document) -> Iterator[str]:
+    for gate in document["gates"]:
+        workers = ", ".join(map(str, gate["workers"]))
+        yield f"gate {gate['pid']}: new workers accept connections (process {workers})"
+
+
 def _user_add(document: Document) -> Iterator[str]:
     yield f"user {document['user']} in the tier {document['tier']}"
 
@@ -173,6 +179,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 _TEXTS: dict[str, Callable[[Document], Iterator[str]]] = {
+    "reload": _reload,
     "user add": _user_add,
     "tier set": _tier_set,
     "item add": _item_add,

@@ -75,7 +75,9 @@ class DeliveryContext:
     sessions: int = 0
     """The FTP sessions among them."""
     draining: bool = False
-    """No new transfers: the process is about to end."""
+    """No new clients: the process is about to end."""
+    succeeded: bool = False
+    """Another process takes new clients in its place: while this one drains, those who are connected may ask for more."""
     busy: Busy = field(default_factory=Busy)
     """Should it get fewer new customers than other gates?"""
     lag: LoopLag = field(default_factory=LoopLag)
@@ -98,6 +100,11 @@ class DeliveryContext:
     def tls_required(self) -> bool:
         """Is nothing to be handed out in the clear?"""
         return self.settings.tls == "require"
+
+    @property
+    def refusing(self) -> bool:
+        """Is whoever asks for a file sent away, because the process is about to end?"""
+        return self.draining and not self.succeeded
 
     @property
     def loop_lag_ms(self) -> float:

@@ -43,7 +43,7 @@ class Fetch:
             Unavailable: the gate is about to end.
         """
         self._gate.grant_cache.check_open(self.grant, self._token)
-        if self._gate.draining:
+        if self._gate.refusing:
             raise Unavailable()
 
     def prepare(self, done: Callable[[GateError | None], None]) -> None:

@@ -11,10 +11,9 @@ from ftpgate.delivery.context import DeliveryContext
 from ftpgate.ftp.server_context import ServerContext
 from ftpgate.ftp.session import CROWDED, Session
 from ftpgate.net.handshake import Handshakes
-from ftpgate.net.listening import Acceptor, refuse
+from ftpgate.net.listening import Acceptor, Endpoint, refuse
 from ftpgate.net.places import Guest
 from ftpgate.net.tls import HandshakeError, TlsSink
-from ftpgate.settings import Address
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +38,12 @@ class Listener:
         context: what its sessions share.
     """
 
-    def __init__(self, gate: DeliveryContext, address: Address, tls: Handshakes | None = None) -> None:
+    def __init__(self, gate: DeliveryContext, at: Endpoint, tls: Handshakes | None = None) -> None:
         """`tls`: the handshakes of its connections, when TLS begins before the first reply."""
         self._gate = gate
         self.context = ServerContext(gate)
         self._tls = tls
-        self._acceptor = Acceptor(gate.loop, address, self._accepted, receive_buffer=BUFFER, send_buffer=BUFFER)
+        self._acceptor = Acceptor(gate.loop, at, self._accepted, receive_buffer=BUFFER, send_buffer=BUFFER)
         self.address = self._acceptor.address
         gate.loop.call_later(SWEEP_EVERY, self._sweep)
 
@@ -86,20 +85,20 @@ class Listener:
         self.context.lingering.sweep(now)
 
 
-def listen(gate: DeliveryContext, address: Address) -> Listener:
-    """Begin to accept FTP connections at `address`; `::` takes IPv4 as well.
+def listen(gate: DeliveryContext, at: Endpoint) -> Listener:
+    """Begin to accept FTP connections at `at`; `::` takes IPv4 as well.
 
     Raises:
         OSError: nothing can listen there.
     """
-    return Listener(gate, address)
+    return Listener(gate, at)
 
 
-def listen_tls(gate: DeliveryContext, address: Address) -> Listener:
+def listen_tls(gate: DeliveryContext, at: Endpoint) -> Listener:
     """The same over TLS from the first byte (implicit TLS), with the gate's certificate.
 
     Raises:
         OSError: nothing can listen there.
     """
     assert gate.tls is not None
-    return Listener(gate, address, gate.tls)
+    return Listener(gate, at, gate.tls)

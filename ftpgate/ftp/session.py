@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 IDLE = 300.0
 """Seconds without a command or a transfer after which a session is ended."""
+SUCCEEDED = 5.0
+"""The same while another process takes new clients: this one's end elsewhere, or come again there."""
 LOGIN_WITHIN = 60.0
 """Seconds that a stranger may stay without having logged in, whatever he sends."""
 GOODBYE = 5.0
@@ -120,7 +122,7 @@ class Session:
             control.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             return control.close()
-        if self._guest.refused or self._context.gate.draining:
+        if self._guest.refused or self._context.gate.refusing:
             control.respond(CROWDED)
             return self.leave()
         control.respond("220 ftpgate ready.")
@@ -204,7 +206,7 @@ class Session:
         """Take a place of the customer's. Raises GateError when there is none, or the look-up has found nothing."""
         if grant is None or token is None:
             raise error or Unavailable()
-        if self._context.gate.draining:
+        if self._context.gate.refusing:
             raise Unavailable()
         grant.customer.connect()
         grant.sessions += 1
@@ -280,7 +282,7 @@ class Session:
             control.close()
         elif control.state is not SessionState.READY:
             return
-        elif self._context.gate.draining:
+        elif self._context.gate.draining and (self._context.gate.refusing or silent > SUCCEEDED):
             control.respond("421 The service is stopping. Try again shortly.")  # RFC 959 section 5.4: to no command at all
             self.leave()
         elif silent > IDLE or (self.login is None and now - self._stranger_since > LOGIN_WITHIN):

@@ -359,8 +359,10 @@ class HttpConnection:
         """Nothing has come for `waited` seconds."""
         if self._bodies.crowded:
             limit = limits.UNSETTLED_TIMEOUT
-        elif self._context.gate.draining:
+        elif self._context.gate.refusing:
             limit = limits.DRAIN_TIMEOUT
+        elif self._used and self._context.gate.draining:
+            limit = limits.SUCCEEDED_TIMEOUT
         elif not self._used:
             limit = limits.HEADER_TIMEOUT
         else:

@@ -11,6 +11,8 @@ UNPROVEN_TIMEOUT = 5.0
 """The same while the last body is not known to have been read. When we end the connection the client does too, which tells."""
 DRAIN_TIMEOUT = 1.0
 """The same when the process is about to end; a request that comes within it is told so."""
+SUCCEEDED_TIMEOUT = 5.0
+"""The same when another process takes new clients: a request that comes within it is served, and ends the connection."""
 SEND_TIMEOUT = 60.0
 """Seconds in which a page, or the header of an answer, has to move on. Transfers have the engine's own clock."""
 LINGER_TIMEOUT = 10.0

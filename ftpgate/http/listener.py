@@ -16,11 +16,10 @@ from ftpgate.http.messages import Sent, head
 from ftpgate.http.pages import error_response
 from ftpgate.http.server_context import Routes, ServerContext
 from ftpgate.net.handshake import Handshakes
-from ftpgate.net.listening import Acceptor, refuse
+from ftpgate.net.listening import Acceptor, Endpoint, refuse
 from ftpgate.net.places import Guest
 from ftpgate.net.sockets import PlainSink, Sink
 from ftpgate.net.tls import HandshakeError
-from ftpgate.settings import Address
 
 _log = logging.getLogger(__name__)
 
@@ -48,11 +47,11 @@ class HttpListener:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, gate: DeliveryContext, address: Address, routes: Routes, tls: Handshakes | None = None) -> None:
+    def __init__(self, gate: DeliveryContext, at: Endpoint, routes: Routes, tls: Handshakes | None = None) -> None:
         self._gate = gate
         self._context = ServerContext(gate, routes, "http" if tls is None else "https")
         self._tls = tls
-        self._acceptor = Acceptor(gate.loop, address, self._accepted, receive_buffer=RECEIVE_BUFFER)
+        self._acceptor = Acceptor(gate.loop, at, self._accepted, receive_buffer=RECEIVE_BUFFER)
         self.address = self._acceptor.address
         gate.loop.call_later(TICK, self._tick)
 

@@ -19,10 +19,15 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class GateMetrics(Collector):
-    """A registry of one gate's own."""
+    """A registry of one gate's own.
 
-    def __init__(self, gate: DeliveryContext) -> None:
+    Args:
+        worker: its number, which every sample gets as a label; None where it has no siblings.
+    """
+
+    def __init__(self, gate: DeliveryContext, worker: int | None = None) -> None:
         self._gate = gate
+        self._worker = worker
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -35,6 +40,13 @@ class GateMetrics(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
+        for family in self._families():
+            if self._worker is not None:
+                label = {"worker": str(self._worker)}
+                family.samples = [sample._replace(labels={**label, **sample.labels}) for sample in family.samples]
+            yield family
+
+    def _families(self) -> Iterator[Metric]:
         gate, engine = self._gate, self._gate.engine
         yield GaugeMetricFamily("ftpgate_connections", "Open client connections, idle ones too.", gate.connections)
         yield GaugeMetricFamily("ftpgate_transfers", "Transfers that are running or not yet settled.", len(engine.transfers))
@@ -73,6 +85,26 @@ def _push(push: Push) -> Iterator[Metric]:
     for kind in ("everything", *Kind):
         notices.add_metric([kind], push.received[kind])
     yield notices
+
+
+class _Collected(Collector):
+    """What was collected elsewhere."""
+
+    def __init__(self, families: Iterator[Metric]) -> None:
+        self._families = families
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def written(families: Iterator[Metric]) -> bytes:
+    """The answer to a scrape with these families."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(families))
+    return bytes(generate_latest(registry))
 
 
 def _journal(journal: JournalWriter) -> Iterator[Metric]:

@@ -69,7 +69,7 @@ class CustomerRoutes:
     def handle(self, connection: Responder, request: Request) -> DownloadHandler | None:
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed()
-        if self.gate.draining:
+        if self.gate.refusing:
             raise Draining()
         if self.gate.tls_required and connection.protocol == "http":
             connection.respond(self._over_tls(request))

@@ -30,10 +30,15 @@ PAUSE = 0.5
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
+Endpoint = Address | socket.socket
+"""An address to listen at, or a socket that listens already: the parent's, or the service manager's."""
+
+
 class Acceptor:
     """Accepts connections at one address until `close`; those that are open then live on.
 
     Args:
+        at: a socket is its own from then on; connections that wait in its queue stay there when others have it too.
         accepted: told of every connection, a non-blocking socket that is its own from then on, and of its client's address.
         receive_buffer: bytes that the kernel keeps of what a client has sent and nobody has read, doubled for its needs; 0 leaves
             that to it.
@@ -47,12 +52,18 @@ class Acceptor:
     """
 
     def __init__(
-        self, loop: IOLoop, address: Address, accepted: Callable[[socket.socket, str], None], *,
+        self, loop: IOLoop, at: Endpoint, accepted: Callable[[socket.socket, str], None], *,
         receive_buffer: int = 0, send_buffer: int = 0,
     ) -> None:  # fmt: skip
         self._loop = loop
         self._accepted = accepted
-        self._socket = _bound(address, receive_buffer, send_buffer)
+        self._socket = at if isinstance(at, socket.socket) else bind(at)
+        try:
+            _prepare(self._socket, receive_buffer, send_buffer)
+            self._socket.listen(BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
         self._fileno = self._socket.fileno()
         self._watched = False
         host, port = self._socket.getsockname()[:2]
@@ -125,25 +136,37 @@ def refuse(sock: socket.socket, words: bytes = b"") -> None:
     sock.close()
 
 
-def _bound(address: Address, receive_buffer: int, send_buffer: int) -> socket.socket:
+def bind(address: Address, *, shared: bool = False) -> socket.socket:
+    """A socket at `address`, which does not listen yet. `::` takes IPv4 as well.
+
+    Args:
+        shared: others of this user may be bound there too, for the kernel to spread connections over all that listen.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
     family, kind, protocol, _, where = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     sock = socket.socket(family, kind, protocol)
     try:
-        sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit these. An answer's last, partial segment goes at once.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        end_when_silent(sock)
-        for name, count in ((socket.SO_RCVBUF, receive_buffer), (socket.SO_SNDBUF, send_buffer)):
-            if count:
-                sock.setsockopt(socket.SOL_SOCKET, name, count)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(where)
-        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _prepare(sock: socket.socket, receive_buffer: int, send_buffer: int) -> None:
+    """Accepted sockets inherit what is set here."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an answer's last, partial segment goes at once
+    end_when_silent(sock)
+    for name, count in ((socket.SO_RCVBUF, receive_buffer), (socket.SO_SNDBUF, send_buffer)):
+        if count:
+            sock.setsockopt(socket.SOL_SOCKET, name, count)

@@ -100,7 +100,7 @@ def test_the_demo_serves_albums_until_ctrl_c(machine: Site) -> None:
         log = state / "demo-portal.log"
         wait_until(lambda: "To: boris@demo.invalid" in log.read_text(), 40, "the mail that tells of it", interval=0.5)
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == 2
+        assert len(children) == 3  # the portal, the gate and its worker
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         psutil.wait_procs(children, 10)

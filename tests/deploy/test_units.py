@@ -14,6 +14,7 @@ from tests.support.tools import ROOT
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+SOCKETS = DEPLOY / "systemd" / "ftpgate-gate.socket"
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -22,12 +23,16 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
+def copied(unit: Path, to: Path) -> Path:
+    """A copy of a unit that names the programs of this environment, since systemd looks whether they are there."""
+    copy = to / unit.name
+    copy.write_text(unit.read_text().replace("/opt/ftpgate/.venv/bin", str(Path(sys.executable).parent)))
+    return copy
+
+
 @pytest.fixture
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of a unit that names the programs of this environment, since systemd looks whether they are there."""
-    copy = tmp_path / request.param.name
-    copy.write_text(request.param.read_text().replace("/opt/ftpgate/.venv/bin", str(Path(sys.executable).parent)))
-    return copy
+    return copied(request.param, tmp_path)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name, indirect=True)
@@ -51,8 +56,21 @@ def test_the_gate_is_given_the_time_to_drain() -> None:
     assert settings.parse_duration(stop) >= 2 * example.drain
 
 
-def test_a_reload_has_the_gate_read_its_certificate() -> None:
-    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in (DEPLOY / "systemd" / "ftpgate-gate.service").read_text()
+def test_a_reload_takes_the_settings_that_the_unit_names_now() -> None:
+    [start], [reload] = lines("gate", "ExecStart"), lines("gate", "ExecReload")
+    assert reload == start.replace("ftpgate serve", "ftpgate reload --environment")
+
+
+def test_systemd_understands_the_sockets(tmp_path: Path) -> None:
+    copied(DEPLOY / "systemd" / "ftpgate-gate.service", tmp_path)
+    done = analyze("verify", "--man=no", str(copied(SOCKETS, tmp_path)))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_sockets_are_those_that_the_example_names() -> None:
+    example = settings.read_env_file(DEPLOY / "ftpgate.env.example")
+    listening = [line.removeprefix("ListenStream=") for line in SOCKETS.read_text().splitlines() if line.startswith("Listen")]
+    assert listening == [example[f"FTPGATE_{name}"] for name in ("FTP", "HTTP", "HTTPS")]
 
 
 def lines(unit: str, name: str) -> list[str]:

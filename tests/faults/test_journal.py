@@ -273,7 +273,7 @@ def test_status_and_metrics_show_what_waits(shop: Shop) -> None:
         with urllib.request.urlopen(f"http://{host}:{port}/{page}", timeout=10) as answer:
             return str(answer.read().decode())
 
-    document = json.loads(shown("status"))["gate"]["journal"]
+    document = json.loads(shown("status"))["gates"][0]["journal"]
     assert document["rows"] >= 4
     assert document["bytes"] > 0
     assert document["since"] is not None
@@ -283,5 +283,5 @@ def test_status_and_metrics_show_what_waits(shop: Shop) -> None:
     assert ok
     assert "are on their way to the database" in found
     shop.database.come_back()
-    wait_until(lambda: json.loads(shown("status"))["gate"]["journal"]["rows"] == 0, 30, "an empty journal")
-    assert json.loads(shown("status"))["gate"]["journal"]["since"] is None
+    wait_until(lambda: json.loads(shown("status"))["gates"][0]["journal"]["rows"] == 0, 30, "an empty journal")
+    assert json.loads(shown("status"))["gates"][0]["journal"]["since"] is None

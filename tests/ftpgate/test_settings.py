@@ -142,6 +142,7 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "public_host": None,
         "advertise": {},
         "passive_ports": range(50_000, 51_000),
+        "workers": 1,
         "tls_cert": None,
         "tls_key": None,
         "tls": "off",
@@ -177,7 +178,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_ADMIN": "127.0.0.1:2",
         "FTPGATE_PUBLIC_HOST": "gate.example.org",
         "FTPGATE_ADVERTISE": "ftp=ftp.example.org:21, https=[2001:db8::1]:443",
-        "FTPGATE_PASSIVE_PORTS": "40000 - 40001",
+        "FTPGATE_PASSIVE_PORTS": "40000 - 40002",
         "FTPGATE_TLS_CERT": "cert.pem",
         "FTPGATE_TLS_KEY": "/etc/key.pem",
         "FTPGATE_TLS": "Require",
@@ -190,6 +191,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_SECRET_KEY": KEY,
         "FTPGATE_SECRET_KEY_FALLBACKS": f"{OLD_KEY} ,{OLDER_KEY},",
         "FTPGATE_ALLOWED_HOSTS": "shop.example.org, www.example.org,",
+        "FTPGATE_WORKERS": "3",
         "FTPGATE_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, ::1,",
         "FTPGATE_STAFF_TWO_FACTOR": "require",
         "FTPGATE_EMAIL_URL": "smtp://mail",
@@ -210,7 +212,8 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         admin=Address("127.0.0.1", 2),
         public_host="gate.example.org",
         advertise={"ftp": "ftp.example.org:21", "https": "[2001:db8::1]:443"},
-        passive_ports=range(40_000, 40_002),
+        passive_ports=range(40_000, 40_003),
+        workers=3,
         tls_cert=tmp_path / "cert.pem",
         tls_key=Path("/etc/key.pem"),
         tls="require",
@@ -281,6 +284,9 @@ def test_nothing_can_be_changed(tmp_path: Path) -> None:
         ("FTPGATE_PASSIVE_PORTS", "50999-50000"),
         ("FTPGATE_PASSIVE_PORTS", "0-10"),
         ("FTPGATE_PASSIVE_PORTS", "60000-70000"),
+        ("FTPGATE_WORKERS", "0"),
+        ("FTPGATE_WORKERS", "65"),
+        ("FTPGATE_WORKERS", "many"),
         ("FTPGATE_TLS", "yes"),
         ("FTPGATE_EXPIRES", "soon"),
         ("FTPGATE_ADVERTISE", "gate.example.org:21"),
@@ -322,6 +328,15 @@ def test_grants_that_would_expire_at_once_are_no_choice(tmp_path: Path) -> None:
 )
 def test_the_public_host_may_be_a_name_or_an_address(text: str, host: str, tmp_path: Path) -> None:
     assert load({"FTPGATE_PUBLIC_HOST": text}, directory=tmp_path).public_host == host
+
+
+def test_auto_is_a_worker_for_each_processor(tmp_path: Path) -> None:
+    assert load({"FTPGATE_WORKERS": "Auto"}, directory=tmp_path).workers == min(len(os.sched_getaffinity(0)), 64)
+
+
+def test_each_worker_needs_a_passive_port(tmp_path: Path) -> None:
+    line = refusal({"FTPGATE_WORKERS": "3", "FTPGATE_PASSIVE_PORTS": "40000-40001"}, tmp_path)
+    assert line.startswith("FTPGATE_WORKERS=3, but FTPGATE_PASSIVE_PORTS has fewer ports: ")
 
 
 def test_hosts_are_those_that_django_knows(tmp_path: Path) -> None:

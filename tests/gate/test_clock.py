@@ -56,7 +56,7 @@ def health(gate: InProcessGate) -> str:
 
 def shown(gate: InProcessGate) -> str | None:
     with RawClient(gate.address("admin")) as admin:
-        found: str | None = json.loads(admin.ask("/status").reply().body)["gate"]["clock"]
+        found: str | None = json.loads(admin.ask("/status").reply().body)["gates"][0]["clock"]
         return found
 
 

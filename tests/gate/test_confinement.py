@@ -61,7 +61,7 @@ def told(site: Site) -> dict[str, Any]:
     assert site.gate is not None
     host, port = site.gate.admin
     with urllib.request.urlopen(f"http://{host}:{port}/status", timeout=20) as answer:
-        found: dict[str, Any] = json.load(answer)["gate"]["confinement"]
+        found: dict[str, Any] = json.load(answer)["gates"][0]["confinement"]
     return found
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ftplib
 import os
 import shutil
-import signal
 import socket
 import threading
 import time
@@ -67,12 +66,13 @@ def test_kill_9_never_loses_a_completion(site: Site, tmp_path: Path) -> None:
 def test_sigterm_lets_transfers_finish(site: Site, tmp_path: Path) -> None:
     user = site.add_user("slow", site.set_tier("slow", "2M"))
     item = site.album({"track.ogg": 4_000_000})
+    site.with_parent = True
     gate = site.start()
     grant = site.issue(user, item["id"])
     to = tmp_path / "track.ogg"
     curl = clients.start("curl", ["-q", "-sS", "--globoff", "-o", str(to), grant.http_url("Album/track.ogg")])
     wait_until(lambda: to.exists() and to.stat().st_size > 500_000, 20, "some of the file")
-    os.kill(gate.pid, signal.SIGTERM)
+    gate.process.terminate()
     assert clients.run("curl", ["-q", "-s", grant.links["http"]], check=False).status == 7, "it must not accept any more"
     curl.communicate(timeout=30)
     assert curl.returncode == 0

@@ -246,7 +246,7 @@ def test_status(gate: InProcessGate) -> None:
 
         def mine() -> list[dict[str, Any]]:
             document = json.loads(admin.ask("/status").reply().body)
-            assert set(document["gate"]) == {
+            assert set(document["gates"][0]) == {
                 "id", "started_at", "ftp", "http", "connections", "transfers", "bytes_per_s", "rss_bytes", "loop_lag_ms",
                 "clock",
                 "journal", "confinement",
@@ -273,7 +273,7 @@ def test_the_status_of_many_transfers_is_made_as_it_is_sent(gate: InProcessGate,
             with urllib.request.urlopen(f"http://{host}:{port}/status", timeout=20) as reply:
                 assert reply.headers["Transfer-Encoding"] == "chunked"
                 document = json.load(reply)
-            assert document["gate"]["transfers"] == len(document["transfers"])
+            assert document["gates"][0]["transfers"] == len(document["transfers"])
             return sum(transfer["grant"] == token.grant for transfer in document["transfers"])
 
         wait_until(lambda: mine() == 3, 10, "the transfers")
@@ -329,7 +329,7 @@ def test_a_stall_of_the_loop_shows_in_its_lag(site: Site) -> None:
         assert 450 < found["largest lag ms"] < 5_000
         assert found["lag p99.9 ms"] >= 500
         status = json.loads(admin.ask("/status").reply().body)
-        assert status["gate"]["loop_lag_ms"] == pytest.approx(found["largest lag ms"], rel=0.01)
+        assert status["gates"][0]["loop_lag_ms"] == pytest.approx(found["largest lag ms"], rel=0.01)
 
 
 def test_a_pass_of_the_portal_opens_the_progress_and_nothing_else(gate: InProcessGate, monkeypatch: pytest.MonkeyPatch) -> None:

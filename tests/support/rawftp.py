@@ -67,12 +67,17 @@ class RawFtp:
         return self.socket.getpeername()[0], int(found[1])
 
     def data(self, *, buffer: int = 0) -> socket.socket:
-        """A data connection. `buffer`: bytes of its receive buffer, so that little fits between server and client."""
+        """A data connection, from the same address.
+
+        Args:
+            buffer: bytes of its receive buffer, so that little fits between server and client.
+        """
         host, port = self.passive()
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         sock.settimeout(_TIMEOUT)
         if buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        sock.bind((self.socket.getsockname()[0], 0))
         sock.connect((host, port))
         return sock
 

@@ -58,7 +58,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A running gate, as its ready line describes it."""
+    """A running gate, as its ready line describes it. `pid` is the process that delivers; of several workers the first."""
 
     process: subprocess.Popen[str] | ForkedProcess
     pid: int
@@ -77,6 +77,7 @@ class Site:
         environ: the environment of its processes; change it before a start.
         gate: the running gate, None when there is none.
         new_interpreters: start a Python for each command, as a shell does, instead of a fork of one that runs already.
+        with_parent: run the gate as workers of a parent, each a new Python; else as one process, unless with new interpreters.
     """
 
     def __init__(self, root: Path, database_url: str, environ: Mapping[str, str] | None = None) -> None:
@@ -84,7 +85,7 @@ class Site:
         self.state_dir = root / "state"
         self.media_root = root / "media"
         self.gate: Gate | None = None
-        self.new_interpreters = False
+        self.new_interpreters = self.with_parent = False
         self.gate_log_file = root / "gate.log"
         self.portal_log_file = root / "portal.log"
         for folder in (self.state_dir, self.media_root, root / "home"):
@@ -258,14 +259,15 @@ class Site:
                     start_new_session=True,
                 )
             else:
-                process = fork_server(self.environ).start(["serve"], self.environ, self.root, stderr.fileno())
+                command = ["serve"] if self.with_parent else ["serve", "--alone"]
+                process = fork_server(self.environ).start(command, self.environ, self.root, stderr.fileno())
         try:
             ready = _ready_line(process)
         except BaseException:
             _end(process)
             raise
         addresses = {name: _address(ready[name]) for name in ("ftp", "http", "admin")}
-        self.gate = Gate(process, ready["pid"], **addresses, ready=ready)
+        self.gate = Gate(process, ready.get("workers", [ready["pid"]])[0], **addresses, ready=ready)
         for name in ("ftp", "http", "ftps", "https", "admin"):
             if ready.get(name):
                 self.environ[f"FTPGATE_{name.upper()}"] = ready[name]

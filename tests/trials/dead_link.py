@@ -166,7 +166,7 @@ def measure(trial: Trial) -> tuple[dict[str, float], bool]:
             for kind, path in (("moving", "/Album/long.ogg"), ("paused", "/Album/short.ogg")):
                 if (protocol, path) not in there:
                     gone.setdefault(f"{protocol} {kind}", passed)
-        if status["gate"]["connections"] == 1:
+        if status["gates"][0]["connections"] == 1:
             gone["every slot"] = passed
             break
         time.sleep(0.25)

@@ -15,6 +15,8 @@ INPUTS = 1_000_000
 """Generated inputs among which there is to be no fault."""
 SOAK = 3_600
 """Seconds for which customers come and go."""
+RELOADS = 20
+"""Reloads in which nobody is to be refused or cut."""
 TOLERANCE = 512 * 1024
 """Bytes by which the place where a client resumes may differ from what its window showed, at the most."""
 
@@ -118,6 +120,17 @@ def _growth(rows: Rows) -> Outcome:
     return Outcome(f"{grown / 1e6:.2f} MB, {left} descriptors", grown < 1e6 and left <= 0 and not few, few)
 
 
+def _reloads(rows: Rows) -> Outcome:
+    found = _chosen(rows, ["reload"])
+    if not found:
+        return NOT_MEASURED
+    more = found[0].more
+    refused, cut, failed = more["refused"], more["cut"], more["failed reloads"]
+    shown = f"{refused} of {more['new connections']:,} refused, {cut} of {more['downloads']:,} cut in {more['reloads']} reloads"
+    few = "" if more["reloads"] >= RELOADS else f"fewer than {RELOADS} reloads"
+    return Outcome(shown, not (refused or cut or failed or few), few)
+
+
 _TOO_FEW = "the bounds still allow worse"
 GOALS = (
     Goal("false completions, all trials together", f"0 in {STORMS:,} clients or more", _false),
@@ -131,4 +144,5 @@ GOALS = (
     Goal("database away, gate ended: credited bytes lost", "0", _lost),
     Goal("crashes, answers 5xx, memory or descriptors left by generated inputs", f"0 in {INPUTS:,} inputs or more", _faults),
     Goal("500 customers for an hour: growth of memory after ten minutes, descriptors left", "below 1 MB, 0", _growth),
+    Goal("reloads under 200 downloads and 50 new connections a second", f"0 refused, 0 cut in {RELOADS}", _reloads),
 )
