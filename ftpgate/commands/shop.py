@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ftpgate.bridge_module import factory
 from ftpgate.settings import Settings
@@ -17,12 +17,32 @@ Document = dict[str, Any]
 """What a command prints with `--json`."""
 
 
+class Page(NamedTuple):
+    """Which part of a list is asked for.
+
+    A list's document is `{"users": […], "next": cursor}`, by its noun; `next` is None on the last page.
+    """
+
+    cursor: str | None
+    """The `next` of the page before; None for the first one."""
+    limit: int
+    """Rows at the most."""
+
+
 class Shop(Protocol):
     """Every method raises `UserError` for whatever the caller can correct, a database that is away included."""
 
     def user_add(self, name: str, tier: str | None, password: str | None) -> Document: ...
 
+    def user_list(self, page: Page) -> Document: ...
+
+    def user_password(self, name: str, password: Callable[[], str]) -> Document:
+        """Give a user another password, which `password` asks for once it is sure that there is such a user."""
+        ...
+
     def tier_set(self, name: str, rate: int, connections: int | None) -> Document: ...
+
+    def tier_list(self, page: Page) -> Document: ...
 
     def item_add(
         self, folder: Path, title: str | None, artist: str | None, year: int | None, tag_encoding: str | None, copy: bool
@@ -32,7 +52,19 @@ class Shop(Protocol):
 
     def item_verify(self, item: str | None) -> Document: ...
 
+    def item_list(self, query: str, page: Page) -> Document:
+        """The items that words find, hidden ones too; all for an empty query."""
+        ...
+
+    def item_show(self, item: str) -> Document: ...
+
+    def item_hide(self, item: str, hidden: bool) -> Document:
+        """Take an item off the shelf, or put it there again. Grants that have it go on."""
+        ...
+
     def grant_issue(self, user: str, items: Sequence[str], expires: int) -> Document: ...
+
+    def grant_list(self, user: str | None, state: str | None, page: Page) -> Document: ...
 
     def grant_show(self, grant: str) -> Document: ...
 

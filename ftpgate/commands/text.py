@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ftpgate.commands.tables import Column, table
+
 Document = dict[str, Any]
 
 
@@ -18,6 +20,11 @@ def listed(names: Sequence[object], most: int = 5) -> str:
     return ", ".join(repr(str(name)) for name in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `2 files`: of nouns whose plural ends in s alone."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _reload(document: Document) -> Iterator[str]:
     for gate in document["gates"]:
         workers = ", ".join(map(str, gate["workers"]))
@@ -28,9 +35,54 @@ def _user_add(document: Document) -> Iterator[str]:
     yield f"user {document['user']} in the tier {document['tier']}"
 
 
+def _user_list(document: Document) -> Iterator[str]:
+    columns = [Column("user"), Column("tier"), Column("email", flexible=True), Column("added"), Column("signed in"), Column("")]
+    rows = [
+        (user["user"], user["tier"], user["email"], _day(user["added_at"]), _day(user["signed_in_at"]), _rights(user))
+        for user in document["users"]
+    ]
+    yield from _page(columns, rows, document, "users")
+
+
+def _rights(user: Document) -> str:
+    return ", ".join(name for name, holds in (("staff", user["staff"]), ("inactive", not user["active"])) if holds)
+
+
+def _user_password(document: Document) -> Iterator[str]:
+    yield f"user {document['user']} has another password; sessions that were open have ended"
+
+
 def _tier_set(document: Document) -> Iterator[str]:
-    rate = f"{size(document['rate'])}/s" if document["rate"] else "no rate limit"
-    yield f"tier {document['tier']}: {rate}, {document['connections']} connections"
+    yield f"tier {document['tier']}: {_rate(document['rate'])}, {counted(document['connections'], 'connection')}"
+
+
+def _tier_list(document: Document) -> Iterator[str]:
+    columns = [Column("tier"), Column("rate", "right"), Column("connections", "right"), Column("users", "right")]
+    rows = [(tier["tier"], _rate(tier["rate"]), f"{tier['connections']:,}", f"{tier['users']:,}") for tier in document["tiers"]]
+    yield from _page(columns, rows, document, "tiers")
+
+
+def _rate(rate: int) -> str:
+    return f"{size(rate)}/s" if rate else "no rate limit"
+
+
+def _page(columns: Sequence[Column], rows: Sequence[Sequence[str]], document: Document, noun: str) -> Iterator[str]:
+    """A page of a list, and how to get the next one."""
+    if not rows:
+        yield f"there are no {noun}"
+        return
+    yield from table(columns, rows)
+    if document["next"]:
+        yield f"more {noun}: --cursor {document['next']}"
+
+
+def _day(time: str | None) -> str:
+    """Of an RFC 3339 time."""
+    return time[:10] if time else ""
+
+
+def _minute(time: str | None) -> str:
+    return f"{time[:10]} {time[11:16]}Z" if time else ""
 
 
 def _item_add(document: Document) -> Iterator[str]:
@@ -42,9 +94,49 @@ def _item_add(document: Document) -> Iterator[str]:
         yield f"   left out  {path}: {left['reason']}"
 
 
+def _item_list(document: Document) -> Iterator[str]:
+    columns = [
+        Column("id"), Column("artist", flexible=True), Column("title", flexible=True), Column("year", "right"),
+        Column("files", "right"), Column("size", "right"), Column("added"), Column(""),
+    ]  # fmt: skip
+    rows = [
+        (
+            item["id"], item["artist"], item["title"], str(item["year"] or ""), f"{item['file_count']:,}", size(item["bytes"]),
+            _day(item["added_at"]), _shelf(item),
+        )
+        for item in document["items"]
+    ]  # fmt: skip
+    yield from _page(columns, rows, document, "items")
+
+
+def _shelf(item: Document) -> str:
+    return "withdrawn" if item["withdrawn_at"] else "hidden" if item["hidden_at"] else ""
+
+
+def _item_show(document: Document) -> Iterator[str]:
+    yield f"item {document['id']}: {' - '.join(part for part in (document['artist'], document['title']) if part)}"
+    facts = {
+        "year": document["year"], "folder": document["folder"], "source": document["source"],
+        "added": _minute(document["added_at"]), "hidden": _minute(document["hidden_at"]),
+        "withdrawn": _minute(document["withdrawn_at"]),
+    }  # fmt: skip
+    for name, fact in facts.items():
+        if fact:
+            yield f"  {name:<9}  {fact}"
+    yield f"  {counted(document['file_count'], 'file')}, {size(document['bytes'])}"
+    for file in document["files"]:
+        problem = f"  BAD {file['problem']}" if file["problem"] else ""
+        yield f"  {size(file['bytes']):>9}  {file['path']}{problem}"
+
+
+def _item_hide(document: Document) -> Iterator[str]:
+    now = "off the shelf; grants that have it go on" if document["hidden"] else "on the shelf"
+    yield f"item {document['id']}: {document['title']}: {now}"
+
+
 def _item_verify(document: Document) -> Iterator[str]:
     for item in document["items"]:
-        yield f"item {item['id']}: {item['title']}: {item['files']} files, {_problems(len(item['problems']))}"
+        yield f"item {item['id']}: {item['title']}: {counted(item['files'], 'file')}, {_problems(len(item['problems']))}"
         for problem in item["problems"]:
             yield f"  {problem['path']} {problem['problem']}"
     if not document["items"]:
@@ -60,6 +152,21 @@ def _grant_issue(document: Document) -> Iterator[str]:
     yield f"token    {document['token']}"
     for name, link in document["links"].items():
         yield f"{name:<8} {link}"
+
+
+def _grant_list(document: Document) -> Iterator[str]:
+    columns = [
+        Column("grant"), Column("user", flexible=True), Column("state"), Column("items", "right"), Column("size", "right"),
+        Column("done", "right"), Column("issued"), Column("expires"),
+    ]  # fmt: skip
+    rows = [
+        (
+            grant["grant"], grant["user"], grant["state"], f"{grant['item_count']:,}", size(grant["bytes"]),
+            _percent(grant["delivered"], grant["bytes"]), _minute(grant["issued_at"]), _minute(grant["expires_at"]),
+        )
+        for grant in document["grants"]
+    ]  # fmt: skip
+    yield from _page(columns, rows, document, "grants")
 
 
 def _grant_show(document: Document) -> Iterator[str]:
@@ -104,8 +211,8 @@ def _status(document: Document) -> Iterator[str]:
         yield (
             f"gate {gate['id']}{_whereabouts(gate)} since {gate['started_at']}{_heard(gate)}: "
             f"FTP {gate['ftp']}, HTTP {gate['http']}, "
-            f"{gate['connections']} connections, {gate['transfers']} transfers, {size(gate['bytes_per_s'])}/s, "
-            f"{size(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
+            f"{counted(gate['connections'], 'connection')}, {counted(gate['transfers'], 'transfer')}, "
+            f"{size(gate['bytes_per_s'])}/s, {size(gate['rss_bytes'])} of memory, {gate['loop_lag_ms']} ms behind"
         )
         if wrong := gate.get("clock"):  # gates of earlier versions say nothing of it
             yield f"  its clock cannot be trusted and nothing expires: {wrong}"
@@ -137,7 +244,8 @@ def _heard(gate: Document) -> str:
 def _reported(gate: Document) -> str:
     if "transfers" not in gate:
         return ""
-    return f"; then {gate['connections']} connections, {gate['transfers']} transfers, {size(gate['bytes_per_s'])}/s"
+    then = f"{counted(gate['connections'], 'connection')}, {counted(gate['transfers'], 'transfer')}"
+    return f"; then {then}, {size(gate['bytes_per_s'])}/s"
 
 
 def _confinement(document: Document) -> Iterator[str]:
@@ -154,7 +262,7 @@ def _journal(document: Document) -> Iterator[str]:
     if document.get("problem"):
         yield f"  BAD {document['problem']}"
     if document.get("rows") and document.get("since"):
-        yield f"  journal: {document['rows']} rows that the database has not confirmed since {document['since']}"
+        yield f"  journal: {counted(document['rows'], 'row')} that the database has not confirmed since {document['since']}"
 
 
 def _doctor(document: Document) -> Iterator[str]:
@@ -181,11 +289,19 @@ def _percent(part: int, whole: int) -> str:
 _TEXTS: dict[str, Callable[[Document], Iterator[str]]] = {
     "reload": _reload,
     "user add": _user_add,
+    "user list": _user_list,
+    "user password": _user_password,
     "tier set": _tier_set,
+    "tier list": _tier_list,
     "item add": _item_add,
+    "item list": _item_list,
+    "item show": _item_show,
+    "item hide": _item_hide,
+    "item unhide": _item_hide,
     "item verify": _item_verify,
     "grant issue": _grant_issue,
     "grant token": _grant_issue,
+    "grant list": _grant_list,
     "grant show": _grant_show,
     "grant revoke": _grant_state,
     "grant renew": _grant_state,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -34,6 +35,20 @@ def add_user(name: str, *, tier: str = DEFAULT_TIER, password: str | None = None
     except IntegrityError:
         raise AccountError(Text.USER_TAKEN(name=name)) from None
     return user
+
+
+def set_password(user: User, password: str) -> None:
+    """Give a user another password. It ends the sessions that were opened with the one before.
+
+    Raises:
+        AccountError: it is too easy to guess.
+    """
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise AccountError(Text.PASSWORD_WEAK(reason=" ".join(error.messages))) from None
+    user.set_password(password)
+    user.save(update_fields=["password"])
 
 
 def set_tier(name: str, *, rate: int, connections: int | None = None) -> Tier:

@@ -35,11 +35,21 @@ def searchable(text: str) -> str:
     return " ".join(word[:_LONGEST_WORD] for word in "".join(kept).split())
 
 
-_ON_OFFER = Q(withdrawn_at=None)
+_ON_OFFER = Q(withdrawn_at=None, hidden_at=None)
+
+
+class ItemQuerySet(models.QuerySet["Item"]):
+    def on_offer(self) -> ItemQuerySet:
+        """What customers and shops find, can put in a cart and check out."""
+        return self.filter(_ON_OFFER)
 
 
 class Item(models.Model):
-    """An album: what is offered as one thing. A withdrawn one is off the shelf and the disk; its history stays."""
+    """An album: what is offered as one thing.
+
+    A hidden one is off the shelf until it is shown again; grants that have it go on. A withdrawn one is off the shelf and
+    the disk; its history stays.
+    """
 
     public_id = models.CharField(_("id"), max_length=ITEM_ID_LENGTH, unique=True, default=new_item_id, editable=False)
     title = models.CharField(_("title"), max_length=500)
@@ -51,7 +61,10 @@ class Item(models.Model):
     search = models.TextField(editable=False, default="")
     revision = models.IntegerField(editable=False, default=0)  # counted up when its files' stamps were taken anew
     added_at = models.DateTimeField(_("added"), auto_now_add=True)
+    hidden_at = models.DateTimeField(_("off the shelf since"), null=True, blank=True, editable=False)
     withdrawn_at = models.DateTimeField(_("withdrawn"), null=True, editable=False)
+
+    objects = ItemQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("item")
@@ -78,6 +91,10 @@ class Item(models.Model):
         if kwargs.get("update_fields") is not None:
             kwargs["update_fields"] = {*kwargs["update_fields"], "search"}
         super().save(*args, **kwargs)
+
+    @property
+    def on_offer(self) -> bool:
+        return self.hidden_at is None and self.withdrawn_at is None
 
 
 class File(models.Model):

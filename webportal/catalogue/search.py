@@ -68,11 +68,11 @@ class Found:
 
 def search(query: str, sort: Sort = Sort.ARTIST) -> Found:
     """The items that `query` finds, in this order; all of them when it is blank, none when it holds no word."""
-    on_offer = Item.objects.filter(withdrawn_at=None)
+    on_offer = Item.objects.on_offer()
     ordered = on_offer.order_by(*_ORDERS[sort])
     if not query.strip():
         return Found(ordered, on_offer.count(), more=False)
-    words = searchable(query[:LONGEST_QUERY]).split()[:MOST_WORDS]
+    words = _words(query)
     if not words:
         return Found(ordered.none(), 0, more=False)
     few, many = _ways(on_offer, words)
@@ -80,6 +80,18 @@ def search(query: str, sort: Sort = Sort.ARTIST) -> Found:
     if count <= MOST_FOUND:
         return Found(few.order_by(*_ORDERS[sort]), count, more=False)
     return Found(many.order_by(*_ORDERS[sort]), MOST_FOUND, more=True)
+
+
+def matching(items: QuerySet[Item], query: str) -> QuerySet[Item]:
+    """Those of `items` that `query` finds, without an order and without a bound."""
+    if not query.strip():
+        return items
+    words = _words(query)
+    return _ways(items, words)[0] if words else items.none()
+
+
+def _words(query: str) -> list[str]:
+    return searchable(query[:LONGEST_QUERY]).split()[:MOST_WORDS]
 
 
 def _ways(items: QuerySet[Item], words: list[str]) -> tuple[QuerySet[Item], QuerySet[Item]]:

@@ -2,10 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from webportal.catalogue.models import File, FileReport
+from webportal.catalogue.models import File, FileReport, Item
 from webportal.core.translatable import coded, stored_parameters
+
+
+def hide(items: QuerySet[Item]) -> int:
+    """Take items off the shelf, the search and the API. Grants that have them go on. Returns how many were on it."""
+    return items.filter(hidden_at=None).update(hidden_at=timezone.now())
+
+
+def show(items: QuerySet[Item]) -> int:
+    """Put hidden items on the shelf again; returns how many were hidden."""
+    return items.exclude(hidden_at=None).update(hidden_at=None)
 
 
 def report_changed(files: Mapping[int, str]) -> None:

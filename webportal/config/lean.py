@@ -1,7 +1,7 @@
 """Django's settings without a web site, for gates and commands: the ORM and the shop's tables, half the memory and start."""
 
 from ftpgate.settings import derived_key, secret_keys
-from webportal.config import database, email, environment
+from webportal.config import database, email, environment, passwords
 
 FTPGATE = environment.current()
 FTPGATE_SECRET, *FTPGATE_SECRET_FALLBACKS = secret_keys(FTPGATE)
@@ -23,6 +23,7 @@ INSTALLED_APPS = [
 DATABASES = {"default": database.configuration(FTPGATE.database_url, statement_seconds=15, lean=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = passwords.VALIDATORS
 MEDIA_ROOT = FTPGATE.state_dir / "covers"
 FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 USE_TZ = True

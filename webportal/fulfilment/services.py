@@ -56,7 +56,7 @@ def issue_grant(user: User, items: Sequence[Item], *, expires_at: datetime, made
     grant = Grant.objects.create(user=user, issued_at=now, expires_at=expires_at)
     GrantItem.objects.bulk_create(GrantItem(grant=grant, item=item, position=at) for at, item in enumerate(items, 1))
     # Asked now that the rows refer to it: whoever withdraws an item waits for that, or was before us.
-    _check_on_offer(Item.objects.filter(pk__in=[item.pk for item in items]))
+    _check_not_withdrawn(Item.objects.filter(pk__in=[item.pk for item in items]))
     token = _new_token(grant, made_for, now)
     enqueue_event(EventType.GRANT_ISSUED, [grant.pk], now)
     complete_whole_items([grant.pk], now)  # an item that has only empty files
@@ -123,7 +123,7 @@ def renew_grant(grant: Grant, *, expires_at: datetime) -> Grant:
             raise GrantError(Text.GRANT_DELIVERED(grant=grant.public_id))
         # Locked, so that nobody withdraws one while the grant that opens again cannot be seen by him.
         lacking = Item.objects.filter(grant_items__in=GrantItem.objects.filter(grant=grant, completion=None))
-        _check_on_offer(lacking.select_for_update(no_key=True, of=("self",)))
+        _check_not_withdrawn(lacking.select_for_update(no_key=True, of=("self",)))
         _move(grant, State.OPEN, Text.GRANT_NOT_RENEWABLE)
     grant.expires_at = expires_at
     grant.save(update_fields=["expires_at"])
@@ -193,7 +193,7 @@ def _state_text(grant: Grant) -> TranslatableText:
     return _STATE_TEXTS[State(grant.state)]()
 
 
-def _check_on_offer(items: QuerySet[Item]) -> None:
+def _check_not_withdrawn(items: QuerySet[Item]) -> None:
     looked_at = items.only("public_id", "withdrawn_at").order_by("pk")
     withdrawn = next((item for item in looked_at if item.withdrawn_at is not None), None)
     if withdrawn is not None:

@@ -11,11 +11,11 @@ from ftpgate.settings import parse_duration
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
 from webportal.api.once import IdempotencyKey, once
-from webportal.api.paging import after_key
 from webportal.api.problems import missing, wrong
 from webportal.api.routes import answers
 from webportal.catalogue.models import Item
 from webportal.core import clock
+from webportal.core.cursors import after_key
 from webportal.fulfilment import services
 from webportal.grants.documents import grant_document, rfc3339, token_document
 from webportal.grants.models import Grant
@@ -113,6 +113,8 @@ def _items(public_ids: list[str]) -> list[Item]:
     for at, public_id in enumerate(public_ids):
         if public_id not in found:
             raise wrong(f"body/items/{at}", f"There is no item {public_id}.")
+        if found[public_id].hidden_at is not None:
+            raise wrong(f"body/items/{at}", f"The item {public_id} is not on offer.")
     return [found[public_id] for public_id in public_ids]
 
 

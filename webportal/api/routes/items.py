@@ -8,11 +8,11 @@ from ninja import Query, Router
 
 from webportal.api import schemas
 from webportal.api.auth import Key, ShopRequest
-from webportal.api.paging import after_count, after_key
 from webportal.api.problems import missing
 from webportal.api.routes import answers
 from webportal.catalogue.models import File, Item
 from webportal.catalogue.search import LONGEST_QUERY, search
+from webportal.core.cursors import after_count, after_key
 from webportal.shops.models import Scope
 from webportal.site.views import catalogue
 
@@ -27,7 +27,7 @@ def list_items(
     limit: schemas.Limit = 100,
 ) -> schemas.Items:
     """Without `q` all of the catalogue, oldest first; with it the first 2,000 that are found."""
-    on_offer = Item.objects.filter(withdrawn_at=None)
+    on_offer = Item.objects.on_offer()
     found, following = after_count(search(q), cursor, limit) if q.strip() else after_key(on_offer, cursor, limit)
     counts = File.objects.filter(item__in=[item.pk for item in found]).values_list("item_id").order_by()
     sizes = {key: (files, total) for key, files, total in counts.annotate(Count("pk"), Sum("size"))}

@@ -29,13 +29,16 @@ def cart(request: CustomerRequest) -> HttpResponse:
         ).values_list("item_id", "grant__public_id")
     )
     shown = [{"item": sized[entry.item_id], "grant": granted.get(entry.item_id, "")} for entry in entries]
+    # Hidden meanwhile: nothing leaves a cart but by its owner or by being complete.
+    kept = [item for item in sized.values() if item.on_offer or item.pk in granted]
     return render(
         request,
         "site/cart/cart.html",
         {
             "shown": shown,
-            "total": sum(getattr(item, "total_bytes", None) or 0 for item in sized.values()),
-            "new": len(entries) - len(granted),
+            "count": len(kept),
+            "total": sum(getattr(item, "total_bytes", None) or 0 for item in kept),
+            "new": len(kept) - len(granted),
         },
     )
 
@@ -46,7 +49,7 @@ def add(request: CustomerRequest, item_id: str) -> HttpResponse:
         messages.error(request, _("Your cart is full. Check out first, then go on choosing."))
     else:
         item = _item(item_id)
-        if item.withdrawn_at is not None:
+        if not item.on_offer:
             raise Http404
         checkout.add_to_cart(request.user, item)
     return redirect(came_from(request, "catalogue"))

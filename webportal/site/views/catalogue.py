@@ -53,7 +53,7 @@ def item_page(request: CustomerRequest, item_id: str) -> HttpResponse:
             "discs": [(disc, list(tracks)) for disc, tracks in groupby(files, key=lambda file: file.disc)],
             "several_discs": len({file.disc for file in files if file.disc}) > 1,
             "duration": sum(file.duration or 0 for file in files),
-            "playable": {file.pk for file in files if has_preview(file)},
+            "playable": {file.pk for file in files if item.hidden_at is None and has_preview(file)},
             "in_cart": cart_of(request.user).filter(item=item).exists(),
         },
     )
@@ -88,7 +88,7 @@ def cover(request: HttpRequest, item_id: str, *, large: bool = False) -> HttpRes
 @require_GET
 def listen(request: CustomerRequest, item_id: str, position: int) -> HttpResponse:
     """The beginning of a track."""
-    file = File.objects.filter(item__public_id=item_id, position=position).first()
+    file = File.objects.filter(item__public_id=item_id, item__hidden_at=None, position=position).first()
     if file is None:
         raise Http404
     try:

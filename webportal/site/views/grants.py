@@ -171,8 +171,11 @@ def _cannot_be_closed(request: CustomerRequest, detail: ItemDetail) -> None:
 def cart_again(request: CustomerRequest, grant_id: str) -> HttpResponse:
     """Put what never arrived back in the cart."""
     grant = _grant(request.user, grant_id)
-    for entry in GrantItem.objects.filter(grant=grant, completion=None).select_related("item").order_by("position"):
+    lacking = GrantItem.objects.filter(grant=grant, completion=None).select_related("item").order_by("position")
+    for entry in lacking:
         add_to_cart(request.user, entry.item)
+    if not all(entry.item.on_offer for entry in lacking):
+        messages.info(request, _("What is no longer on offer was left out."))
     return redirect("cart")
 
 
