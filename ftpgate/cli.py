@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ftpgate import __version__
 from ftpgate import settings as settings_module
-from ftpgate.commands import grammar, grants, items, tiers, users
+from ftpgate.commands import grammar, grants, installation, items, tiers, users
 from ftpgate.commands.grammar import Command, Commands, show
 from ftpgate.errors import UserError
 
@@ -93,6 +93,13 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if document["ok"] else 1
 
 
+def _completion(options: argparse.Namespace) -> int:
+    from ftpgate.commands.completion import script
+
+    print(script(_parser(), options.shell))
+    return 0
+
+
 # ------------------------------------------------------------------------------------------ grammar
 
 
@@ -110,8 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     verify = grammar.add(receipt, "verify", _receipt_verify, "check that a receipt is the shop's and unchanged", of="receipt")
     verify.add_argument("file", type=Path, metavar="FILE", help="its JSON file; - for standard input")
     verify.add_argument("--key", metavar="KEY", help="the shop's public key, from its page (this installation's)")
+    installation.add_to(commands)
     grammar.add(commands, "status", _status, "gates and live transfers")
     grammar.add(commands, "doctor", _doctor, "say what is wrong with this installation and how to correct it")
+    completion = grammar.add(commands, "completion", _completion, "print a script that completes commands in a shell", json=False)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
     return parser
 
 

@@ -80,6 +80,17 @@ def make_file(path: Path) -> Path:
     return path
 
 
+def give_to_owner(path: Path, folder: Path) -> None:
+    """Have what root has made for a folder belong to whom the folder belongs, or services could not read it.
+
+    Raises:
+        OSError: it is gone.
+    """
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def close(folder: Path, database: Path | None = None) -> list[Path]:
     """Take the access from other users, as far as this user owns it and nobody else keeps anything there.
 

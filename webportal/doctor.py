@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftpgate.errors import UserError
 from ftpgate.settings import Address, Settings
+from webportal.config.database import check_migrated
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,13 +29,7 @@ def check_database(settings: Settings) -> str:
 
 
 def check_migrations(settings: Settings) -> str:
-    from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
-
-    executor = MigrationExecutor(connection)
-    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if missing:
-        raise UserError(f"{len(missing)} migrations are not applied", "run: ftpgate manage migrate")
+    check_migrated()
     return "the tables are up to date"
 
 

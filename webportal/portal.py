@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 
 import django
 from django.core.management import execute_from_command_line
+from django.db import Error as DatabaseError
 
 from ftpgate.errors import UserError
 from ftpgate.settings import Settings
 from ftpgate.translatable import os_reason
+from webportal.config import database
+
+_log = logging.getLogger(__name__)
 
 
 def manage(arguments: Sequence[str]) -> int:
@@ -20,11 +25,19 @@ def manage(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _check_migrated() -> None:
+    try:
+        database.check_migrated()
+    except DatabaseError as error:
+        _log.warning("the database is away: %s", str(error).strip() or type(error).__name__)
+
+
 def serve(settings: Settings) -> int:
     """Serve the portal at `settings.portal` until it is told to stop.
 
     Raises:
-        UserError: the address cannot be listened on.
+        UserError: the address cannot be listened on, or the database lacks migrations. One that is away is waited for, with
+            pages that say so.
     """
     from webportal import serving
 
@@ -37,6 +50,7 @@ def serve(settings: Settings) -> int:
         ) from None
     os.environ["DJANGO_SETTINGS_MODULE"] = "webportal.config.serving"
     django.setup()
+    _check_migrated()
     from webportal.config import static_files
 
     static_files.collect()

@@ -206,6 +206,19 @@ def _receipt_verify(document: Document) -> Iterator[str]:
     yield f"  proof  {'confirmed by the customer' if receipt.get('proof') == 'customer' else 'delivery'}"
 
 
+def _backup(document: Document) -> Iterator[str]:
+    journal = "the journal" if document["journal"] else "no journal (there is none)"
+    yield f"{document['backup']}: {size(document['bytes'])}"
+    yield f"  the database ({document['database']['kind']}), {counted(document['covers'], 'cover')}, the keys, {journal}"
+    yield "  keep it as secret as the secret key; save the media and your settings besides"
+
+
+def _restore(document: Document) -> Iterator[str]:
+    yield f"restored what {document['backup']} held at {document['made_at']}; now:"
+    for number, step in enumerate(document["next"], 1):
+        yield f"  {number}. {step}"
+
+
 def _status(document: Document) -> Iterator[str]:
     for gate in document["gates"]:
         yield (
@@ -306,6 +319,8 @@ _TEXTS: dict[str, Callable[[Document], Iterator[str]]] = {
     "grant revoke": _grant_state,
     "grant renew": _grant_state,
     "receipt verify": _receipt_verify,
+    "backup": _backup,
+    "restore": _restore,
     "status": _status,
     "doctor": _doctor,
 }

@@ -171,6 +171,17 @@ def waiting(folder: Path) -> list[Waiting]:
     return [Waiting(gate, *figures, gate in running) for gate, figures in found.items()]
 
 
+def running(folder: Path) -> list[str]:
+    """The gates that run in a state folder."""
+    found = []
+    for gate, table in _tables(folder).items():
+        if (fd := _lock(table)) is None:
+            found.append(gate)
+        else:
+            os.close(fd)
+    return found
+
+
 def _tables(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted((folder / LIVE).glob("*.bin"))}
 

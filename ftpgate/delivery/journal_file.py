@@ -219,6 +219,19 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
         raise JournalError(f"{path}: {error}") from error
 
 
+def save(folder: Path, to: Path) -> bool:
+    """Copy what the journal of a state folder holds at one moment to a new file; False when there is nothing. May block.
+
+    Raises:
+        JournalError: it cannot be read, or the file not be written.
+    """
+    with reading(folder) as database:
+        if database is None:
+            return False
+        database.execute("VACUUM INTO ?", (str(to),))  # with its application_id and user_version
+    return True
+
+
 def _check_whole(database: sqlite3.Connection) -> None:
     """Raises `sqlite3.DatabaseError` when this is no journal, or broken."""
     if _pragmas(database) != (_APPLICATION, _VERSION):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.support.databases import Databases
 from tests.support.site import Site
 from tests.support.waiting import wait_until
 
@@ -57,6 +60,15 @@ def test_the_portal_serves_until_it_is_told_to_stop(site: Site) -> None:
     assert lines
     assert not [line for line in lines if line["level"] in ("error", "ERROR")]
     assert not list(Path(environ["HOME"]).glob(".*")), "nothing belongs into the home folder"
+
+
+def test_a_database_without_its_tables_is_refused(
+    make_site: Callable[..., Site], databases: Databases, database_kind: str
+) -> None:
+    site = make_site(databases.empty(database_kind))
+    done = site.run("portal", check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"ftpgate: the database lacks \d+ migrations: run: ftpgate manage migrate\n", done.stderr)
 
 
 @pytest.mark.databases("sqlite")

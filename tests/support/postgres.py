@@ -85,6 +85,11 @@ class PostgresServer:
         command = [str(self._programs / "psql"), "--no-psqlrc", self.url(), *arguments]
         return subprocess.run(command, env=environ or {}, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
+    @property
+    def programs(self) -> Path:
+        """The folder of PostgreSQL's programs, for the user of the tests too."""
+        return self._programs
+
     def start(self) -> None:
         """Start it, again on the same port, and wait until it answers. Does nothing when it runs."""
         if self._process is not None:

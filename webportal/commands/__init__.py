@@ -140,6 +140,21 @@ class _Commands:
 
         return [(name, functools.partial(with_django(LEAN)(check), self._settings)) for name, check in doctor.CHECKS.items()]
 
+    def save_database(self, folder: Path) -> Document:
+        from webportal.commands import databases
+
+        return databases.save(self._settings, folder)
+
+    def check_database(self, folder: Path, saved: Document) -> None:
+        from webportal.commands import databases
+
+        databases.check(self._settings, folder, saved)
+
+    def load_database(self, folder: Path) -> None:
+        from webportal.commands import databases
+
+        databases.load(self._settings, folder)
+
     def manage(self, arguments: Sequence[str]) -> int:
         from webportal.portal import manage
 

@@ -86,6 +86,21 @@ def configuration(url: str, *, statement_seconds: int = 0, lean: bool = False) -
     return {**parsed, **common, "OPTIONS": options}
 
 
+def check_migrated() -> None:
+    """Have all migrations of Django's apps been applied?
+
+    Raises:
+        UserError: some are lacking.
+        django.db.Error: the database is away.
+    """
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if missing := len(executor.migration_plan(executor.loader.graph.leaf_nodes())):
+        raise UserError(f"the database lacks {missing} migration{'' if missing == 1 else 's'}", "run: ftpgate manage migrate")
+
+
 def client_files(url: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
     """Files and folders that libpq reads with each connection to `url`; nothing for another database.
 

@@ -319,3 +319,13 @@ def test_a_clerk_keeps_an_internal_endpoint_at_its_address(world: dict[str, User
     assert browser.post(page, given | {"url": "https://shop.example/", "allow_internal": "on"}).status_code == 302
     endpoint.refresh_from_db()
     assert (endpoint.url, endpoint.allow_internal) == ("https://shop.example/", False)
+
+
+def test_a_page_that_is_refused_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    user = add_user("clerk")
+    user.is_staff = True
+    user.save()
+    assert visitor(user).get(reverse("admin:accounts_user_changelist")).status_code == 403
+    (record,) = [record for record in caplog.records if record.name == "django.request"]
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert record.getMessage().startswith("Forbidden")
