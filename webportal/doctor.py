@@ -57,10 +57,10 @@ def check_files(settings: Settings) -> str:
 
     changed = changed_files().count()
     if changed:
-        raise UserError(f"{changed} files are not as they were imported", "run: ftpgate item verify")
+        raise UserError(f"files that are not as they were imported: {changed}", "run: ftpgate item verify")
     unknown = File.objects.filter(ctime_ns=None).count()
-    older = f"; {unknown} are compared by size and time only until ftpgate item verify has read them" if unknown else ""
-    return f"{File.objects.count()} files, none reported as changed{older}"
+    older = f"; until ftpgate item verify has read them, compared by size and time only: {unknown}" if unknown else ""
+    return f"files: {File.objects.count()}, none reported as changed{older}"
 
 
 def portal_answers(address: Address) -> bool:

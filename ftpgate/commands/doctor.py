@@ -18,7 +18,7 @@ from ftpgate import settings as settings_module
 from ftpgate.clock import HINT
 from ftpgate.commands.shop import Shop, load_shop
 from ftpgate.commands.status import status
-from ftpgate.commands.text import listed, size
+from ftpgate.commands.text import counted, listed, size
 from ftpgate.delivery import journal
 from ftpgate.delivery.journal_file import NAME, JournalError, broken
 from ftpgate.errors import UserError
@@ -31,6 +31,7 @@ _FEW_DESCRIPTORS = 4_096
 """Open files: two a download, and with fewer a busy shop turns customers away."""
 _RENEW_WITHIN = 7
 """Days before its end at which a certificate should have been renewed: those who renew by a clock do it weeks before."""
+_RENEW = "renew it, then send the gate a SIGHUP"
 _UNCONFIRMED = 60.0
 """Seconds after which what waits in the journal is not just on its way."""
 _BUILT = 1_767_225_600  # 2026-01-01: a clock that is before this was never set
@@ -156,7 +157,7 @@ def _journal(settings: Settings) -> str:
 
 def _rows(waiting: Sequence[journal.Waiting]) -> str:
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(each.since for each in waiting)))
-    return f"{sum(each.rows for each in waiting)} rows ({size(sum(each.bytes for each in waiting))}, since {since})"
+    return f"{counted(sum(each.rows for each in waiting), 'row')} ({size(sum(each.bytes for each in waiting))}, since {since})"
 
 
 def _certificate(settings: Settings) -> str:
@@ -164,9 +165,9 @@ def _certificate(settings: Settings) -> str:
     assert settings.tls_key is not None
     left = Certificates(settings.tls_cert, settings.tls_key).expires - datetime.now(UTC)
     if left < timedelta():
-        raise UserError(f"{settings.tls_cert} has expired {-left.days} days ago", "renew it, then send the gate a SIGHUP")
+        raise UserError(f"{settings.tls_cert} has expired {counted(-left.days, 'day')} ago", _RENEW)
     if left < timedelta(days=_RENEW_WITHIN):
-        raise UserError(f"{settings.tls_cert} expires in {left.days} days", "renew it, then send the gate a SIGHUP")
+        raise UserError(f"{settings.tls_cert} expires in {counted(left.days, 'day')}", _RENEW)
     return f"{settings.tls_cert} and its key belong together, for {left.days} more days"
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from ftpgate.bridge_module import factory
+from ftpgate.errors import UserError
 from ftpgate.settings import Settings
 
 Document = dict[str, Any]
@@ -118,7 +119,21 @@ def load_shop(settings: Settings) -> Shop:
     """The shop's commands.
 
     Raises:
-        UserError: there is no such module, or it offers no commands.
+        UserError: there is no such module, it offers no commands, or later, when it is used, lacks one.
     """
-    shop: Shop = factory(settings, "make_commands", "comes without commands (make_commands)", "use its own tools")(settings)
-    return shop
+    made = factory(settings, "make_commands", "comes without commands (make_commands)", "use its own tools")(settings)
+    return cast(Shop, _Made(made, settings.bridge))
+
+
+class _Made:
+    """A shop of whatever make: one that knows fewer commands than this version says so in a line."""
+
+    def __init__(self, shop: object, bridge: str) -> None:
+        self._shop = shop
+        self._bridge = bridge
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            return getattr(self._shop, name)
+        except AttributeError:
+            raise UserError(f"FTPGATE_BRIDGE={self._bridge} does not know this command ({name})", "use its own tools") from None

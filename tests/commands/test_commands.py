@@ -265,6 +265,7 @@ def test_a_shop_of_another_make_has_commands_of_its_own(site: Site) -> None:
         "def make_commands(settings): return Commands()\n"
     )
     assert site.json("user", "add", "anna") == {"user": "anna", "tier": "of another make"}
+    assert "othershop.gate does not know this command (user_list)" in refused(site, "user", "list")
 
 
 def test_a_database_without_tables_is_explained(make_site: Any, databases: Databases, database_kind: str) -> None:

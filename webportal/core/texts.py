@@ -31,7 +31,7 @@ class Text(Message):
         "the tags of %(files)s look wrongly decoded (%(sample)r): add the folder again with --tag-encoding, such as cp1251"
     )
     PATHS_LONG_FOR_WINDOWS = _(
-        "%(count)d paths have more than %(most)d characters, such as %(path)r: many programs on Windows cannot save them"
+        "paths of more than %(most)d characters: %(count)d, such as %(path)r; many programs on Windows cannot save them"
     )
     COVER_NOT_SHOWN = _("%(file)r is not shown (%(reason)s)")
     EMBEDDED_COVER_NOT_SHOWN = _("the picture in %(file)r is not shown (%(reason)s)")

@@ -165,7 +165,7 @@ def test_an_encoding_of_tags_has_to_be_one(media: Path, name: str) -> None:
 def test_paths_that_windows_cannot_keep_are_named(media: Path) -> None:
     folder = write_album(media / "A", {"CD1/" + "long " * 50 + ".ogg": 1, "short.ogg": 1})
     warning = import_item(folder, media).warnings[-1]
-    assert warning.startswith("1 paths have more than 240 characters, such as 'A/CD1/long long")
+    assert warning.startswith("paths of more than 240 characters: 1, such as 'A/CD1/long long")
 
 
 SOLD = (
@@ -553,10 +553,10 @@ def test_what_an_older_version_did_not_record_is_recorded_when_a_file_is_read_ne
     folder = write_album(media / "A", {"1.ogg": 10, "2.ogg": 10})
     item = import_item(folder, media).item
     item.files.update(ctime_ns=None, inode=None)
-    assert "2 are compared by size and time only" in check_files(settings.FTPGATE)
+    assert "compared by size and time only: 2" in check_files(settings.FTPGATE)
     again(item, media)
     assert stamps(item) == on_disk(folder)
-    assert check_files(settings.FTPGATE) == "2 files, none reported as changed"
+    assert check_files(settings.FTPGATE) == "files: 2, none reported as changed"
 
 
 def test_a_file_of_an_older_version_is_not_recorded_unread(media: Path) -> None:

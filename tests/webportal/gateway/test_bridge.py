@@ -433,7 +433,7 @@ def test_old_transfers_are_pruned(bridge: Bridge) -> None:
     bridge.record("g", Batch(transfers=tuple(record(grant, item.public_id, now - days * 86_400) for days in (1, 399, 401, 500))))
     output = StringIO()
     call_command("prune", stdout=output)
-    assert output.getvalue() == "2 rows of transfers deleted\n"
+    assert output.getvalue() == "rows of transfers deleted: 2\n"
     call_command("prune", "--keep", "2d", stdout=output)
     assert Transfer.objects.count() == 1
     with pytest.raises(CommandError, match="'soon' is not a duration"):

@@ -18,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--keep", metavar="AGE", help="how long transfers are kept (FTPGATE_KEEP_TRANSFERS)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"{prune_transfers(timedelta(seconds=_age(options['keep'])))} rows of transfers deleted")
+        self.stdout.write(f"rows of transfers deleted: {prune_transfers(timedelta(seconds=_age(options['keep'])))}")
 
 
 def _age(keep: str | None) -> int:
