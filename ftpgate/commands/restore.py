@@ -20,6 +20,7 @@ from ftpgate.commands.shop import Document, Shop
 from ftpgate.commands.text import listed
 from ftpgate.delivery import journal, journal_file
 from ftpgate.errors import UserError
+from ftpgate.process import pid_file
 from ftpgate.settings import Settings
 from ftpgate.translatable import os_reason
 
@@ -77,7 +78,7 @@ def _next(folder: Path, settings: Settings, earlier: Sequence[str]) -> list[str]
 
 
 def _check_nothing_runs(settings: Settings, shop: Shop, gate_state: Path) -> None:
-    if running := journal.running(gate_state):
+    if running := [*journal.running(gate_state), *(gate["pid"] for gate in pid_file.running(gate_state))]:
         raise UserError(f"the gate {running[0]} runs in {str(gate_state)!r}", "stop it first")
     if shop.portal_answers():
         raise UserError(f"a portal runs at {settings.portal}", "stop it first")
