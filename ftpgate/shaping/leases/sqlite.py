@@ -1,4 +1,4 @@
-"""Leases in a SQLite file of the state folder: for several gates of one machine. The rules run in Python, one call at a time."""
+"""Leases in a SQLite file: for several gates of one machine. The rules run in Python, one call at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _EMPTY = "DELETE FROM account WHERE NOT EXISTS (SELECT 1 FROM member WHERE membe
 
 
 class SqliteLeases:
-    """`LeaseStore` over the file `leases.sqlite3` of a state folder, on a disk of the machine itself.
+    """`LeaseStore` over the file `leases.sqlite3` of a folder on a disk of the machine itself.
 
     Its time is the machine's monotonic clock, which all its processes share. What is from before a start of the machine
     lies in the future, or is long over: either way its gates have ended.
