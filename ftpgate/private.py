@@ -17,7 +17,7 @@ from pathlib import Path
 
 _GROUP_AND_OTHERS, _OTHERS = 0o077, 0o007
 _OURS = re.compile(
-    r"(?:ftpgate|journal)\.sqlite3(?:-wal|-shm|-journal)?|\.?secret_key(?:\..*)?|covers|static|media|demo-[a-z]+\.(?:log|json)"
+    r"(?:ftpgate|journal|leases)\.sqlite3(?:-wal|-shm|-journal)?|\.?secret_key(?:\..*)?|covers|static|media|demo-[a-z]+\.(?:log|json)"
 )
 """What ftpgate makes in its state folder. Anything else there is left alone."""
 _WALKED = ("covers", "static")

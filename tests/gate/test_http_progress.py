@@ -249,7 +249,7 @@ def test_status(gate: InProcessGate) -> None:
             assert set(document["gates"][0]) == {
                 "id", "started_at", "ftp", "http", "connections", "transfers", "bytes_per_s", "rss_bytes", "loop_lag_ms",
                 "clock",
-                "journal", "confinement",
+                "journal", "leases", "confinement",
             }  # fmt: skip
             return [transfer for transfer in document["transfers"] if transfer["grant"] == token.grant]
 
