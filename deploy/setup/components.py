@@ -33,11 +33,7 @@ TEST_PROGRAMS = {
     "unzip": "unzip",
     "7z": "p7zip-full",
     "bsdtar": "libarchive-tools",
-<<<<<<< HEAD
-=======
-    "chromium": "chromium fonts-dejavu-core",
     "redis-server": "redis-server",
->>>>>>> leases
 }
 # Chromium without its windows, which takes a quarter of the processor time; not every distribution has it apart.
 HEADLESS = {"chromium-headless-shell": "chromium-headless-shell fonts-dejavu-core"}

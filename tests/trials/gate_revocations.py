@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from tests.support.postgres import PostgresServer
-from tests.support.site import Site
 from tests.trials.lab import Lab, Target
 from tests.trials.promptness import CONNECTIONS, SIZE, Download, Reader
 from tests.trials.trial import Run, Trial
@@ -22,18 +20,6 @@ BROKEN = 5
 """Customers whose grants are revoked while the push is broken."""
 CUT_EVERY = 0.05
 RATE = "200k"
-
-
-@contextmanager
-def _another_gate(lab: Lab, folder: Path) -> Iterator[Site]:
-    """A gate on the database and the media of `lab`, and on a state folder of its own."""
-    shared = {name: lab.site.environ[name] for name in ("FTPGATE_MEDIA_ROOT", "FTPGATE_DRAIN")}
-    site = Site(folder, lab.site.environ["FTPGATE_DATABASE_URL"], shared)
-    try:
-        site.start()
-        yield site
-    finally:
-        site.close()
 
 
 @contextmanager
@@ -79,7 +65,7 @@ def run(trial: Run) -> None:
     with ExitStack() as stack:
         stack.callback(lab.close)
         lab.start(SIZE)
-        other = stack.enter_context(_another_gate(lab, lab.site.root.parent / "other"))
+        other = stack.enter_context(lab.another_gate())
         assert other.gate is not None
         lab.desk.json("tier", "set", "steady", "--rate", RATE)
         targets = [lab.target(SIZE, "steady") for _ in range(customers)]

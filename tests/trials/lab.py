@@ -125,6 +125,18 @@ class Lab:
         assert found, f"the gate has no figure {name}"
         return sum(map(float, found))
 
+    @contextmanager
+    def another_gate(self) -> Iterator[Site]:
+        """A second gate on the same database and media, with a state folder of its own."""
+        kept = ("FTPGATE_MEDIA_ROOT", "FTPGATE_DRAIN", "FTPGATE_GRACE", "FTPGATE_SECRET_KEY")
+        shared = {name: self.site.environ[name] for name in kept if name in self.site.environ}
+        other = Site(self.site.root.parent / "other", self.site.environ["FTPGATE_DATABASE_URL"], shared)
+        try:
+            other.start()
+            yield other
+        finally:
+            other.close()
+
     def close(self) -> None:
         self.desk.close()
         self.site.close()
