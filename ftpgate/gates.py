@@ -31,7 +31,7 @@ class SegmentNews:
         line: where it stops next.
         ended: nothing more is sent of it.
         orderly: it was credited to its end, or to the line where its client ended.
-        began, moved: how many seconds ago it began, and was last acknowledged or ended, counted from the exchange; None of one
+        began, moved: how many seconds ago it began, and was last acknowledged or ended, None of one
             that an ended gate has left, of which nobody knows.
     """
 
@@ -54,6 +54,7 @@ class Told:
         holds: grants that it serves from now on.
         releases: grants that it serves no longer: it has forgotten their segments.
         segments: news of its own ones, of grants that another gate holds too.
+        begun: the grants among theirs of which a segment is told of for the first time: others should hear of it soon.
         settled: ids of those that say nothing any more.
         heard: the number of the last exchange that was heard of each other gate: of its segments only later news are asked for.
         anew: grants that have become shared: all that is known of their segments is asked for.
@@ -66,6 +67,7 @@ class Told:
     holds: Sequence[str] = ()
     releases: Sequence[str] = ()
     segments: Sequence[SegmentNews] = ()
+    begun: frozenset[str] = frozenset()
     settled: Sequence[str] = ()
     heard: Mapping[str, int] = field(default_factory=dict)
     anew: Sequence[str] = ()
@@ -78,7 +80,7 @@ class GateNews:
 
     Attributes:
         number: of that exchange.
-        age: seconds since it was put together: whatever began before that at this gate is known now.
+        age: seconds, when it was read, since it was put together: whatever began before that at this gate is known now.
         segments: what is new of its segments.
     """
 
@@ -93,6 +95,7 @@ class Heard:
 
     Attributes:
         others: how many other gates run.
+        at: when the others' news were read, by `time.monotonic`; their seconds count back from it.
         forgotten: the shop has forgotten what this gate had told, having heard nothing for long: it has to tell all again.
         shared: grants of this gate that others hold too, with the ids of those gates.
         gates: by id, the gates that hold any of these. One that is not here any more has ended.
@@ -100,6 +103,7 @@ class Heard:
     """
 
     others: int
+    at: float = 0.0
     forgotten: bool = False
     shared: Mapping[str, frozenset[str]] = field(default_factory=dict)
     gates: Mapping[str, GateNews] = field(default_factory=dict)

@@ -10,7 +10,7 @@ A gate alone asks every ALONE seconds whether it still is, and tells nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import inf
@@ -27,6 +27,10 @@ from ftpgate.sources import Resource
 
 EVERY = 0.25
 """Seconds between two exchanges while other gates run: a start at one is known to all within twice that."""
+SOON = 0.02
+"""Seconds until the next one when a segment of a shared grant has begun."""
+OPENED = 0.1
+"""The same when a grant was opened, which others may serve: thousands may be, a second."""
 ALONE = 3.0
 """Seconds between two exchanges of a gate that runs alone."""
 COVERAGE_EVERY = 1.0
@@ -51,6 +55,10 @@ class Grants(Protocol):
 
     def grants(self) -> Sequence[OpenGrant]: ...
 
+    def on_open(self, opened: Callable[[OpenGrant], None]) -> None:
+        """Tell of grants as they are opened."""
+        ...
+
     def renew(self, name: str) -> None:
         """Another gate serves it no longer: look up what it has left."""
         ...
@@ -73,6 +81,7 @@ class EvidenceExchange:
         self._executor = executor
         self._grants = grants
         self._alarm = Alarm(call_later, self._turn)
+        self._asking = self._again = False
         self._number = 0
         self._held: dict[str, bool] = {}
         """The grants that the others know this gate to hold; True once a second exchange has told it."""
@@ -86,6 +95,7 @@ class EvidenceExchange:
         """How many other gates run, as far as is known."""
         self.failing = False
         """Has the last exchange failed?"""
+        grants.on_open(self._opened)
         self._alarm.within(EVERY)
 
     @property
@@ -93,7 +103,24 @@ class EvidenceExchange:
         """Grants that other gates serve as well."""
         return len(self._shared)
 
+    def soon(self) -> None:
+        """Something has happened here that others should know, or there that this gate should know."""
+        if self._asking:
+            self._again = True
+        elif self.others:
+            self._alarm.within(SOON)
+
+    def _opened(self, grant: OpenGrant) -> None:
+        """It is not known yet whether others serve it."""
+        if self.others:
+            grant.hear((), 0.0, -inf)
+            self._alarm.within(OPENED)
+
     def _turn(self) -> None:
+        if self._asking:
+            self._again = True
+            return
+        self._asking, self._again = True, False
         now = time.monotonic()
         told = self._put_together(now)
         try:
@@ -107,13 +134,14 @@ class EvidenceExchange:
         if not self.others:
             return told
         open_grants = self._open_grants()
-        segments, settled = self._news(open_grants, now)
+        segments, settled, begun = self._news(open_grants, now)
         asks = now - self._covered_at >= COVERAGE_EVERY
         return replace(
             told,
             holds=tuple(islice((name for name in open_grants if not self._held.get(name)), HOLDS)),
             releases=tuple(islice((name for name in self._held if name not in open_grants), HOLDS)),
             segments=segments,
+            begun=begun,
             settled=settled,
             heard=dict(self._heard),
             anew=tuple(self._anew),
@@ -127,18 +155,22 @@ class EvidenceExchange:
     def _open_grants(self) -> Mapping[str, OpenGrant]:
         return {grant.id: grant for grant in self._grants.grants()}
 
-    def _news(self, open_grants: Mapping[str, OpenGrant], now: float) -> tuple[Sequence[SegmentNews], Sequence[str]]:
+    def _news(
+        self, open_grants: Mapping[str, OpenGrant], now: float
+    ) -> tuple[Sequence[SegmentNews], Sequence[str], frozenset[str]]:
         for name in self._shared.keys() & open_grants.keys():
             for resource, segment in open_grants[name].own_segments():
                 known = self._told.get(segment.id)
                 if known is None:
                     known = self._told[segment.id] = _TellOf(name, resource)
                 known.segment, known.seen_at = segment, now
-        more = (known.news(now) for known in self._told.values() if known.says_more())
+        first = {known.grant for known in self._told.values() if not known.said}
+        more = tuple(islice((known.news(now) for known in self._told.values() if known.says_more()), NEWS))
         gone = (id for id, known in self._told.items() if now - known.seen_at > KEPT)
-        return tuple(islice(more, NEWS)), tuple(islice(gone, NEWS))
+        return more, tuple(islice(gone, NEWS)), frozenset(first)
 
     def _answered(self, told: Told, heard: Heard | None, error: GateError | None) -> None:
+        self._asking = False
         if error is not None:
             self.failing = True  # what the shop has not got shows in its next answer, by the numbers
             return self._alarm.within(RETRY)
@@ -153,9 +185,10 @@ class EvidenceExchange:
             self._settled(told)
         self.others = heard.others
         self._heard_at = now
-        self._hear(open_grants, heard, now)
+        self._hear(open_grants, told, heard)
         behind = len(told.holds) == HOLDS or len(told.segments) == NEWS
-        self._alarm.within(ALONE if not heard.others else 0.0 if behind else EVERY)
+        news = bool(self._anew) or self._again
+        self._alarm.within(ALONE if not heard.others else 0.0 if behind else SOON if news else EVERY)
 
     def _start_anew(self, open_grants: Mapping[str, OpenGrant]) -> None:
         """Others may have missed what this gate has told, or this gate what they have."""
@@ -177,18 +210,21 @@ class EvidenceExchange:
         if told.delivered:
             self._covered_at = told.taken_at
 
-    def _hear(self, open_grants: Mapping[str, OpenGrant], heard: Heard, now: float) -> None:
+    def _hear(self, open_grants: Mapping[str, OpenGrant], told: Told, heard: Heard) -> None:
         news_of: dict[str, list[tuple[str, SegmentNews]]] = {}
         for gate, told_by in heard.gates.items():
             self._heard[gate] = told_by.number
             for news in told_by.segments:
                 news_of.setdefault(news.evidence.grant, []).append((gate, news))
         self._share(open_grants, heard.shared)
-        until = {gate: now - news.age - VAGUE for gate, news in heard.gates.items()}
+        until = {gate: heard.at - news.age - VAGUE for gate, news in heard.gates.items()}
         for name, gates in self._shared.items():
             known = name not in self._anew and all(self._heard.get(gate, 0) >= number for gate, number in gates.items())
             if (grant := open_grants.get(name)) is not None:
-                grant.hear(news_of.get(name, ()), now, min(map(until.__getitem__, gates)) if known else -inf)
+                grant.hear(news_of.get(name, ()), heard.at, min(map(until.__getitem__, gates)) if known else -inf)
+        for name in told.holds:
+            if name not in self._shared and (grant := open_grants.get(name)) is not None:
+                grant.hear((), 0.0, inf)
         for covered in heard.covered:
             if (grant := open_grants.get(covered.grant)) is not None:
                 grant.merge(covered.file, tuple(covered.spans))
@@ -201,12 +237,15 @@ class EvidenceExchange:
             self._shared[name] = {gate: known.get(gate) or self._heard.get(gate, 0) + KNOWN_AFTER for gate in gates}
             if gates - known.keys():
                 self._anew.add(name)
+                if (grant := open_grants.get(name)) is not None:
+                    grant.begun = self.soon
         for name, gone in before.items():
             left = gone.keys() - self._shared.get(name, {}).keys()
             if left and (grant := open_grants.get(name)) is not None:
                 for gate in left:
                     grant.drop(gate)
                 if name not in self._shared:
+                    grant.begun = None
                     grant.hear((), 0.0, inf)
                 self._grants.renew(name)
 
@@ -214,26 +253,26 @@ class EvidenceExchange:
 class _TellOf:
     """What others have been told of one segment; kept for its last news when nobody else does any more."""
 
-    __slots__ = ("_grant", "_resource", "_said", "seen_at", "segment")
+    __slots__ = ("_resource", "grant", "said", "seen_at", "segment")
     segment: Segment
 
     def __init__(self, grant: str, resource: Resource) -> None:
-        self._grant = grant
+        self.grant = grant
         self._resource = resource
-        self._said: tuple[object, ...] = ()
+        self.said: tuple[object, ...] = ()
         self.seen_at = 0.0
         """When it was last among those of its grant."""
 
     def says_more(self) -> bool:
         segment = self.segment
         says = segment.end, segment.line, segment.sent, segment.acknowledged, segment.shown, segment.credited, segment.ended
-        if says == self._said:
+        if says == self.said:
             return False
-        self._said = says
+        self.said = says
         return True
 
     def news(self, now: float) -> SegmentNews:
         segment = self.segment
-        evidence = replace(describe(self._grant, self._resource, segment), unconfirmed={})
+        evidence = replace(describe(self.grant, self._resource, segment), unconfirmed={})
         began, moved = (None, None) if segment.order == 0 else (now - segment.began, now - segment.over)
         return SegmentNews(evidence, segment.line, segment.ended, segment.orderly, began, moved)

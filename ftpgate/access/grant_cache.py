@@ -103,6 +103,7 @@ class GrantCache:
         self._failed_tokens = FailedTokenLimiter()
         self._told = Told()
         self.refresher = Refresher(bridge, executor, self._grants, self._refreshed)
+        self._on_open: Callable[[OpenGrant], None] | None = None
         self._renewing: set[str] = set()
         """Grants whose items are being looked up anew."""
         ledger.report_to(self)
@@ -195,6 +196,10 @@ class GrantCache:
                 self._forget(grant)
         self.refresher.everything()
 
+    def on_open(self, opened: Callable[[OpenGrant], None]) -> None:
+        """Call with each grant that is opened from now on."""
+        self._on_open = opened
+
     def _change(self, status: GrantStatus) -> None:
         held = self._grants.get(status.id)
         if held is not None:
@@ -264,6 +269,8 @@ class GrantCache:
                     self._leases.join(customer)
             held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger)
             held.inherit(*self._ledger.recovered(grant.id))
+            if self._on_open is not None:
+                self._on_open(held)
         elif grant.status.revision != held.grant.status.revision:
             held.renew(grant)
         held.change(grant.status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
@@ -87,8 +87,8 @@ class OpenGrant:
     """A grant in use on this gate: its tree, its coverage as recorded and as credited here, its segments."""
 
     __slots__ = (
-        "_files", "_followed", "_ledger", "_left", "_told", "coverage", "customer", "grant", "known_until", "sessions", "status",
-        "transfers", "tree",
+        "_files", "_followed", "_ledger", "_left", "_told", "begun", "coverage", "customer", "grant", "known_until", "sessions",
+        "status", "transfers", "tree",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, customer: Customer, ledger: Ledger) -> None:
@@ -100,6 +100,8 @@ class OpenGrant:
         self.transfers: set[Running] = set()
         self.sessions = 0
         """FTP sessions and others that hold on to this grant without a transfer."""
+        self.begun: Callable[[], None] | None = None
+        """Called when a segment begins of which other gates should know soon."""
         self.known_until = inf
         """All that began under it before this time, by the monotonic clock, is known of every gate; see `hear`."""
         self._ledger = ledger
@@ -134,6 +136,13 @@ class OpenGrant:
             followed = self._followed[resource.key] = _Followed(resource, self, left)
             followed.reconciler.hear((), self.known_until)
         return followed.reconciler
+
+    def begin(self, resource: Resource, id: str, start: int, end: int, now: float) -> Segment:
+        """A transfer is about to send bytes `[start, end)` of `resource`."""
+        segment = self.reconciler(resource).begin(id, start, end, now)
+        if self.begun is not None:
+            self.begun()
+        return segment
 
     def observe(self, resource: Resource, segment: Segment) -> None:
         """There is news of a segment: credit what this proves of others."""

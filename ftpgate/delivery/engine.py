@@ -40,6 +40,9 @@ GENTLE_EVERY = 0.01
 GENTLE_LONGEST = 0.3
 """Seconds that a transfer waits for its client's other connections: at the least, between two looks for them, and at the most.
 Measured: 30 ms alone were too short in 2 of 8 runs beside other load."""
+ELSEWHERE_LONGEST = 1.5
+"""Seconds that it waits for what other gates have begun under its grant: as long as two exchanges take to tell that they serve it,
+and two to tell what they have begun."""
 
 
 class NoEvidence:
@@ -114,13 +117,15 @@ class Engine:
         self._segments += 1
         return f"{self._name}-{self._segments}"
 
-    def wait_for_newcomers(self, peer: str, come: Callable[[], None]) -> None:
-        """Call `come` after a short while, and not before connections of a client at `peer` that are on their way have come."""
+    def wait_for_others(self, peer: str, grant: OpenGrant, come: Callable[[], None]) -> None:
+        """Call `come` after a short while, and not before connections of a client at `peer` that are on their way have come, or
+        before it is known what other gates had begun under `grant` by now."""
         began = time.monotonic()
 
         def look() -> None:
             now = time.monotonic()
-            if now - began < GENTLE_LONGEST and self.newcomers.expected(peer, now):
+            here = now - began < GENTLE_LONGEST and self.newcomers.expected(peer, now)
+            if here or (now - began < ELSEWHERE_LONGEST and grant.known_until < began):
                 self._call_later(GENTLE_EVERY, look)
             else:
                 come()

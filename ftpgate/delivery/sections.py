@@ -54,7 +54,7 @@ class Section:
         self._table = table
         self.resource = part.resource
         self.stream = stream
-        self.segment = segment = grant.reconciler(part.resource).begin(id, part.start, part.end, now)
+        self.segment = segment = grant.begin(part.resource, id, part.start, part.end, now)
         segment.paced = precise
         self._slot = table.add(describe(grant.id, part.resource, segment))
 

@@ -81,8 +81,9 @@ class Transfers(Protocol):
         """`transfer` stands at a line, or is written: watch for its acknowledgement."""
         ...
 
-    def wait_for_newcomers(self, peer: str, come: Callable[[], None]) -> None:
-        """Call `come` after a short while, and not before connections of a client at `peer` that are on their way have come."""
+    def wait_for_others(self, peer: str, grant: OpenGrant, come: Callable[[], None]) -> None:
+        """Call `come` after a short while, and not before connections of a client at `peer` that are on their way have come, or
+        before it is known what other gates had begun under `grant` by now."""
         ...
 
     def ended(self, transfer: Transfer) -> None:
@@ -252,7 +253,7 @@ class Transfer:
         self._carrier.hold_partial_segments(False)
         if self._lines.waits_for_others(self._body.written, paced=self.grant.customer.paced):
             self._wait_for(Wait.OTHERS)
-            return self._engine.wait_for_newcomers(self.info.peer, self._others_are_here)
+            return self._engine.wait_for_others(self.info.peer, self.grant, self._others_are_here)
         self._wait_for(Wait.CLIENT)
         self._hear(lambda _now, _look: self.credit.stop_at(self._body.written), time.monotonic())
         if self.outcome is None:

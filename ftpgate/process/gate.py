@@ -34,6 +34,7 @@ from ftpgate.net.executor import ThreadExecutor
 from ftpgate.net.handshake import Handshakes
 from ftpgate.net.tls import Certificates
 from ftpgate.net.work_queue import WorkQueue
+from ftpgate.notices import Kind
 from ftpgate.process import confinement
 from ftpgate.settings import Settings
 from ftpgate.shaping.leases.keeper import LeaseKeeper
@@ -144,6 +145,7 @@ class Gate:
         context.membership = membership = Membership(self.bridge, self.threads.shop, self.loop.call_later, context.load)
         context.push = push = Push(self.bridge, self.threads.push, self.loop.call_later, self.id)
         cache.refresher.follow(push, cache.clock)
+        push.on(Kind.EVIDENCE, lambda _names: self.exchange.soon())
         push.on_everything(membership.tell_soon)  # its notice to itself, now that it is listened for
 
         def heard(heartbeat: Heartbeat, took: float) -> None:

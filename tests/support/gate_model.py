@@ -91,7 +91,7 @@ class Shop:
         gates = {gate: self._news(gate, told, now) for gate in shared}
         known = sum(told.delivered.get("g", {}).values())
         covered = [Covered("g", FILE, tuple(self._coverage))] if told.delivered and self._coverage.size > known else []
-        return Heard(len(others), last != told.number - 1, {"g": shared} if shared else {}, gates, covered)
+        return Heard(len(others), self._clock.now, last != told.number - 1, {"g": shared} if shared else {}, gates, covered)
 
     def _news(self, gate: str, told: Told, now: float) -> GateNews:
         number, taken_at = self._numbers[gate]
@@ -156,6 +156,9 @@ class Gate:
 
     def grants(self) -> Sequence[OpenGrant]:
         return (self.grant,)
+
+    def on_open(self, opened: Callable[[OpenGrant], None]) -> None:
+        """Its grant is open."""
 
     def renew(self, name: str) -> None:
         """What a gate has left is recovered by the one that takes its place."""

@@ -16,8 +16,9 @@ from django.db.models import Q
 
 from ftpgate.errors import Unavailable
 from ftpgate.gates import Covered, GateNews, Heard, SegmentNews, Told
+from ftpgate.notices import Kind, Notice
 from ftpgate.proof.segments import VAGUE, Evidence
-from webportal.core import clock
+from webportal.core import clock, push
 from webportal.gateway import segments
 from webportal.grants.models import Coverage, Gate, GateExchange, Grant, GrantHold, LiveSegment
 
@@ -46,8 +47,8 @@ def exchange(told: Told) -> Heard:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL synchronous_commit = off")  # of no use after a crash of the database
-        now = _now()
-        offset = time.monotonic() - told.taken_at
+        now, at = _now(), time.monotonic()
+        offset = at - told.taken_at
         if not others:
             _forget({told.gate})
             return Heard(0, forgotten=True)
@@ -60,7 +61,15 @@ def exchange(told: Told) -> Heard:
         _write(told, now - timedelta(seconds=offset))
         if told.number % SWEEP == 0:
             _forget(set(GateExchange.objects.values_list("gate", flat=True)) - others - {told.gate})
-        return _read(told, others, now, forgotten=forgotten)
+        heard = _read(told, others, now, at, forgotten=forgotten)
+        _tell(told, heard)
+        return heard
+
+
+def _tell(told: Told, heard: Heard) -> None:
+    """Have the other gates ask at once which serve a grant that this one has begun to serve, or that a segment of it has begun."""
+    concerned = {name: heard.shared[name] for name in {*told.begun, *told.anew, *told.holds} if name in heard.shared}
+    push.tell_all(Notice(Kind.EVIDENCE, name, gate) for name, gates in concerned.items() for gate in gates)
 
 
 def _now() -> datetime:
@@ -113,7 +122,7 @@ def _write(told: Told, taken_at: datetime) -> None:
         LiveSegment.objects.filter(gate=told.gate, segment_id__in=ids).delete()
 
 
-def _read(told: Told, others: set[str], now: datetime, *, forgotten: bool) -> Heard:
+def _read(told: Told, others: set[str], now: datetime, at: float, *, forgotten: bool) -> Heard:
     mine = dict(GrantHold.objects.filter(gate=told.gate, shared=True).values_list("grant_id", "grant__public_id"))
     holders: defaultdict[str, set[str]] = defaultdict(set)
     for some in _chunks(mine):
@@ -124,6 +133,7 @@ def _read(told: Told, others: set[str], now: datetime, *, forgotten: bool) -> He
     news = _news(told, {key: name for key, name in mine.items() if name in holders}, gates, now.timestamp())
     return Heard(
         others=len(others),
+        at=at,
         forgotten=forgotten,
         shared={name: frozenset(holding) for name, holding in holders.items()},
         gates={gate: GateNews(number, (now - told_at).total_seconds(), news[gate]) for gate, number, told_at in latest},

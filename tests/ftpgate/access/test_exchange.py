@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from ftpgate.access.exchange import ALONE, EVERY, HOLDS, KEPT, KNOWN_AFTER, RETRY, EvidenceExchange
+from ftpgate.access.exchange import ALONE, EVERY, HOLDS, KEPT, KNOWN_AFTER, OPENED, RETRY, SOON, EvidenceExchange
 from ftpgate.access.ledger import Ledger
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.errors import Unavailable
 from ftpgate.gates import Heard, Told
 from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
 from ftpgate.proof.coverage import SpanSet
-from ftpgate.proof.segments import Segment
+from ftpgate.proof.segments import VAGUE, Segment
 from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
@@ -63,6 +63,7 @@ class Gate:
         status = GrantStatus(name, GrantState.OPEN, 1e12, None, "anna", Tier("t", 0, 64), frozenset())
         customer = Customer("anna", status.tier, lambda _seconds, _call: None)
         self.open[name] = OpenGrant(Grant(status, 0.0, (ALBUM,)), customer, cast(Ledger, self.book))
+        self.opened(self.open[name])
         return self.open[name]
 
     def submit(self, work: Callable[[], Heard], done: Callable[[Heard | None, Unavailable | None], None]) -> None:
@@ -78,6 +79,9 @@ class Gate:
 
     def grants(self) -> Sequence[OpenGrant]:
         return tuple(self.open.values())
+
+    def on_open(self, opened: Callable[[OpenGrant], None]) -> None:
+        self.opened = opened
 
     def renew(self, name: str) -> None:
         self.renewed.append(name)
@@ -114,7 +118,7 @@ def track(grant: OpenGrant) -> Resource:
 
 
 def begin(grant: OpenGrant, id: str, start: int, now: float) -> Segment:
-    return grant.reconciler(track(grant)).begin(id, start, track(grant).size, now)
+    return grant.begin(track(grant), id, start, track(grant).size, now)
 
 
 def test_a_gate_alone_tells_nothing_and_asks_seldom(case: Case) -> None:
@@ -156,6 +160,50 @@ def test_nothing_is_proven_before_the_other_gate_tells_of_the_grant(case: Case) 
     assert 0.0 < case.clock.now - grant.known_until < 1.0
 
 
+def test_a_segment_that_begins_is_told_at_once(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    ours = one.hold()
+    two.hold()
+    case.clock.pass_time(3 * ALONE)
+    before = len(one.told)
+    for number in range(20):
+        begin(ours, f"one-{number}", number * 1_000, case.clock.now)
+    case.clock.pass_time(2 * SOON)
+    assert len(one.told) == before + 1, "all with one exchange"
+    assert (one.told[-1].begun, len(one.told[-1].segments)) == (frozenset({"g"}), 20)
+    one.exchange.soon()
+    case.clock.pass_time(2 * SOON)
+    assert (one.told[-1].begun, one.told[-1].segments) == (frozenset(), ())
+
+
+def test_nothing_is_known_of_a_grant_until_others_were_asked(case: Case) -> None:
+    one, _ = case.gate("one"), case.gate("two")
+    case.clock.pass_time(2 * ALONE)
+    before = len(one.told)
+    opened = one.hold()
+    assert opened.known_until == -inf
+    case.clock.pass_time(2 * OPENED)
+    assert (opened.known_until, one.told[-1].holds) == (inf, ("g",))
+    assert len(one.told) <= before + 2
+    begin(opened, "one-1", 0, case.clock.now)
+    case.clock.pass_time(2 * SOON)
+    assert len(one.told) <= before + 2, "nobody else serves it"
+
+
+def test_what_is_asked_for_while_an_exchange_is_under_way_follows_it(case: Case) -> None:
+    one, two = case.gate("one"), case.gate("two")
+    ours = one.hold()
+    two.hold()
+    case.clock.pass_time(3 * ALONE)
+    one.late = EVERY / 2
+    begin(ours, "one-1", 9, case.clock.now)
+    case.clock.pass_time(2 * SOON)
+    begin(ours, "one-2", 0, case.clock.now)
+    one.late = 0.0
+    case.clock.pass_time(EVERY / 2 + SOON)
+    assert [news.evidence.id for news in one.told[-1].segments] == ["one-2"]
+
+
 def test_the_end_of_a_segment_is_told_though_it_is_settled_before_the_next_exchange(case: Case) -> None:
     one, two = case.gate("one"), case.gate("two")
     ours, theirs = one.hold(), two.hold()
@@ -170,6 +218,20 @@ def test_the_end_of_a_segment_is_told_though_it_is_settled_before_the_next_excha
     ours.settle()
     case.clock.pass_time(2 * EVERY)
     assert (seen.ended, seen.orderly, seen.credited) == (True, True, segment.end)
+
+
+def test_what_an_answer_tells_counts_from_when_it_was_read(case: Case) -> None:
+    """It may come late."""
+    one, two = case.gate("one"), case.gate("two")
+    ours, theirs = one.hold(), two.hold()
+    case.clock.pass_time(3 * ALONE)
+    begun = case.clock.now
+    begin(theirs, "two-1", 5_000_000, begun)
+    one.late = 10.0
+    case.clock.pass_time(10.0 + 2 * EVERY)
+    (seen,) = ours.reconciler(track(ours))._segments
+    assert abs(seen.began - begun) < VAGUE
+    assert ours.known_until < begun + 2 * EVERY
 
 
 def test_what_others_have_recorded_becomes_known(case: Case) -> None:
@@ -222,8 +284,9 @@ def test_who_has_not_been_heard_for_long_starts_anew(case: Case) -> None:
     case.clock.pass_time(KEPT)
     one.late = 0.0
     assert list(ours.reconciler(track(ours))._segments), "what was known stays meanwhile"
-    case.clock.pass_time(1.0 + EVERY)
-    assert ours.known_until == -inf
+    told = len(one.told)
+    case.clock.pass_time(1.0 + 2 * EVERY)
+    assert one.told[told].anew == ("g",)
     begin(theirs, "two-2", 7_000_000, case.clock.now)
     case.clock.pass_time(3 * ALONE)
     assert [segment.id for segment in ours.reconciler(track(ours))._segments] == ["two-1", "two-2"]

@@ -14,11 +14,12 @@ from django.db.models import F
 from ftpgate.errors import Unavailable
 from ftpgate.gates import Covered, Heard, SegmentNews, Told
 from ftpgate.grants import Batch, Bridge, Delivered, GateAddress
+from ftpgate.notices import Kind, Notice
 from ftpgate.proof.segments import VAGUE, Evidence
 from tests.webportal.shop import make_grant, make_item, make_user
 from webportal.bridge import make_bridge
 from webportal.config import environment
-from webportal.core import clock
+from webportal.core import clock, push
 from webportal.gateway import exchange
 from webportal.grants.models import GateExchange, Grant, GrantHold, LiveSegment
 
@@ -199,6 +200,26 @@ def test_segments_are_left_to_others_once_their_gate_lets_go(grant: Grant, gates
     assert inherited(two) == []
     one.tell(releases=[grant.public_id])
     assert (inherited(one), inherited(two)) == (["one-1"], ["one-1"])
+
+
+def test_other_gates_are_called_to_ask_when_something_has_begun(
+    grant: Grant, gates: tuple[Teller, Teller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = gates
+    called: list[Notice] = []
+    monkeypatch.setattr(push, "tell_all", called.extend)
+
+    def calls(teller: Teller, **told: Any) -> list[Notice]:
+        called.clear()
+        teller.tell(**told)
+        return list(called)
+
+    for_one, for_two = (Notice(Kind.EVIDENCE, grant.public_id, gate) for gate in ("one", "two"))
+    assert calls(one, holds=[grant.public_id]) == []
+    assert calls(two, holds=[grant.public_id]) == [for_one]
+    assert calls(one, segments=[news(grant, "one-1", 0, 9)], begun=frozenset({grant.public_id})) == [for_two]
+    assert calls(one, segments=[news(grant, "one-1", 0, 99)]) == [], "it moves on: there is time"
+    assert calls(two, anew=[grant.public_id]) == [for_one]
 
 
 def test_a_clock_that_answers_late_is_not_believed(gates: tuple[Teller, Teller], monkeypatch: pytest.MonkeyPatch) -> None:
