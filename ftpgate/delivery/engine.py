@@ -41,8 +41,8 @@ GENTLE_LONGEST = 0.3
 """Seconds that a transfer waits for its client's other connections: at the least, between two looks for them, and at the most.
 Measured: 30 ms alone were too short in 2 of 8 runs beside other load."""
 ELSEWHERE_LONGEST = 1.5
-"""Seconds that it waits for what other gates have begun under its grant: as long as two exchanges take to tell that they serve it,
-and two to tell what they have begun."""
+"""Seconds that it waits for what other gates have begun under its grant: two exchanges tell that they serve it, and two what they
+have begun."""
 
 
 class NoEvidence:
