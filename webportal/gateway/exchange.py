@@ -67,7 +67,7 @@ def exchange(told: Told) -> Heard:
 
 
 def _tell(told: Told, heard: Heard) -> None:
-    """Have the other gates ask at once which serve a grant that this one has begun to serve, or that a segment of it has begun."""
+    """Have the others ask at once which serve a grant of which something has begun here, or which has only now become shared."""
     concerned = {name: heard.shared[name] for name in {*told.begun, *told.anew, *told.holds} if name in heard.shared}
     push.tell_all(Notice(Kind.EVIDENCE, name, gate) for name, gates in concerned.items() for gate in gates)
 
