@@ -22,6 +22,11 @@ def usable() -> bool:
     return shutil.which("apt-get") is not None and shutil.which("dpkg") is not None
 
 
+def offered(package: str) -> bool:
+    """Do the lists that are here have a package?"""
+    return shutil.which("apt-cache") is not None and _run(["apt-cache", "show", package]).returncode == 0
+
+
 def privilege() -> list[str] | None:
     """What to put before a command to run it as root: nothing, `sudo -n`, or None when neither works."""
     if os.geteuid() == 0:

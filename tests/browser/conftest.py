@@ -14,7 +14,7 @@ from tests.browser.person import Person
 from tests.support.databases import Databases
 from tests.support.media import NASTY_NAMES
 from tests.support.site import Site, free_address
-from tests.support.tools import require_tool
+from tests.support.tools import require_chromium
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -96,9 +96,8 @@ def shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """For this folder only: Playwright keeps an event loop in the thread, where Django then refuses to use its database."""
-    path = require_tool("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=require_chromium(), args=FLAGS)
         yield browser
         browser.close()
 

@@ -27,6 +27,11 @@ def require_tool(name: str) -> str:
     return shutil.which(name, path=PATH) or missing(name)
 
 
+def require_chromium() -> str:
+    """The path of Chromium, without its windows where it can be had so; ends the test by `missing` when there is none."""
+    return shutil.which("chromium-headless-shell", path=PATH) or require_tool("chromium")
+
+
 def clean_environment(home: Path) -> dict[str, str]:
     """An environment for a program under test: nothing of the user's settings, proxies or configuration files.
 

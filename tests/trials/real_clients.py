@@ -23,6 +23,7 @@ from tests.trials.trial import Run, Trial, draw_rate, draw_size
 AT_ONCE = {"Chromium": 2}
 """Of the same kind, so that what the gate sends meanwhile can be told to be theirs; of the others, 4."""
 SECONDS = 60.0
+_CHROMIUM = "chromium" if shutil.which("chromium", path=PATH) else "chromium-headless-shell"
 
 Fetch = Callable[[Target, str, Path, Talk], object]
 """Target, protocol, where to, and the line to the judge, for those that go on when they hold all."""
@@ -82,11 +83,8 @@ def _chromium(target: Target, protocol: str, to: Path, talk: Talk) -> None:
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
-        program, flags = (
-            shutil.which("chromium", path=PATH),
-            ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-        )
-        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+        browser = playwright.chromium.launch(executable_path=shutil.which(_CHROMIUM, path=PATH), args=flags)
         page = browser.new_page(ignore_https_errors=True)
         with page.expect_download(timeout=SECONDS * 1_000) as begun, suppress(Error):  # it does not get to a page
             page.goto(target.url(protocol))
@@ -106,7 +104,7 @@ KINDS: dict[str, tuple[str, str, Fetch]] = {
     **{f"lftp pget -n 8, {protocol}": ("lftp", protocol, _lftp) for protocol in ("http", "https", "ftp", "ftps")},
     **{f"axel -n 8, {protocol}": ("axel", protocol, _axel) for protocol in ("http", "https", "ftp")},
     **{f"rclone, {protocol}": ("rclone", protocol, _rclone) for protocol in ("http",)},
-    **{f"Chromium, {protocol}": ("chromium", protocol, _chromium) for protocol in ("http", "https")},
+    **{f"Chromium, {protocol}": (_CHROMIUM, protocol, _chromium) for protocol in ("http", "https")},
 }
 """Name of the row -> program, protocol, how it is run."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -9,7 +11,12 @@ import schemathesis
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from hypothesis import HealthCheck, settings
-from schemathesis.checks import not_a_server_error
+from schemathesis.checks import load_all_checks, not_a_server_error
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.generation.hypothesis.builder import InvalidHeadersExampleMark, MissingPathParameters
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
+from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.webportal.api.calling import Caller
@@ -17,6 +24,7 @@ from tests.webportal.shop import make_item
 from webportal.accounts import sign_in_limiter
 from webportal.api import auth
 from webportal.api.limits import RateLimit
+from webportal.api.site import api
 from webportal.config.wsgi import application
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +47,48 @@ def _within_the_tests_transaction(environ: dict[str, Any], start_response: Any) 
             signal.connect(close_old_connections)
 
 
-schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", _within_the_tests_transaction)
+OPERATIONS = sorted(
+    (method, path)
+    for _, router in api._routers
+    for path, view in router.path_operations.items()
+    for operation in view.operations
+    for method in operation.methods
+)
+"""Not read from the document: to draw up what is asked takes seconds, which a test spends, and not every worker that collects it."""
+
+
+@cache
+def _document() -> BaseSchema:
+    document = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", _within_the_tests_transaction)
+    document.config.generation.update(allow_extra_parameters=False)  # unknown query parameters are ignored, as is usual
+    return document
+
+
+Asks = Callable[[Callable[[schemathesis.Case], None]], None]
+
+
+@pytest.fixture(params=OPERATIONS, ids=" ".join)
+def ask(request: pytest.FixtureRequest) -> Asks:
+    """Have a function ask what schemathesis draws up for one operation, as with its `schema.parametrize()`."""
+    load_all_checks()
+    method, path = request.param
+    (found,) = _document().include(method=method, path=f"/api/v1{path}").get_all_operations()
+    operation = found.ok()
+
+    def asked(function: Callable[[schemathesis.Case], None]) -> None:
+        test = build_operation_test(
+            config=_document().config, operation=operation, test_func=_settings(function), given_kwargs={}, feedback=_feedback()
+        )
+        assert InvalidHeadersExampleMark.get(test) is None
+        assert MissingPathParameters.get(test) is None
+        test()
+
+    return asked
+
+
+@cache
+def _feedback() -> FeedbackSources:
+    return FeedbackSources(constants_value_source=make_constants_value_source(_document()))
 
 
 @pytest.fixture(autouse=True)
@@ -62,32 +111,40 @@ def known(caller: Caller) -> dict[str, str]:
     return {"item_id": item.public_id, "grant_id": grant, "endpoint_id": endpoint}
 
 
-schema.config.generation.update(allow_extra_parameters=False)  # unknown query parameters are ignored, as is usual
 _settings = settings(
     max_examples=15, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
 
 
+@pytest.mark.databases("sqlite")  # none is asked
+def test_every_operation_is_asked() -> None:
+    found = [operation.ok() for operation in _document().get_all_operations()]
+    assert sorted((operation.method.upper(), operation.path.removeprefix("/api/v1")) for operation in found) == OPERATIONS
+
+
 @pytest.mark.databases("postgres")  # which refuses more than SQLite; both kinds are asked of what is there
-@schema.parametrize()
-@_settings
-def test_anything_may_be_asked(case: schemathesis.Case, caller: Caller) -> None:
-    case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)  # type: ignore[arg-type]
+def test_anything_may_be_asked(ask: Asks, caller: Caller) -> None:
+    def anything(case: schemathesis.Case) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)  # type: ignore[arg-type]
+
+    ask(anything)
 
 
-@schema.parametrize()
-@_settings
-def test_anything_may_be_asked_of_what_is_there(case: schemathesis.Case, caller: Caller, known: dict[str, str]) -> None:
-    for name in case.path_parameters or {}:
-        case.path_parameters[name] = known[name]
-    case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)  # type: ignore[arg-type]
+def test_anything_may_be_asked_of_what_is_there(ask: Asks, caller: Caller, known: dict[str, str]) -> None:
+    def of_what_is_there(case: schemathesis.Case) -> None:
+        for name in case.path_parameters or {}:
+            case.path_parameters[name] = known[name]
+        case.call_and_validate(headers={"Authorization": f"Bearer {caller.secret}"}, excluded_checks=_UNWISHED)  # type: ignore[arg-type]
+
+    ask(of_what_is_there)
 
 
 @pytest.mark.databases("sqlite")  # none is asked
-@schema.parametrize()
-@_settings
-def test_nothing_is_said_without_a_key(case: schemathesis.Case) -> None:
-    answer = case.call()
-    case.validate_response(answer, checks=[not_a_server_error])
-    assert answer.status_code in (401, 405, 413)
+def test_nothing_is_said_without_a_key(ask: Asks) -> None:
+    def without_a_key(case: schemathesis.Case) -> None:
+        answer = case.call()
+        case.validate_response(answer, checks=[not_a_server_error])
+        assert answer.status_code in (401, 405, 413)
+
+    ask(without_a_key)
