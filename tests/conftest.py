@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Generator, Iterator
 from itertools import islice
@@ -20,6 +21,8 @@ from tests.support.tools import CACHE, PATH, missing
 os.environ["PATH"] = PATH
 hypothesis.settings.register_profile("ftpgate", deadline=None)  # how long an example takes is for `make bench` to say
 hypothesis.settings.load_profile("ftpgate")
+
+gc.disable()  # until all tests are collected: what is made until then stays
 
 _LONG_FOLDERS = ("commands", "faults")
 _sites = pytest.StashKey[list[Site]]()
@@ -80,6 +83,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         size = len(items) * (worker + 1) // workers - len(items) * worker // workers
         share += islice(left, max(size - len(share), 0))
     items[:] = [item for share in shares for item in share] + list(left)
+
+
+def pytest_collection_finish() -> None:
+    """Have Python look for rubbish among what tests make, and not each time through thousands of tests and all that they import."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers() -> int:
