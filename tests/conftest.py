@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Have Python look for rubbish among what tests make, and not each time through thousands of tests and all that they import."""
+    """Have Python look for rubbish among what tests make, and not each time through all that they import."""
     gc.collect()
     gc.freeze()
     gc.enable()

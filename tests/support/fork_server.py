@@ -2,7 +2,8 @@
 
 A command spends most of its time on starting Python, importing Django and the gate, and taking all of it down. The server has
 imported what other makers wrote, and the gate's modules, which do nothing when they are imported. It has read no settings and not
-set Django up, so a command reads its own environment and files, as always. The server has one thread. It ends, and ends what it runs, when the process that started it ends.
+set Django up, so a command reads its own environment and files, as always. The server has one thread. It ends, and ends what it
+runs, when the process that started it ends.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ OPERATIONS = sorted(
     for operation in view.operations
     for method in operation.methods
 )
-"""Not read from the document: to draw up what is asked takes seconds, which a test spends, and not every worker that collects it."""
+"""Not read from the document: to draw up what is asked takes seconds, which a test spends, and not every worker."""
 
 
 @cache
@@ -72,8 +72,7 @@ def ask(request: pytest.FixtureRequest) -> Asks:
     """Have a function ask what schemathesis draws up for one operation, as with its `schema.parametrize()`."""
     load_all_checks()
     method, path = request.param
-    (found,) = _document().include(method=method, path=f"/api/v1{path}").get_all_operations()
-    operation = found.ok()
+    operation = _document()[f"/api/v1{path}"][method]
 
     def asked(function: Callable[[schemathesis.Case], None]) -> None:
         test = build_operation_test(
@@ -119,7 +118,7 @@ _settings = settings(
 
 @pytest.mark.databases("sqlite")  # none is asked
 def test_every_operation_is_asked() -> None:
-    found = [operation.ok() for operation in _document().get_all_operations()]
+    found = [operation for operations in _document().values() for operation in operations.values()]
     assert sorted((operation.method.upper(), operation.path.removeprefix("/api/v1")) for operation in found) == OPERATIONS
 
 
