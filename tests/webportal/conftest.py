@@ -29,6 +29,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "webportal.config.settings"
 django.setup()
 
 from tests.webportal.gates import gate  # noqa: E402, F401  # they need Django
+from tests.webportal.people import alice  # noqa: E402, F401
 from tests.webportal.staff import browser, staff  # noqa: E402, F401
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 
+from tests.support.at_once import at_once
 from tests.support.responses import Response
 from tests.webportal.api.calling import Caller, problem
 from tests.webportal.shop import make_item
@@ -24,17 +22,7 @@ AT_ONCE = 8
 
 def together(ask: Callable[[int], Response]) -> list[Response]:
     """What `ask(0)`, `ask(1)`, … are answered, asked by threads that begin as one."""
-    start = Barrier(AT_ONCE)
-
-    def one(number: int) -> Response:
-        try:
-            start.wait(30)
-            return ask(number)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(one, range(AT_ONCE)))
+    return at_once(ask, AT_ONCE)
 
 
 def callers() -> list[Caller]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from ftpgate.tokens import Token
+from tests.support.at_once import at_once
 from tests.webportal.shop import let_expire, make_grant, make_item, make_user
 from webportal.accounts.models import Tier, User
 from webportal.accounts.services import add_user, set_tier
@@ -151,25 +151,9 @@ def test_anothers_grant_or_a_revoked_one_serves_no_cart() -> None:
 def test_a_double_click_makes_one_grant() -> None:
     user = make_user()
     add_to_cart(user, make_item(1))
-    start = threading.Barrier(4)
-    made: list[object] = []
-
-    def click() -> None:
-        try:
-            start.wait(10)
-            made.append(check_out(user))
-        except Exception as error:
-            made.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=click) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    made = at_once(lambda _: check_out(user))
     grant = Grant.objects.get()
-    assert [checkout.grant for checkout in made] == [grant] * 4  # type: ignore[attr-defined]
+    assert [checkout.grant for checkout in made] == [grant] * 4
 
 
 # ------------------------------------------------------------------------------------------ grants

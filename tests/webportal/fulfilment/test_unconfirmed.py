@@ -46,14 +46,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def alice() -> User:
-    user = make_user("alice")
-    user.email = "alice@example.com"
-    user.save()
-    return user
-
-
-@pytest.fixture
 def salt() -> Item:
     return make_item(1_000, 2_000, title="Salt")
 

@@ -10,7 +10,7 @@ from django.core.mail import EmailMessage
 from django.utils import timezone
 
 from ftpgate.grants import Batch
-from tests.webportal.shop import make_grant, make_item, make_user, whole
+from tests.webportal.shop import make_grant, make_item, whole
 from webportal.accounts.models import User
 from webportal.bridge import make_bridge
 from webportal.catalogue.models import Item
@@ -21,14 +21,6 @@ from webportal.mails.models import Notice
 from webportal.mails.services import GATHER, RETRY, enter_notices, forget_notices, send_due
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def alice() -> User:
-    user = make_user("alice")
-    user.email = "alice@example.com"
-    user.save()
-    return user
 
 
 def deliver(grant: Grant, *items: Item) -> None:

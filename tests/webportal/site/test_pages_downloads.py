@@ -31,11 +31,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def alice() -> User:
-    return make_user("alice")
-
-
-@pytest.fixture
 def item() -> Item:
     return make_item(1_000, 3_000, 0, title="Salt [live] #1 100%")
 

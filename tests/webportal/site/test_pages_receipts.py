@@ -25,11 +25,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def alice() -> User:
-    return make_user("alice")
-
-
-@pytest.fixture
 def item() -> Item:
     return make_item(1_000, 2_000_000, title="Salt <1>")
 

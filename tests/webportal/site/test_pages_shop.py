@@ -41,11 +41,6 @@ ARGUMENTS = {"item_id": "22222222", "grant_id": "2222222222", "position": 1, "ke
 
 
 @pytest.fixture
-def alice() -> User:
-    return make_user("alice")
-
-
-@pytest.fixture
 def browser(alice: User) -> Client:
     return visitor(alice)
 
