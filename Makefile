@@ -28,14 +28,18 @@ setup setup-test setup-docs setup-release: .python
 	@test -n "$(PYTHON)" || { echo "setup: no Python of 3.11 to 3.14 found; install one (apt-get install python3) or run make PYTHON=/path/to/python3" >&2; exit 1; }
 
 # The programs that the tests drive: download managers, archivers, a browser, real music.
-tools: setup-test
-	@.venv/bin/python deploy/setup/components.py
+.PHONY: components
+components: .python
+	@"$(PYTHON)" deploy/setup/components.py
+
+tools: setup-test components
 
 demo: setup
 	@exec .venv/bin/ftpgate demo
 
-# Both at once: the tests wait now and then, and the linters do not.
-test: tools
+# Two at once: packages and programs come from different places; the tests wait now and then, and the linters do not.
+test:
+	@"$(MAKE)" --no-print-directory --jobs=2 setup-test components
 	@"$(MAKE)" --no-print-directory --keep-going --jobs=2 lint pytest
 
 # With bytecode kept: without it every worker compiles every test again. The first time one process does so, before six would.

@@ -27,7 +27,7 @@ FIELDS = (
 
 @pytest.fixture(autouse=True)
 def _without_long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages repeat them whatever is asked, and take a third of their time for that: the admin's tables, and 600 time zones."""
+    """Pages repeat them whatever is asked, and take a fifth of their time for that: the admin's tables, and 600 time zones."""
     monkeypatch.setattr(admin.site, "enable_nav_sidebar", False)
     monkeypatch.setattr(forms, "available_timezones", lambda: {"Asia/Tokyo", "Europe/Moscow"})
 
