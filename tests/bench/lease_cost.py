@@ -90,7 +90,7 @@ def _seconds(server: psutil.Process | None) -> float:
 def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        print(measure(SqliteLeases(folder, _still), None), flush=True)
+        print(measure(SqliteLeases(folder / "leases.sqlite3", _still), None), flush=True)
         valkey = stack.enter_context(ValkeyServer())
         print(measure(ValkeyLeases(valkey.url, _still), valkey.process()), flush=True)
         postgres = stack.enter_context(PostgresServer())

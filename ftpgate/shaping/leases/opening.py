@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ftpgate.grants import Bridge
 from ftpgate.leases import LeaseStore, OffersLeases
 from ftpgate.settings import Settings, database_file
@@ -10,8 +12,8 @@ from ftpgate.shaping.leases.valkey import ValkeyLeases
 
 
 def open_store(settings: Settings, bridge: Bridge) -> LeaseStore:
-    """What `FTPGATE_LEASES` names, or the bridge's database, or a file that gates of one machine share: those with one SQLite
-    database, or one state folder.
+    """What `FTPGATE_LEASES` names, or the bridge's database, or a file that gates of one machine share: beside their SQLite
+    database, or in their state folder.
 
     Nothing is connected to before the first call.
 
@@ -22,4 +24,5 @@ def open_store(settings: Settings, bridge: Bridge) -> LeaseStore:
         return ValkeyLeases(settings.leases)
     offered = bridge.lease_store() if isinstance(bridge, OffersLeases) else None
     database = database_file(settings.database_url)
-    return offered or SqliteLeases(settings.state_dir if database is None else database.parent)
+    beside = settings.state_dir / "leases.sqlite3" if database is None else Path(f"{database}-leases")
+    return offered or SqliteLeases(beside)

@@ -27,7 +27,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.now = 5_000.0
-        self.store = SqliteLeases(folder, lambda: self.now)
+        self.store = SqliteLeases(folder / "leases.sqlite3", lambda: self.now)
         self.name = "sqlite"
         self.rng = random.Random(7)
         self.loss = 0.0
