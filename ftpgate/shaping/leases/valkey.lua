@@ -9,7 +9,7 @@
 -- hungry used wanted bound; for each leave customer sent; the ended gates.
 -- Answers, flat: whether the gate was known; the number of answers and five figures of each; the customers that it should report.
 
-local TTL, SAVED, OWED, REPAY, LEAST, MOST = 3.0, 0.2, 0.5, 2.0, 0.25, 1.1
+local TTL, SAVED, OWED, REPAY, LEAST, MOST = 3.0, 0.3, 0.5, 2.0, 0.25, 1.1
 local FLOOR, CALLED_FLOOR, EASE, EASE_RATE, PAID = 0.1, 0.4, 1.3, 0.03, 0.05
 local REPORTS, ALONE, CALLED = 0, 1, 2
 local prefix, gate, now = KEYS[1], ARGV[1], tonumber(ARGV[2])
