@@ -34,6 +34,7 @@ TEST_PROGRAMS = {
     "7z": "p7zip-full",
     "bsdtar": "libarchive-tools",
     "chromium": "chromium fonts-dejavu-core",
+    "redis-server": "redis-server",
 }
 BENCH_PROGRAMS = {"nginx": "nginx-light", "vsftpd": "vsftpd"}
 # 41 Ogg files, one of them untagged; the name follows the game's version, so that of another Debian may differ.
