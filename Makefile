@@ -48,7 +48,7 @@ bench: setup-test
 	@.venv/bin/python -m tests.bench
 
 trials: tools
-	@.venv/bin/python -m tests.trials $(if $(LONG),--long) $(if $(SOAK),--only soak) $(if $(GATES),--only gate_revocations)
+	@.venv/bin/python -m tests.trials $(if $(LONG),--long) $(if $(SOAK),--only soak) $(if $(GATES),--only gate_revocations --only gates)
 
 # The variable silences a notice: the theme gets security fixes until May 2027, and Zensical succeeds it.
 docs: setup-docs

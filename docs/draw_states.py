@@ -60,6 +60,7 @@ MACHINES = (
     Machine("A worker", "ftpgate.process.generation.WorkerState", "MOVES", "One process under the parent of a gate."),
     Machine("The last reply for a file", "ftpgate.ftp.file_sender.LastReply", "MOVES", "226 or 426, once for each file."),
     Machine("An HTTP connection", "ftpgate.http.states.State", "MOVES", "What is read, and when it ends."),
+    Machine("A customer's lease", "ftpgate.shaping.leases.lease.LeaseState", "MOVES", "What a gate knows of his other gates."),
     Machine("A grant", "webportal.grants.states.State", "NEXT_STATES", "An expiry holds from its second on."),
 )
 

@@ -17,9 +17,11 @@ from pathlib import Path
 
 _GROUP_AND_OTHERS, _OTHERS = 0o077, 0o007
 _OURS = re.compile(
-    r"(?:ftpgate|journal)\.sqlite3(?:-wal|-shm|-journal)?|\.?secret_key(?:\..*)?|covers|static|media|demo-[a-z]+\.(?:log|json)"
+    r"(?:ftpgate|journal|leases)\.sqlite3(?:-leases)?(?:-wal|-shm|-journal)?|\.?secret_key(?:\..*)?|covers|static|media|demo-[a-z]+\.(?:log|json)"
 )
 """What ftpgate makes in its state folder. Anything else there is left alone."""
+_LEASES = ("-leases", "-leases-wal", "-leases-shm")
+"""What gates that share a SQLite database keep beside it."""
 _WALKED = ("covers", "static")
 """Folders whose whole content is ours. Not the media: a change of mode changes the ctime, and imported files must not change."""
 _inherited: int | None = None
@@ -134,7 +136,7 @@ def is_shared(folder: Path) -> bool:
 
 def database_files(database: Path | None) -> list[Path]:
     """A SQLite database and what lies beside it, as far as they are there."""
-    names = () if database is None else (f"{database}{suffix}" for suffix in ("", "-wal", "-shm", "-journal"))
+    names = () if database is None else (f"{database}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", *_LEASES))
     return [Path(name) for name in names if os.path.isfile(name)]
 
 

@@ -143,6 +143,15 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError("not a list of addresses and networks such as 127.0.0.1, 10.0.0.0/8, fd00::/8") from None
 
 
+def _leases(text: str) -> str:
+    """Where gates share rates and connections: `valkey://host:port/db`, for TLS `valkeys://`; `redis://` is the same."""
+    host = r"(?:[^\s/@]*@)?(?:\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253})"
+    match = re.fullmatch(rf"(?:valkeys?|rediss?)://{host}(?::([0-9]{{1,5}}))?(?:/[0-9]{{0,4}})?", text.strip())
+    if not match or not 1 <= int(match[1] or 6379) <= 65_535:
+        raise ValueError("not the address of a Valkey server such as valkey://127.0.0.1:6379/0")
+    return text.strip()
+
+
 def _dotted(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", text.strip()):
         raise ValueError("not a dotted module name such as webportal.bridge")
@@ -205,6 +214,7 @@ class Settings:
     drain: int
     keep_transfers: int
     total_rate: int
+    leases: str | None
     secret_key: str
     secret_key_fallbacks: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
@@ -225,7 +235,7 @@ _PARSERS = {
     "PUBLIC_HOST": _host, "ADVERTISE": parse_advertised,
     "PASSIVE_PORTS": _ports, "WORKERS": _workers, "TLS_CERT": Path, "TLS_KEY": Path, "TLS": _choice("off", "allow", "require"),
     "FTPS_REUSE": _choice("off", "allow", "require"), "EXPIRES": parse_lasting, "GRACE": parse_duration,
-    "DRAIN": parse_duration, "KEEP_TRANSFERS": parse_duration, "TOTAL_RATE": parse_rate,
+    "DRAIN": parse_duration, "KEEP_TRANSFERS": parse_duration, "TOTAL_RATE": parse_rate, "LEASES": _leases,
     "SECRET_KEY": parse_secret_key, "SECRET_KEY_FALLBACKS": parse_secret_keys, "ALLOWED_HOSTS": _hosts,
     "TRUSTED_PROXIES": _networks, "STAFF_TWO_FACTOR": _choice("allow", "require"), "EMAIL_URL": str.strip,
     "BRIDGE": _dotted, "LOG": _choice("text", "json"),
@@ -326,6 +336,7 @@ def parse(given: Mapping[str, str], directory: Path) -> Settings:
         drain=get("DRAIN", 30),  # type: ignore[arg-type]
         keep_transfers=get("KEEP_TRANSFERS", 400 * 86_400),  # type: ignore[arg-type]
         total_rate=get("TOTAL_RATE", 0),  # type: ignore[arg-type]
+        leases=get("LEASES", None),  # type: ignore[arg-type]
         secret_key=str(get("SECRET_KEY", "")),
         secret_key_fallbacks=get("SECRET_KEY_FALLBACKS", ()),  # type: ignore[arg-type]
         allowed_hosts=get("ALLOWED_HOSTS", ()),  # type: ignore[arg-type]
@@ -413,4 +424,6 @@ def derived_key(secret: str, purpose: str) -> bytes:
 
 def _shown(name: str, text: str) -> str:
     """A value for an error line: bounded, and hidden where it may be secret."""
-    return "…" if name in (*_KEY_HINTS, "FTPGATE_DATABASE_URL", "FTPGATE_EMAIL_URL") else repr(text[:80])
+    if name in (*_KEY_HINTS, "FTPGATE_DATABASE_URL", "FTPGATE_EMAIL_URL"):
+        return "…"
+    return repr((re.sub("//[^/]*@", "//…@", text) if name == "FTPGATE_LEASES" else text)[:80])

@@ -27,6 +27,7 @@ from ftpgate.grants import Bridge, Grant, GrantState, GrantStatus
 from ftpgate.net.executor import Executor
 from ftpgate.net.timer import CallLater
 from ftpgate.shaping.customer import Customer, GlobalLimiter
+from ftpgate.shaping.leases.keeper import LeaseKeeper
 from ftpgate.tokens import Token
 
 _log = logging.getLogger(__name__)
@@ -78,11 +79,12 @@ class GrantCache:
         grace: seconds that a complete grant keeps serving.
         total_rate: bytes a second of all customers together; 0 for no limit.
         clock: by which grants expire.
+        leases: where customers are shared with other gates; None for a gate that is the only one.
     """
 
     def __init__(
         self, bridge: Bridge, executor: Executor, ledger: Ledger, call_later: CallLater, *,
-        grace: float, total_rate: int = 0, clock: ClockGuard | None = None,
+        grace: float, total_rate: int = 0, clock: ClockGuard | None = None, leases: LeaseKeeper | None = None,
     ) -> None:  # fmt: skip
         self.clock = clock or ClockGuard()
         self._bridge = bridge
@@ -92,6 +94,7 @@ class GrantCache:
         self._call_later = call_later
         self._grace = grace
         self._limiter = GlobalLimiter(total_rate, call_later) if total_rate else None
+        self._leases = leases
         self._grants: OrderedDict[str, OpenGrant] = OrderedDict()
         self._used: dict[str, float] = {}
         self._customers: dict[str, Customer] = {}
@@ -257,6 +260,8 @@ class GrantCache:
             if customer is None:
                 customer = Customer(grant.status.user, grant.status.tier, self._call_later, self._limiter)
                 self._customers[grant.status.user] = customer
+                if self._leases is not None:
+                    self._leases.join(customer)
             held = self._grants[grant.id] = OpenGrant(grant, customer, self._ledger)
             held.inherit(*self._ledger.recovered(grant.id))
         elif grant.status.revision != held.grant.status.revision:
@@ -350,6 +355,8 @@ class GrantCache:
         for customer in tuple(self._customers.values()):
             if customer.idle and customer.name not in named:
                 del self._customers[customer.name]
+                if self._leases is not None:
+                    self._leases.leave(customer)
         self.refresher.tick()
 
     def _refreshed(self, names: Sequence[str], found: Sequence[GrantStatus], asked_at: float) -> None:

@@ -233,6 +233,7 @@ def _status(document: Document) -> Iterator[str]:
             yield "  BAD the database's push is broken: it asks for changes every second"
         yield from _confinement(gate.get("confinement") or {})
         yield from _journal(gate.get("journal") or {})
+        yield from _leases(gate.get("leases") or {"up": True})
     for gate in document.get("silent", ()):
         yield f"gate {gate['id']}{_whereabouts(gate)} since {gate['started_at']}{_heard(gate)}: does not answer{_reported(gate)}"
     if not document["gates"]:
@@ -268,6 +269,12 @@ def _confinement(document: Document) -> Iterator[str]:
         yield f"  BAD confined to its files, but {problem}" if problem else "  confined to its files"
     elif problem:
         yield f"  {'' if document['absent'] else 'BAD '}not confined to its files: {problem}"
+
+
+def _leases(document: Document) -> Iterator[str]:
+    """Whether a gate shares its customers with others as it should."""
+    if not document["up"]:
+        yield f"  it does not share rates and connections with other gates: the store ({document['store']}) is away"
 
 
 def _journal(document: Document) -> Iterator[str]:

@@ -22,6 +22,7 @@ from ftpgate.net.places import Places
 from ftpgate.net.work_queue import WorkQueue
 from ftpgate.placement import Busy, Place
 from ftpgate.settings import Settings
+from ftpgate.shaping.leases.keeper import LeaseKeeper
 from ftpgate.signed_links import SignedLinks
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class DeliveryContext:
     """Where TLS connections come from; None when none is spoken."""
     confinement: Confinement | None = None
     """What the process can use of the file system; None when nobody has looked."""
+    leases: LeaseKeeper | None = None
+    """What is shared with other gates; None where nothing is."""
     addresses: dict[str, str] = field(default_factory=dict)
     """Where it listens: `ftp`, `http`, `ftps`, `https`, `admin` to `H:P`; filled once the ports are bound."""
     connections: int = 0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ftpgate.access.open_grant import OpenGrant
-from ftpgate.errors import BadRequest, GateError, ReadOnly, TooManyWrongTokens, Unavailable, UnknownToken
+from ftpgate.errors import BadRequest, GateError, ReadOnly, TooManyConnections, TooManyWrongTokens, Unavailable, UnknownToken
 from ftpgate.ftp.commands import FACTS, WRITES, Command
 from ftpgate.ftp.control_connection import ControlConnection
 from ftpgate.ftp.data_commands import DATA_COMMANDS, DataCommands
@@ -188,19 +188,30 @@ class Session:
     def _looked_up(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
         self.control.later(partial(self._log_in, presented, grant, error))
 
-    def _log_in(self, presented: str, grant: OpenGrant | None, error: GateError | None) -> None:
+    def _log_in(self, presented: str, grant: OpenGrant | None, error: GateError | None, since: float | None = None) -> None:
+        """Go on with a token that was looked up; `since` then the client has waited for a connection, or None."""
         if not self.control.connected or self.control.state is not SessionState.LOGGING_IN:
             return
-        self.control.ready()
-        self._user = None
         try:
-            self.login = self._admit(Token.parse(presented), grant, error)
+            login = self._admit(Token.parse(presented), grant, error)
         except GateError as refusal:
+            if isinstance(refusal, TooManyConnections) and grant is not None:
+                again = partial(self._wait_is_over, presented, grant)
+                if grant.customer.when_room(again, since):
+                    return
+            self.control.ready()
+            self._user = None
             return self._refuse_login(presented, refusal)
+        self.control.ready()
+        self._user, self.login = None, login
         _log.debug("%s logged in from %s", self.login.grant.id, self.control.peer)
         self._attempts = 0
         self._guest.prove()
         self.control.respond("230 Welcome. Nothing can be written here.")
+
+    def _wait_is_over(self, presented: str, grant: OpenGrant, since: float) -> None:
+        """Another gate may have given a connection back."""
+        self.control.later(partial(self._log_in, presented, grant, None, since))
 
     def _admit(self, token: Token | None, grant: OpenGrant | None, error: GateError | None) -> Login:
         """Take a place of the customer's. Raises GateError when there is none, or the look-up has found nothing."""

@@ -164,9 +164,18 @@ def _status(gate: DeliveryContext) -> Iterator[str]:
         "push": None if gate.push is None else gate.push.state,
         "clock": gate.grant_cache.clock.wrong() or None,
         "journal": _journal(gate),
+        "leases": _leases(gate),
         "confinement": None if gate.confinement is None else gate.confinement._asdict(),
     }
     yield f'],"gates":[{compact_json(figures)}],"total":{compact_json(total([figures]))}}}\n'
+
+
+def _leases(gate: DeliveryContext) -> dict[str, object] | None:
+    """Whether rates and connections are shared with other gates, and of how many customers."""
+    leases = gate.leases
+    return (
+        None if leases is None else {"store": leases.store.name, "up": leases.up, "shared": leases.shared, "alone": leases.alone}
+    )
 
 
 def _journal(gate: DeliveryContext) -> dict[str, object] | None:

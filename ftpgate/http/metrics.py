@@ -14,6 +14,7 @@ from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.net.loop_lag import EDGES, LoopLag
 from ftpgate.notices import Kind
+from ftpgate.shaping.leases.keeper import LeaseKeeper
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -75,6 +76,8 @@ class GateMetrics(Collector):
         yield CounterMetricFamily("ftpgate_status_pushed", "Times that a notice had grants asked for.", refresher.hurried)
         if gate.push is not None:
             yield from _push(gate.push)
+        if gate.leases is not None:
+            yield from _leases(gate.leases)
         yield GaugeMetricFamily("ftpgate_healthy", "1 when nothing is wrong.", 0 if gate.health() else 1)
 
 
@@ -115,6 +118,15 @@ def _journal(journal: JournalWriter) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "ftpgate_journal_running_left_out", "Transfers that were not kept while they ran.", journal.running_left_out
     )
+
+
+def _leases(leases: LeaseKeeper) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ftpgate_lease_store_up", "1 while the store that gates share rates by answers.", int(leases.up))
+    yield GaugeMetricFamily("ftpgate_lease_shared", "Customers whom other gates serve too.", leases.shared)
+    yield GaugeMetricFamily("ftpgate_lease_alone", "Customers whom only this gate serves.", leases.alone)
+    yield CounterMetricFamily("ftpgate_lease_exchanges", "Calls of the store.", leases.exchanges)
+    yield CounterMetricFamily("ftpgate_lease_failures", "Calls of the store without an answer.", leases.failures)
+    yield CounterMetricFamily("ftpgate_lease_exchange_seconds", "Seconds that calls of the store took.", leases.seconds)
 
 
 def _histogram(lag: LoopLag) -> Metric:

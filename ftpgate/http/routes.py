@@ -19,7 +19,7 @@ from ftpgate import aria2
 from ftpgate.access.open_grant import OpenGrant
 from ftpgate.delivery.context import DeliveryContext
 from ftpgate.delivery.fetch import Fetch
-from ftpgate.errors import GateError, MethodNotAllowed, NotFound, Unavailable, UnknownToken
+from ftpgate.errors import GateError, MethodNotAllowed, NotFound, TooManyConnections, Unavailable, UnknownToken
 from ftpgate.http.links import (
     METALINK_NAME,
     METALINK_SUFFIX,
@@ -171,8 +171,17 @@ class DownloadHandler:
         try:
             if grant is None:
                 raise Unauthorized() if self._basic and isinstance(error, UnknownToken) else error or GateError()
-            self._connection.prove()
-            self._serve(grant)
+        except GateError as refused:
+            return self._connection.fail(refused)
+        self._connection.prove()
+        self._serve_or_fail(grant)
+
+    def _serve_or_fail(self, grant: OpenGrant, since: float | None = None) -> None:
+        """Answer a client that was admitted; one that has waited for a connection, since then."""
+        if not self._connection.serves(self):
+            return
+        try:
+            self._serve(grant, since)
         except GateError as refused:
             self._connection.fail(refused)
         except Exception:
@@ -213,13 +222,22 @@ class DownloadHandler:
         """Does nobody wait for the answer any more?"""
         return not self._connection.serves(self)
 
-    def _serve(self, grant: OpenGrant) -> None:
+    def _wait_is_over(self, grant: OpenGrant, since: float) -> None:
+        """Another gate may have given a connection back."""
+        self._connection.go_on(self, partial(self._serve_or_fail, grant, since))
+
+    def _serve(self, grant: OpenGrant, since: float | None = None) -> None:
         connection, request = self._connection, self._request
         path = self._rest
         if path == [PROGRESS]:
             token = self._known
             return self._routes.progress.response(connection, request, grant, None if token is None else token.digest())
-        connection.acquire(grant.customer)
+        try:
+            connection.acquire(grant.customer)
+        except TooManyConnections:
+            if not grant.customer.when_room(partial(self._wait_is_over, grant), since):
+                raise
+            return
         if not path:
             return connection.respond(_moved(self._base()))
         if path == [METALINK_NAME]:

@@ -24,6 +24,7 @@ from ftpgate.delivery.engine import Engine
 from ftpgate.delivery.files import READING, FileStore
 from ftpgate.delivery.journal import Journal
 from ftpgate.delivery.journal_file import LIVE
+from ftpgate.delivery.journal_rows import Recovered
 from ftpgate.delivery.journal_writer import JournalWriter
 from ftpgate.delivery.ledger import LedgerWriter
 from ftpgate.delivery.live_table import LiveTable
@@ -35,11 +36,14 @@ from ftpgate.net.tls import Certificates
 from ftpgate.net.work_queue import WorkQueue
 from ftpgate.process import confinement
 from ftpgate.settings import Settings
+from ftpgate.shaping.leases.keeper import LeaseKeeper
+from ftpgate.shaping.leases.opening import open_store
 
 _log = logging.getLogger("ftpgate.gate")
 
 SHOP_THREADS = 2
-"""Threads that look tokens up; with the ledger's one and that of the push, the gate holds at most four database connections."""
+"""Threads that look tokens up; with those of the ledger, the push and the leases, the gate holds at most five database
+connections."""
 FILE_THREADS = 2
 """Threads that open and check files of local disks."""
 JOURNAL_THREADS = 2
@@ -80,6 +84,7 @@ class Threads(NamedTuple):
     shop: ThreadExecutor
     disk: ThreadExecutor
     slow: ThreadExecutor
+    leases: ThreadExecutor
     push: ThreadExecutor
 
 
@@ -94,6 +99,7 @@ class Gate:
         self.settings = settings
         self.limit = limit = raise_descriptor_limit()
         self.bridge = load_bridge(settings)
+        store = open_store(settings, self.bridge)
         confined = confinement.confine(settings)  # before any thread starts, and after the bridge has read what it needs once
         self.loop = loop = IOLoop.factory()
         self.id = secrets.token_hex(4)
@@ -104,6 +110,7 @@ class Gate:
             shop=ThreadExecutor(loop, work, "shop", threads=SHOP_THREADS, most=WAITING, finish=self.bridge.release),
             disk=ThreadExecutor(loop, work, "disk", threads=FILE_THREADS, most=WAITING),
             slow=ThreadExecutor(loop, work, "slow-disk", threads=SLOW_THREADS, most=READING),
+            leases=ThreadExecutor(loop, work, "leases", threads=1, most=4, finish=store.close),
             push=ThreadExecutor(loop, work, "push", threads=1, most=1, finish=self.bridge.release),
         )
         self.backlog = Backlog(self.id, journaled=True)
@@ -111,20 +118,22 @@ class Gate:
         self.table = LiveTable(settings.state_dir / LIVE / f"{self.id}.bin")
         self.journal = JournalWriter(
             self.backlog, Journal(settings.state_dir, self.id), threads.journal, loop.call_later,
-            table=self.table, recover=self.ledger.recover,
+            table=self.table, recover=self._recover,
         )  # fmt: skip
         files = FileStore(
             settings.media_root, threads.disk, self._report_changed, threads.slow, confined=confined.landlock is not None
         )
         self.engine = Engine(files, self.ledger, loop.call_later, name=self.id, evidence=self.table)
+        leases = LeaseKeeper(store, threads.leases, loop.call_later, gate=self.id, gates=self._running_gates)
         grant_cache = GrantCache(
-            self.bridge, threads.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate
-        )
+            self.bridge, threads.shop, self.ledger, loop.call_later, grace=settings.grace, total_rate=settings.total_rate,
+            leases=leases,
+        )  # fmt: skip
         self.exchange = EvidenceExchange(self.bridge, self.id, threads.ledger, loop.call_later, grant_cache)
         self.context = DeliveryContext(
             id=self.id, settings=settings, loop=loop, engine=self.engine, grant_cache=grant_cache, started_at=time.time(),
             most_connections=max(limit - RESERVED, 16), ledger=self.ledger, journal=self.journal, work=work,
-            confinement=confined,
+            confinement=confined, leases=leases,
         )  # fmt: skip
         self._join()
         self._secure()
@@ -171,6 +180,17 @@ class Gate:
         certificates = Certificates(settings.tls_cert, settings.tls_key)
         self.context.tls = Handshakes(certificates, self.loop)
 
+    def _running_gates(self) -> int:
+        """How many gates run, this one included. Until the shop has told, there may be another one."""
+        membership = self.context.membership
+        return membership.gates if membership is not None and membership.counted else 2
+
+    def _recover(self, recovered: Recovered) -> None:
+        """Take on what gates have left that have ended: their deliveries, and their part of customers."""
+        if self.context.leases is not None:
+            self.context.leases.ended(tuple(recovered.gates))
+        self.ledger.recover(recovered)
+
     def _report_changed(self, files: Mapping[int, str]) -> None:
         _log.error("files are not as they were imported and are refused: %s", files)
         with contextlib.suppress(GateError):  # the next client that asks for the file reports it again
@@ -182,6 +202,8 @@ class Gate:
         assert self.context.push is not None
         self.context.membership.stop()
         self.context.push.stop()
+        if self.context.leases is not None:
+            self.context.leases.stop()
         for threads in self.threads:
             threads.stop(0.0 if threads is self.threads.push else 2.0)  # that one may wait for notices for seconds
         self.journal.close()

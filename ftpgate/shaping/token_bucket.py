@@ -38,6 +38,8 @@ SOONEST = 0.004
 TOGETHER = 0.1
 """Seconds between two wake-ups of a customer with many slow connections: a wake-up costs more than a turn. It serves an
 eighth of them at the most, so that what comes stays as even as it was."""
+LATELY = 0.1
+"""Seconds for which who was hungry, or has sent, is taken to be so still."""
 GRID = 0.05
 """Seconds: those who have time wake on multiples of it, so that a wake-up of the loop, and of the machine, serves many."""
 
@@ -60,7 +62,7 @@ class Pacer:
     the customers: so it is shared between customers first, whatever the number of their connections.
     """
 
-    __slots__ = ("_queue", "_tokens", "_updated", "_waited", "rate")
+    __slots__ = ("_hungry", "_hungry_at", "_queue", "_sent_at", "_tokens", "_updated", "_waited", "rate", "sent")
 
     def __init__(self, rate: int, now: float) -> None:
         self.rate = rate
@@ -69,12 +71,29 @@ class Pacer:
         self._updated = now
         self._waited = False
         """Has somebody waited for tokens since the last time? Then what came in is owed, not saved."""
+        self.sent = 0
+        """Bytes, of all turns."""
+        self._hungry = 0
+        """Senders that waited for tokens, at the most since `take_demand`, and when they last did."""
+        self._hungry_at = self._sent_at = -LATELY
 
     def change(self, rate: int, now: float) -> None:
         """Another rate from now on; what has been saved up is worth no more than its burst."""
         self._refill(now)
         self.rate = rate
         self._tokens = min(self._tokens, self._capacity())
+
+    def adjust(self, rate: int, now: float) -> None:
+        """Another part of the same rate from now on, as several times a second: what is owed to those who wait stays so."""
+        self._refill(now)
+        self.rate = rate
+        self._tokens = min(self._tokens, self._most())
+
+    def take_demand(self, now: float) -> tuple[int, bool]:
+        """How many senders would have taken more since the last time, none when that is over; and whether any sends."""
+        hungry, self._hungry = self._hungry, 0
+        waits = bool(self._queue)
+        return hungry if waits or now - self._hungry_at <= LATELY else 0, waits or now - self._sent_at <= LATELY
 
     def join(self, sender: Sender) -> None:
         """`sender` wants to send: it gets its turn behind those who wait already."""
@@ -87,6 +106,11 @@ class Pacer:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def hungry(self) -> bool:
+        """Has anybody waited for tokens since `take_demand`?"""
+        return self._hungry > 0
 
     def quantum(self) -> int:
         """Bytes of one turn, for as many as are in the run queue now."""
@@ -114,6 +138,12 @@ class Pacer:
             if sender.ready:
                 queue.append(sender)
         self._waited = bool(queue)
+        if spent:
+            self.sent += spent
+            self._sent_at = now
+        if queue and self.rate and self._tokens < quantum:
+            self._hungry = max(self._hungry, len(queue))
+            self._hungry_at = now
         return spent
 
     def delay(self) -> float | None:
@@ -136,9 +166,12 @@ class Pacer:
         return delay if delay is None or delay < TOGETHER else delay + -(now + delay) % GRID
 
     def _refill(self, now: float) -> None:
-        most = self.quantum() + self.rate * LATE if self._waited else self._capacity()
-        self._tokens = min(self._tokens + (now - self._updated) * self.rate, most)
+        self._tokens = min(self._tokens + (now - self._updated) * self.rate, self._most())
         self._updated = now
+
+    def _most(self) -> float:
+        """Tokens that may be there: what is owed to those who wait, or what may be saved."""
+        return self.quantum() + self.rate * LATE if self._waited else self._capacity()
 
     def _capacity(self) -> float:
         return max(min(self.rate * 0.1, max(self.rate * BURST, SAVED)), SEGMENT)

@@ -152,6 +152,7 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "drain": 30,
         "keep_transfers": 400 * 86_400,
         "total_rate": 0,
+        "leases": None,
         "secret_key": "",
         "secret_key_fallbacks": (),
         "allowed_hosts": (),
@@ -188,6 +189,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "FTPGATE_DRAIN": "5m",
         "FTPGATE_KEEP_TRANSFERS": "0",
         "FTPGATE_TOTAL_RATE": "100M",
+        "FTPGATE_LEASES": "valkeys://:secret@[::1]:6380/2",
         "FTPGATE_SECRET_KEY": KEY,
         "FTPGATE_SECRET_KEY_FALLBACKS": f"{OLD_KEY} ,{OLDER_KEY},",
         "FTPGATE_ALLOWED_HOSTS": "shop.example.org, www.example.org,",
@@ -223,6 +225,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         drain=300,
         keep_transfers=0,
         total_rate=100_000_000,
+        leases="valkeys://:secret@[::1]:6380/2",
         secret_key=KEY,
         secret_key_fallbacks=(OLD_KEY, OLDER_KEY),
         allowed_hosts=("shop.example.org", "www.example.org"),
@@ -308,6 +311,10 @@ def test_nothing_can_be_changed(tmp_path: Path) -> None:
         ("FTPGATE_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("FTPGATE_TRUSTED_PROXIES", "*"),
         ("FTPGATE_TOTAL_RATE", "fast"),
+        ("FTPGATE_LEASES", "memcached://127.0.0.1"),
+        ("FTPGATE_LEASES", "valkey://"),
+        ("FTPGATE_LEASES", "redis://127.0.0.1:70000/0"),
+        ("FTPGATE_LEASES", "valkey://127.0.0.1/zero"),
         ("FTPGATE_BRIDGE", "webportal/bridge.py"),
         ("FTPGATE_LOG", "xml"),
     ],
@@ -316,6 +323,11 @@ def test_a_bad_value_is_named_with_its_cause_in_one_line(name: str, value: str, 
     line = refusal({name: value}, tmp_path)
     assert f"{name}={value!r} is not" in line
     assert "\n" not in line
+
+
+def test_the_password_of_a_store_of_leases_is_not_shown(tmp_path: Path) -> None:
+    line = refusal({"FTPGATE_LEASES": "valkey://:hush@cache.example/zero"}, tmp_path)
+    assert "FTPGATE_LEASES='valkey://…@cache.example/zero' is not the address of a Valkey server" in line
 
 
 def test_grants_that_would_expire_at_once_are_no_choice(tmp_path: Path) -> None:

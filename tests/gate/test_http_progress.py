@@ -248,8 +248,7 @@ def test_status(gate: InProcessGate) -> None:
             document = json.loads(admin.ask("/status").reply().body)
             assert set(document["gates"][0]) == {
                 "id", "started_at", "ftp", "http", "connections", "transfers", "bytes_per_s", "rss_bytes", "loop_lag_ms",
-                "clock",
-                "journal", "confinement",
+                "clock", "gates", "push", "journal", "leases", "confinement",
             }  # fmt: skip
             return [transfer for transfer in document["transfers"] if transfer["grant"] == token.grant]
 

@@ -133,9 +133,13 @@ class PostgresServer:
         """Let it go on where it hung."""
         self._signal_all(signal.SIGCONT)
 
-    def _signal_all(self, number: signal.Signals) -> None:
+    def process(self) -> psutil.Process:
+        """The running server; those that it starts are its children."""
         assert self._process is not None, "it does not run"
-        server = psutil.Process(self._process.pid)
+        return psutil.Process(self._process.pid)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        server = self.process()
         for process in (server, *server.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):  # one of them has just ended
                 process.send_signal(number)

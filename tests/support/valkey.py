@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from tests.support.tools import PATH, require_tool
 from tests.support.waiting import wait_until
 
@@ -44,6 +46,11 @@ class ValkeyServer:
             self._process.kill()
             self._process.wait(20)
             self._process = None
+
+    def process(self) -> psutil.Process:
+        """The running server."""
+        assert self._process is not None, "it does not run"
+        return psutil.Process(self._process.pid)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -9,7 +9,7 @@ from tests.trials.trial import Trial
 
 NAMES = (
     "real_clients", "managers", "cancelled", "players", "tails", "customers", "small_windows", "kills", "database",
-    "promptness", "far_links", "dead_link", "odd_input", "soak", "gate_revocations", "reload",
+    "promptness", "far_links", "dead_link", "odd_input", "soak", "gates", "gate_revocations", "reload",
 )  # fmt: skip
 
 

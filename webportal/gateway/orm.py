@@ -10,12 +10,14 @@ from django.db import transaction
 from ftpgate import grants as gate_grants
 from ftpgate.gates import Heard, Told
 from ftpgate.grants import Batch, GateAddress, GateLoad, GateState, GrantStatus, Heartbeat
+from ftpgate.leases import LeaseStore
 from ftpgate.notices import Changes, Kind, Notice
 from ftpgate.tokens import Token
 from webportal.catalogue.services import report_changed
 from webportal.core import clock, push
 from webportal.gateway import connection, exchange, membership, recording, segments
 from webportal.gateway.items import Items, Row
+from webportal.gateway.leases import PostgresLeases
 from webportal.gateway.prepared import Prepared
 from webportal.gateway.push import Listener
 from webportal.gateway.statuses import status_by_token, statuses
@@ -103,6 +105,10 @@ class OrmBridge:
     def wait_for_changes(self, timeout: float) -> Changes | None:
         with connection.database():
             return self._listener.wait(self._gate, timeout)
+
+    def lease_store(self) -> LeaseStore | None:
+        """As `OffersLeases` says: gates on SQLite are on one machine."""
+        return PostgresLeases() if database.vendor == "postgresql" else None
 
     def release(self) -> None:
         connection.release()

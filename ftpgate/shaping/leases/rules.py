@@ -22,10 +22,10 @@ from ftpgate.leases import LeaseAnswer, LeaseLeave, LeaseReport
 
 TTL = 3.0
 """Seconds after which a gate that says nothing has ended: six signs of life."""
-SAVED = 0.2
+SAVED = 0.3
 """Seconds of the rate that may be made up for: what nobody took before is gone."""
-OWED = 3.0
-"""Seconds of the rate that are owed at the most."""
+OWED = 0.5
+"""Seconds of the rate that are owed at the most: what was sent too much while the store was away is not paid back for long."""
 REPAY = 2.0
 """Seconds in which a debt is repaid."""
 LEAST, MOST = 0.25, 1.1

@@ -1,4 +1,4 @@
-"""Leases in a SQLite file of the state folder: for several gates of one machine. The rules run in Python, one call at a time."""
+"""Leases in a SQLite file: for several gates of one machine. The rules run in Python, one call at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ftpgate.errors import Unavailable
 from ftpgate.leases import LeaseExchange, LeaseLeave, LeaseReport
 from ftpgate.shaping.leases.rules import Account, Member, State, ended_gates, excused, leave, settle
 
-FILE = "leases.sqlite3"
 _BUSY_SECONDS = 1.0
 # Nothing here outlives its gates by more than seconds: a power failure may take all of it, and no call waits for the disk.
 _TABLES = """
@@ -31,7 +30,7 @@ _EMPTY = "DELETE FROM account WHERE NOT EXISTS (SELECT 1 FROM member WHERE membe
 
 
 class SqliteLeases:
-    """`LeaseStore` over the file `leases.sqlite3` of a state folder, on a disk of the machine itself.
+    """`LeaseStore` over a file of its own on a disk of the machine itself.
 
     Its time is the machine's monotonic clock, which all its processes share. What is from before a start of the machine
     lies in the future, or is long over: either way its gates have ended.
@@ -39,8 +38,8 @@ class SqliteLeases:
 
     name = "sqlite"
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path = folder / FILE
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
         self._clock = clock
         self._database: sqlite3.Connection | None = None
 

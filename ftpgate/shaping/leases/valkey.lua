@@ -2,14 +2,14 @@
 --
 -- KEYS[1]: what all keys begin with. Of one server: the others are made here, and a cluster would not know them.
 --   gates             hash    gate -> when it last called
---   at:CUSTOMER       hash    "=" -> debt at; ":GATE" -> sent use hungry used wanted bound given seen state
+--   at:CUSTOMER       hash    "=" -> debt, at; ":GATE" -> sent, use, hungry, used, wanted, bound, given, seen, state (MessagePack)
 --   of:GATE           set     customers that it serves
 --   called:GATE       set     customers that it should report
 -- ARGV: gate, time ('' for the server's), numbers of reports, leaves and ended gates; for each report customer rate places sent use
 -- hungry used wanted bound; for each leave customer sent; the ended gates.
 -- Answers, flat: whether the gate was known; the number of answers and five figures of each; the customers that it should report.
 
-local TTL, SAVED, OWED, REPAY, LEAST, MOST = 3.0, 0.2, 3.0, 2.0, 0.25, 1.1
+local TTL, SAVED, OWED, REPAY, LEAST, MOST = 3.0, 0.3, 0.5, 2.0, 0.25, 1.1
 local FLOOR, CALLED_FLOOR, EASE, EASE_RATE, PAID = 0.1, 0.4, 1.3, 0.03, 0.05
 local REPORTS, ALONE, CALLED = 0, 1, 2
 local prefix, gate, now = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -35,15 +35,13 @@ local function drop(other)
   redis.call('HDEL', prefix .. 'gates', other)
 end
 
-local function parse(text)
-  local f = {}
-  for word in string.gmatch(text, '[^ ]+') do f[#f + 1] = tonumber(word) end
+local function parse(packed)
+  local f = cmsgpack.unpack(packed)
   return {sent = f[1], use = f[2], hungry = f[3], used = f[4], wanted = f[5], bound = f[6], given = f[7], seen = f[8], state = f[9]}
 end
 
-local function show(m)
-  return string.format('%.0f %.0f %d %d %d %d %.17g %.17g %d',
-    m.sent, m.use, m.hungry, m.used, m.wanted, m.bound, m.given, m.seen, m.state)
+local function pack(m)
+  return cmsgpack.pack({m.sent, m.use, m.hungry, m.used, m.wanted, m.bound, m.given, m.seen, m.state})
 end
 
 local function sent_since(m, sent, pace)
@@ -58,8 +56,8 @@ local function load(customer)
   local debt, at, me, others, number = 0, 0, nil, {}, 0
   for i = 1, #h, 2 do
     if h[i] == '=' then
-      local a, b = string.match(h[i + 1], '([^ ]+) ([^ ]+)')
-      debt, at = tonumber(a), tonumber(b)
+      local account = cmsgpack.unpack(h[i + 1])
+      debt, at = account[1], account[2]
     elseif h[i] == ':' .. gate then me = parse(h[i + 1])
     else others[h[i]] = parse(h[i + 1]); number = number + 1 end
   end
@@ -67,7 +65,7 @@ local function load(customer)
 end
 
 local function keep(customer, debt, at)
-  redis.call('HSET', key_of(customer), '=', string.format('%.17g %.17g', debt, at))
+  redis.call('HSET', key_of(customer), '=', cmsgpack.pack({debt, at}))
 end
 
 local function share(rate, known, use, hungry, others, number)
@@ -102,7 +100,7 @@ local function settle(customer, rate, places, sent, use, hungry, used, wanted, b
   for name, m in pairs(others) do
     if m.state == ALONE then
       m.state, m.seen, debt = CALLED, now, 0
-      redis.call('HSET', key_of(customer), name, show(m))
+      redis.call('HSET', key_of(customer), name, pack(m))
       redis.call('SADD', prefix .. 'called' .. name, customer)
     end
   end
@@ -116,7 +114,7 @@ local function settle(customer, rate, places, sent, use, hungry, used, wanted, b
   local given = alone and rate or share(rate, known, use, hungry, others, number)
   local allowed = places_of(places, used, wanted, others, number)
   keep(customer, known - unheard, now)
-  redis.call('HSET', key_of(customer), ':' .. gate, show({sent = sent, use = use, hungry = hungry, used = used, wanted = wanted,
+  redis.call('HSET', key_of(customer), ':' .. gate, pack({sent = sent, use = use, hungry = hungry, used = used, wanted = wanted,
     bound = max(allowed, bound), given = given, seen = now, state = alone and ALONE or REPORTS}))
   if not me then redis.call('SADD', prefix .. 'of:' .. gate, customer) end
   if me and me.state == CALLED then redis.call('SREM', prefix .. 'called:' .. gate, customer) end

@@ -101,7 +101,7 @@ BEGIN
                         ELSE r.debt + r.fresh - r.rate * greatest(this_moment - r.at, 0) END AS owed
                 FROM report AS r LEFT JOIN others AS o ON o.customer = r.customer
             ), judged AS (
-                SELECT w.*, least(greatest(w.owed + w.unheard, -0.2 * w.rate), 3.0 * w.rate) AS known FROM owing AS w
+                SELECT w.*, least(greatest(w.owed + w.unheard, -0.3 * w.rate), 0.5 * w.rate) AS known FROM owing AS w
             ), pooled AS (
                 SELECT j.*, j.number = 0 AND j.known <= 0.05 * j.rate AS alone,
                     least(greatest(j.rate - j.known / 2.0, 0.25 * j.rate), 1.1 * j.rate) AS pool
