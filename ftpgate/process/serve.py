@@ -321,6 +321,8 @@ class _Process:
         self.gate.loop.call_later(self.context.lag.woke(time.monotonic()), self._measure_lag)
 
     def _close(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # Python's end would let it kill a process that has written everything
         for listener in self.listeners:
             listener.close()
         if self.own is not None:

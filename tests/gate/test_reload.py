@@ -203,7 +203,7 @@ def site_with_sockets(databases: Databases, tmp_path: Path) -> Iterator[Site]:
             assert (ready["ftp"], ready["http"]) == (site.environ["FTPGATE_FTP"], site.environ["FTPGATE_HTTP"])
             yield site
             process.terminate()
-            assert process.wait(60) == 0
+            assert process.wait(60) == 0, site.gate_log()
         finally:
             process.kill()
             process.communicate()
