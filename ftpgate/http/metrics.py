@@ -124,9 +124,9 @@ def _leases(leases: LeaseKeeper) -> Iterator[Metric]:
     yield GaugeMetricFamily("ftpgate_lease_store_up", "1 while the store that gates share rates by answers.", int(leases.up))
     yield GaugeMetricFamily("ftpgate_lease_shared", "Customers whom other gates serve too.", leases.shared)
     yield GaugeMetricFamily("ftpgate_lease_alone", "Customers whom only this gate serves.", leases.alone)
-    yield CounterMetricFamily("ftpgate_lease_exchanges", "Calls of the store.", leases.exchanges)
-    yield CounterMetricFamily("ftpgate_lease_failures", "Calls of the store without an answer.", leases.failures)
-    yield CounterMetricFamily("ftpgate_lease_exchange_seconds", "Seconds that calls of the store took.", leases.seconds)
+    yield CounterMetricFamily("ftpgate_lease_exchanges", "Calls of the store.", leases.calls.count)
+    yield CounterMetricFamily("ftpgate_lease_failures", "Calls of the store without an answer.", leases.calls.failures)
+    yield CounterMetricFamily("ftpgate_lease_exchange_seconds", "Seconds that calls of the store took.", leases.calls.seconds)
 
 
 def _histogram(lag: LoopLag) -> Metric:

@@ -63,11 +63,11 @@ def measure(store: LeaseStore, server: psutil.Process | None) -> str:
     for name in names:
         keeper.join(Customer(name, TIER, thread.call_later))
     thread.run_until(lambda: keeper.shared == CUSTOMERS)
-    ours, theirs, began, calls = time.process_time(), _seconds(server), keeper.seconds, keeper.exchanges
-    thread.run_until(lambda: keeper.exchanges - calls >= ROUNDS * CUSTOMERS / BATCH)
+    ours, theirs, began, calls = time.process_time(), _seconds(server), keeper.calls.seconds, keeper.calls.count
+    thread.run_until(lambda: keeper.calls.count - calls >= ROUNDS * CUSTOMERS / BATCH)
     entries = ROUNDS * CUSTOMERS
     ours, theirs = (time.process_time() - ours) / entries * 1e6, (_seconds(server) - theirs) / entries * 1e6
-    took = (keeper.seconds - began) / max(keeper.exchanges - calls, 1) * 1e3
+    took = (keeper.calls.seconds - began) / max(keeper.calls.count - calls, 1) * 1e3
     verdict = "reached" if ours + theirs <= GOAL else "NOT reached"
     return (
         f"{store.name}: gate {ours:.1f} us, store {theirs:.1f} us of processor time an entry, {ours + theirs:.1f} us together "

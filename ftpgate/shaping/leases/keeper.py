@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from ftpgate.errors import GateError
@@ -26,9 +27,22 @@ LONELY = 0.5
 BATCH = 250
 """Customers in one exchange: reports and answers of more would hold up the loop for milliseconds."""
 RETRY = 0.1
-"""Seconds until clients that wait are asked for again after a failure."""
+"""Seconds until what was not answered is reported again."""
+MISSED = 0.3
+"""Seconds in which no call has an answer, after which the store is away."""
 LATE = 1.0
 """Seconds after which a store that has not answered is away."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """How often the store was called, how often without an answer, and how many seconds that took in all."""
+
+    count: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    failing_since: float | None = None
+    """When the first of those failed that have failed in a row; of the monotonic clock."""
 
 
 class LeaseKeeper:
@@ -43,7 +57,7 @@ class LeaseKeeper:
 
     Attributes:
         up: does the store answer?
-        exchanges, failures, seconds: how often it was called, without an answer, and how long that took; for the metrics.
+        calls: of the store; for the metrics.
     """
 
     def __init__(
@@ -51,8 +65,7 @@ class LeaseKeeper:
     ) -> None:
         self.store = store
         self.up = True
-        self.exchanges = self.failures = 0
-        self.seconds = 0.0
+        self.calls = Calls()
         self._executor = executor
         self._gate = gate
         self._gates = gates
@@ -235,7 +248,7 @@ class LeaseKeeper:
         try:
             return self.store.exchange(self._gate, reports, leaving, ended)
         finally:
-            self.seconds += time.perf_counter() - began
+            self.calls.seconds += time.perf_counter() - began
 
     def _done(
         self,
@@ -248,13 +261,9 @@ class LeaseKeeper:
         now = time.monotonic()
         late = self._asked_at is not None and now - self._asked_at > TTL / 2  # others may have been told that this gate has ended
         self._asked_at = None
-        self.exchanges += 1
+        self.calls.count += 1
         if found is None or late:
-            self.failures += 1
-            if error is not None:
-                self._away(str(error.__cause__ or error).partition("\n")[0])
-            self._urgent.update(dict.fromkeys((*self._joining, *self._waited_for), now + RETRY))
-            return self._alarm.within(RETRY)
+            return self._failed(now, reports, error)
         self._back()
         for each in leaving:
             if self._leaving.get(each.customer) == each:
@@ -263,6 +272,16 @@ class LeaseKeeper:
             self._ended.pop(gate, None)
         self._answered(reports, found)
         self._go_on()
+
+    def _failed(self, now: float, reports: Sequence[LeaseReport], error: GateError | None) -> None:
+        """A call has brought nothing. One of a hundred is no matter; after some in a row the store is away."""
+        self.calls.failures += 1
+        since = self.calls.failing_since = self.calls.failing_since or now
+        if error is not None and now - since >= MISSED:
+            self._away(str(error.__cause__ or error).partition("\n")[0])
+        again = (report.customer for report in reports) if self.up else (*self._joining, *self._waited_for)
+        self._urgent.update((name, now + RETRY) for name in again if name in self._leases)
+        self._alarm.within(RETRY)
 
     def _answered(self, reports: Sequence[LeaseReport], found: LeaseExchange) -> None:
         asked = {report.customer: report for report in reports}
@@ -290,6 +309,7 @@ class LeaseKeeper:
                 lease.customer.cap_share()
 
     def _back(self) -> None:
+        self.calls.failing_since = None
         if not self.up:
             self.up = True
             _log.info("the store of leases (%s) answers again", self.store.name)

@@ -16,6 +16,8 @@ JOINING = 0.5
 """Seconds that the answer to the first report is waited for."""
 RESTS = 5.0
 """Seconds without a connection after which a customer whom other gates serve is left to them."""
+FOLLOWS = 0.12
+"""Seconds after which who has become hungry reports again: where his connections were before, that is known by then."""
 TURN_AGAIN = 0.1
 """Seconds between two reports of a change at the least: a client of many small files changes all the time."""
 MOST_GATES = 4
@@ -56,8 +58,8 @@ class Lease:
     """
 
     __slots__ = (
-        "_ask", "_idle_since", "_told_at", "_told_hungry", "_told_sent", "_waiting", "called", "customer", "joined_at",
-        "state",
+        "_ask", "_follows", "_idle_since", "_told_at", "_told_hungry", "_told_sent", "_waiting", "called", "customer",
+        "joined_at", "state",
     )  # fmt: skip
 
     def __init__(self, customer: Customer, ask: Callable[[str, float], None]) -> None:
@@ -68,7 +70,7 @@ class Lease:
         self.joined_at = self._told_at = time.monotonic()
         self._ask = ask
         self._told_sent = customer.sent
-        self._told_hungry = False
+        self._told_hungry = self._follows = False
         self._idle_since = self.joined_at
         self._waiting: list[tuple[float, GoOn]] = []
 
@@ -96,7 +98,7 @@ class Lease:
     def turned(self, *, hungry: bool) -> None:
         """Its connections want more than they get, or no more: others should know it before the next round."""
         if hungry != self._told_hungry and self.state is LeaseState.SHARED:
-            self._told_hungry = hungry
+            self._told_hungry = self._follows = hungry
             self._ask(self.customer.name, max(0.02, self._told_at + TURN_AGAIN - time.monotonic()))
 
     def changed(self) -> None:
@@ -170,6 +172,9 @@ class Lease:
             self._ask(self.customer.name, 0.02)  # others get what this gate gives back once the store knows that it does
         elif answer.awaited or self._waiting:
             self._ask(self.customer.name, 0.06)
+        elif self._follows:
+            self._follows = False
+            self._ask(self.customer.name, FOLLOWS)
 
     def wake(self, now: float | None = None) -> None:
         """Have clients try again: all, or those that have waited long enough at `now`."""

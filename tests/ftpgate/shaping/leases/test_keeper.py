@@ -294,6 +294,18 @@ def test_without_the_store_the_last_share_goes_on_and_newcomers_get_a_part(world
     assert newcomer.places == 64
 
 
+def test_a_call_that_is_lost_is_made_again_and_is_no_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate(world, "one")
+    world.away = True
+    customer = gate.customer()
+    world.run(0.05)
+    world.away = False
+    world.run(0.1)
+    assert "away" not in caplog.text
+    assert gate.keeper.calls.failures == 1
+    assert customer.bound is None
+
+
 def test_a_store_that_has_lost_everything_is_told_all_of_it(world: World, tmp_path: Path) -> None:
     gates = [Gate(world, name) for name in ("one", "two")]
     customers = [gate.customer() for gate in gates]
