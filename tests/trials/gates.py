@@ -25,7 +25,7 @@ TEN = 10.0
 AWAY = 15.0
 WITHIN, WORST = 0.05, 1.25
 """Of the rate: over ten seconds, and in one."""
-EVERY = 2.0, 6.0
+EVERY = 1.0, 4.0
 """Seconds between two moves of the demand."""
 
 
