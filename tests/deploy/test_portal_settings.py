@@ -34,6 +34,7 @@ def deployed(site: Site) -> Site:
 @contextmanager
 def portal(site: Site) -> Iterator[str]:
     log = site.root / "portal.log"
+    site.take_static_files()
     with log.open("w") as output:
         process = subprocess.Popen([sys.executable, "-m", "ftpgate", "portal"], env=site.environ, cwd=site.root, stderr=output)
     try:

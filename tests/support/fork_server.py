@@ -180,6 +180,11 @@ class ForkServer:
         process.stdout = os.fdopen(read)
         return process
 
+    def start_logged(self, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, log: int) -> ForkedProcess:
+        """The same with all that it writes in one file."""
+        with open(os.devnull) as nothing:
+            return self._fork(arguments, environ, cwd, nothing.fileno(), log, log, leads=True)
+
     def start_desk(self, environ: Mapping[str, str], cwd: Path, stream: int) -> ForkedProcess:
         """Start a process that runs the commands which `stream`, a socket, brings (`support/desk.py`)."""
         return self._fork(None, environ, cwd, stream, stream, 2)
@@ -332,6 +337,13 @@ def _run_command(arguments: Sequence[str] | None, environ: Mapping[str, str], cw
     os._exit(status)
 
 
+def _check_passwords_quickly() -> None:
+    """What makes a password slow to guess is Django's, and makes it slow to set and check. New interpreters keep it."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    PBKDF2PasswordHasher.iterations = 1_000
+
+
 def _of_the_gate() -> list[str]:
     """All modules of `ftpgate`, but the one that a command runs."""
     import ftpgate
@@ -344,6 +356,7 @@ def _main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
     for name in (*_PRELOADED, *_of_the_gate()):
         importlib.import_module(name)
+    _check_passwords_quickly()
     gc.collect()
     gc.freeze()  # collections in children leave alone, and so uncopied, what they share
     request = _Server(requests).serve()

@@ -203,15 +203,20 @@ class Site:
         self.take_static_files()
         log = self.portal_log_file
         with log.open("w") as output:
-            process = subprocess.Popen(
-                [*_FTPGATE, "portal"],
-                env={**self.environ, "FTPGATE_PORTAL": address},
-                cwd=self.root,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+            environ = {**self.environ, "FTPGATE_PORTAL": address}
+            process: subprocess.Popen[bytes] | ForkedProcess
+            if self.new_interpreters:
+                process = subprocess.Popen(
+                    [*_FTPGATE, "portal"],
+                    env=environ,
+                    cwd=self.root,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            else:
+                process = fork_server(self.environ).start_logged(["portal"], environ, self.root, output.fileno())
 
         def answers() -> bool:
             assert process.poll() is None, log.read_text()

@@ -28,11 +28,6 @@ from webportal.grants.states import State
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def alice() -> User:
-    return make_user("alice")
-
-
 def take_off(item: Item) -> Item:
     assert hide(Item.objects.filter(pk=item.pk)) == 1
     item.refresh_from_db()
