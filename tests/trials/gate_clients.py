@@ -47,14 +47,14 @@ def _axel(at: list[Target], to: Path) -> None:
 
 
 def _curl_goes_on(at: list[Target], to: Path) -> None:
-    """It is stopped at one gate, and goes on at the other."""
-    clients.curl(at[0].url("http"), to, "--max-time", "1", check=False)
-    clients.curl(at[1].url("http"), to, "-C", "-", timeout=SECONDS)
+    """It is stopped at one gate, unless it has all by then, and goes on at the other."""
+    if clients.curl(at[0].url("http"), to, "--max-time", "1", check=False).status:
+        clients.curl(at[1].url("http"), to, "-C", "-", timeout=SECONDS)
 
 
 def _lftp_goes_on(at: list[Target], to: Path) -> None:
-    clients.curl(at[0].url("ftp"), to, "--max-time", "1", check=False)
-    clients.lftp(f'get -c "{at[1].url("ftp")}" -o "{to}"', timeout=SECONDS)
+    if clients.curl(at[0].url("ftp"), to, "--max-time", "1", check=False).status:
+        clients.lftp(f'get -c "{at[1].url("ftp")}" -o "{to}"', timeout=SECONDS)
 
 
 KINDS: dict[str, Fetch] = {
