@@ -33,8 +33,9 @@ TEST_PROGRAMS = {
     "unzip": "unzip",
     "7z": "p7zip-full",
     "bsdtar": "libarchive-tools",
-    "redis-server": "redis-server",
 }
+# Unpacked even where they could be installed: they would start a service there.
+TEST_SERVERS = {"redis-server": "redis-server"}
 # Chromium without its windows, which takes a quarter of the processor time; not every distribution has it apart.
 HEADLESS = {"chromium-headless-shell": "chromium-headless-shell fonts-dejavu-core"}
 WHOLE = {"chromium": "chromium fonts-dejavu-core"}
@@ -58,7 +59,7 @@ def main() -> int:
     with (CACHE / "components.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         wanted = TEST_PROGRAMS | (BENCH_PROGRAMS if arguments.bench else {})
-        for get in (partial(get_programs, wanted), get_browser, get_music):
+        for get in (partial(get_programs, wanted), partial(get_programs, TEST_SERVERS, install=False), get_browser, get_music):
             try:
                 get()
             except (debian.PackageError, OSError) as error:
@@ -68,8 +69,8 @@ def main() -> int:
     return 1 if problems and os.environ.get("CI") == "true" else 0
 
 
-def get_programs(wanted: dict[str, str]) -> None:
-    """Make the programs available: installed, or below `.cache/tools`.
+def get_programs(wanted: dict[str, str], *, install: bool = True) -> None:
+    """Make the programs available: installed, if that is allowed and `install`, or below `.cache/tools`.
 
     Raises:
         debian.PackageError: some cannot be had.
@@ -81,7 +82,7 @@ def get_programs(wanted: dict[str, str]) -> None:
         raise debian.PackageError(f"missing: {', '.join(missing)}; install them with your package manager")
     packages = sorted({package for name in missing for package in wanted[name].split()})
     debian.say(f"Getting {', '.join(missing)} …")
-    if debian.privilege() is not None:
+    if install and debian.privilege() is not None:
         debian.install(packages)
     else:
         root = TOOLS / "root"
