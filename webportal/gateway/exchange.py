@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -19,16 +19,14 @@ from ftpgate.gates import Covered, GateNews, Heard, SegmentNews, Told
 from ftpgate.notices import Kind, Notice
 from ftpgate.proof.segments import VAGUE, Evidence
 from webportal.core import clock, push
-from webportal.gateway import segments
-from webportal.grants.models import Coverage, Gate, GateExchange, Grant, GrantHold, LiveSegment
+from webportal.core.batches import AT_ONCE, batches
+from webportal.grants.models import Coverage, GateExchange, Grant, GrantHold, LiveSegment
+from webportal.grants.selectors import running_gates
 
 TRIES = 3
 """Times that the database's clock is asked for an answer that is precise enough."""
 SWEEP = 40
 """Exchanges of one gate between two looks for what ended gates have left here."""
-AT_ONCE = 500
-"""Grants in one query: SQLite takes 999 parameters in older versions."""
-_T = TypeVar("_T")
 _POSITIONS = ("start", "end", "sent", "acknowledged", "shown", "hidden_bytes", "credited", "paced", "exact")
 """Fields of `Evidence` that are kept as they are."""
 
@@ -39,8 +37,7 @@ def exchange(told: Told) -> Heard:
     Raises:
         Unavailable: the database's clock answers too slowly to compare the times of two gates.
     """
-    unstopped = Gate.objects.filter(stopped_at=None).exclude(public_id=told.gate)
-    others = segments.running(set(unstopped.values_list("public_id", flat=True)))
+    others = {gate.public_id for gate in running_gates()} - {told.gate}
     if not others and not GateExchange.objects.filter(gate=told.gate).exists():
         return Heard(0)
     with transaction.atomic():
@@ -90,10 +87,10 @@ def _forget(gates: Collection[str]) -> None:
 
 
 def _hold(told: Told) -> None:
-    for some in _chunks(told.releases):
+    for some in batches(told.releases):
         for model in (LiveSegment, GrantHold):
             model.objects.filter(gate=told.gate, grant__public_id__in=some).delete()
-    for some in _chunks(told.holds):
+    for some in batches(told.holds):
         keys = list(Grant.objects.filter(public_id__in=some).values_list("pk", flat=True))
         GrantHold.objects.bulk_create([GrantHold(gate=told.gate, grant_id=key) for key in keys], ignore_conflicts=True)
         of_others = GrantHold.objects.filter(grant__in=keys).exclude(gate=told.gate)
@@ -105,7 +102,7 @@ def _hold(told: Told) -> None:
 def _write(told: Told, taken_at: datetime) -> None:
     names = {news.evidence.grant for news in told.segments}
     keys: dict[str, int] = {}
-    for some in _chunks(names):
+    for some in batches(names):
         keys.update(Grant.objects.filter(public_id__in=some).values_list("public_id", "pk"))
     LiveSegment.objects.bulk_create(
         [
@@ -118,14 +115,14 @@ def _write(told: Told, taken_at: datetime) -> None:
         ],
         batch_size=AT_ONCE, update_conflicts=True, unique_fields=["gate", "segment_id"], update_fields=["number", "told"],
     )  # fmt: skip
-    for ids in _chunks(told.settled):
+    for ids in batches(told.settled):
         LiveSegment.objects.filter(gate=told.gate, segment_id__in=ids).delete()
 
 
 def _read(told: Told, others: set[str], now: datetime, at: float, *, forgotten: bool) -> Heard:
     mine = dict(GrantHold.objects.filter(gate=told.gate, shared=True).values_list("grant_id", "grant__public_id"))
     holders: defaultdict[str, set[str]] = defaultdict(set)
-    for some in _chunks(mine):
+    for some in batches(mine):
         for grant, gate in GrantHold.objects.filter(grant__in=some, gate__in=others).values_list("grant_id", "gate"):
             holders[mine[grant]].add(gate)
     gates = set().union(*holders.values())
@@ -149,7 +146,7 @@ def _news(told: Told, shared: Mapping[int, str], gates: Collection[str], now: fl
     for gate in gates:
         later |= Q(gate=gate, number__gt=told.heard.get(gate, 0))
     anew = [key for key, name in shared.items() if name in told.anew]
-    for some in _chunks(shared):
+    for some in batches(shared):
         rows = LiveSegment.objects.filter(Q(gate__in=gates) & (later | Q(grant__in=anew)), grant__in=some).order_by("pk")
         for gate, grant, told_of in rows.values_list("gate", "grant_id", "told"):
             found[gate].append(_unpacked(shared[grant], told_of, now))
@@ -158,10 +155,10 @@ def _news(told: Told, shared: Mapping[int, str], gates: Collection[str], now: fl
 
 def _covered(delivered: Mapping[str, Mapping[int, int]]) -> list[Covered]:
     found = []
-    for some in _chunks(delivered):
+    for some in batches(delivered):
         rows = Coverage.objects.filter(grant__public_id__in=some).values_list("pk", "grant__public_id", "file_id", "covered")
         more = {key: (grant, file) for key, grant, file, covered in rows if covered > delivered[grant].get(file, 0)}
-        for keys in _chunks(more):
+        for keys in batches(more):
             for key, spans in Coverage.objects.filter(pk__in=keys).values_list("pk", "spans"):
                 found.append(Covered(*more[key], tuple((start, end) for start, end in spans)))
     return found
@@ -178,8 +175,3 @@ def _unpacked(grant: str, told: Mapping[str, Any], now: float) -> SegmentNews:
     evidence = Evidence(id=told["id"], grant=grant, resource=told["resource"], **positions)
     began, moved = (None if told[name] is None else max(now - told[name], 0.0) for name in ("began", "moved"))
     return SegmentNews(evidence, told["line"], told["ended"], told["orderly"], began, moved)
-
-
-def _chunks(values: Iterable[_T]) -> Iterable[Sequence[_T]]:
-    rest = list(values)
-    return (rest[first : first + AT_ONCE] for first in range(0, len(rest), AT_ONCE))

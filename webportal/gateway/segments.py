@@ -11,7 +11,8 @@ from django.db.models import Count
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.segments import Evidence
 from webportal.gateway.prepared import Prepared
-from webportal.grants.models import Gate, GateExchange, Grant, GrantHold, Segment
+from webportal.grants.models import GateExchange, Grant, GrantHold, Segment
+from webportal.grants.selectors import running_gates
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def handed_on(grant: int, gate: str) -> tuple[Evidence, ...]:
     Those of another gate that serves it are left out: it may still settle them, and tells of them by `exchange`.
     """
     rows = list(_SEGMENTS.rows(grant))
-    holding = _holding(grant, running({of for of, *_ in rows} - {gate}))
+    holding = _holding(grant, _running({of for of, *_ in rows} - {gate}))
     return tuple(
         Evidence(
             id=segment_id,
@@ -98,12 +99,9 @@ def _holding(grant: int, gates: Set[str]) -> set[str]:
     return set(gates) - telling | set(GrantHold.objects.filter(grant=grant, gate__in=gates).values_list("gate", flat=True))
 
 
-def running(gates: Set[str]) -> set[str]:
+def _running(gates: Set[str]) -> set[str]:
     """Those of these gates that run or drain: a draining one has clients still, and alone knows their connections."""
-    if not gates:
-        return set()
-    heard = Gate.objects.heard().filter(public_id__in=gates)
-    return {gate.public_id for gate in heard if not gate.has_ended}
+    return {gate.public_id for gate in running_gates()} & gates if gates else set()
 
 
 def _is_in_order(segment: Evidence) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -12,11 +12,10 @@ from django.db.models import FilteredRelation, OuterRef, Q, QuerySet, Subquery, 
 
 from ftpgate.grants import GrantState, GrantStatus, Tier
 from webportal.core import clock
+from webportal.core.batches import batches
 from webportal.gateway.prepared import Prepared
 from webportal.grants.models import Grant, GrantItem, GrantToken
 
-_AT_ONCE = 500
-"""Grants in one query: SQLite takes 999 parameters in older versions."""
 _FIELDS = (
     "public_id",
     "state",
@@ -41,9 +40,8 @@ def statuses(public_ids: Sequence[str]) -> list[GrantStatus]:
     """The status of each of these grants that there is."""
     found: list[GrantStatus] = []
     now = clock.expiry_time()
-    rest = iter(dict.fromkeys(public_ids))
-    while chunk := list(islice(rest, _AT_ONCE)):
-        found.extend(_statuses(Grant.objects.filter(public_id__in=chunk), now))
+    for some in batches(dict.fromkeys(public_ids)):
+        found.extend(_statuses(Grant.objects.filter(public_id__in=some), now))
     return found
 
 
