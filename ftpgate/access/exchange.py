@@ -43,8 +43,6 @@ NEWS = 4_000
 """Segments, the same."""
 KEPT = 30.0
 """Seconds for which others are still told of a segment that says nothing any more: one that hears later than that starts anew."""
-
-
 KNOWN_AFTER = 3
 """Exchanges of another gate after which it tells of a grant that both serve: one that may have been under way when this became
 known, one that hears of it, and one that tells."""

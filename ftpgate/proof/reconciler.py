@@ -90,8 +90,7 @@ class Reconciler:
         gone = {segment for segment in self._elsewhere.values() if segment.gate == gate}
         self._segments = [segment for segment in self._segments if segment not in gone]
         for segment in gone:
-            del self._elsewhere[segment.id]
-            self._awaiting.pop(segment, None)
+            self._let_go(segment)
 
     def passed(self, segment: Segment, position: int) -> None:
         """The client of `segment` wants more than what lies before its line; it goes on at byte `position`."""
@@ -142,6 +141,8 @@ class Reconciler:
     def _judge(self, cuts: Iterable[Segment], now: float) -> list[Span]:
         """Prove what can be proven of `cuts`, of which there was news `now`, and of those that have waited for this."""
         self._awaiting.update(dict.fromkeys(cuts, now))
+        if not self._awaiting:
+            return []
         due = [cut for cut, since in self._awaiting.items() if since <= self._known_until]
         for cut in due:
             del self._awaiting[cut]

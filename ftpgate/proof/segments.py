@@ -98,10 +98,10 @@ class Segment:
         segment.ended, segment.ended_at = True, 1
         return segment
 
-    def _take(self, evidence: Evidence) -> None:
-        self.sent, self.acknowledged, self.shown = evidence.sent, evidence.acknowledged, evidence.shown
-        self.hidden_bytes, self.credited = evidence.hidden_bytes, evidence.credited
-        self.paced, self.exact = evidence.paced, evidence.exact
+    def _take(self, told: Evidence | Segment) -> None:
+        """All that is known of its connection."""
+        self.sent, self.acknowledged, self.shown = told.sent, told.acknowledged, told.shown
+        self.hidden_bytes, self.credited, self.paced, self.exact = told.hidden_bytes, told.credited, told.paced, told.exact
 
     @property
     def over(self) -> float:
@@ -143,7 +143,7 @@ class ElsewhereSegment(Segment):
         """
         if self.ended and news.credited <= self.credited:
             return False
-        self.end, self.sent, self.acknowledged, self.shown = news.end, news.sent, news.acknowledged, news.shown
-        self.hidden_bytes, self.credited, self.paced = news.hidden_bytes, news.credited, news.paced
-        self.line, self.ended, self.orderly, self.moved = news.line, news.ended, news.orderly, news.moved
+        self._take(news)
+        self.end, self.line, self.moved = news.end, news.line, news.moved
+        self.ended, self.orderly = news.ended, news.orderly
         return True
