@@ -82,6 +82,16 @@ def make_file(path: Path) -> Path:
     return path
 
 
+def write_new(path: Path, text: str) -> None:
+    """Write a file that only this user may read.
+
+    Raises:
+        OSError: it is there already, or cannot be written.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
 def give_to_owner(path: Path, folder: Path) -> None:
     """Have what root has made for a folder belong to whom the folder belongs, or services could not read it.
 

@@ -393,10 +393,8 @@ def secret_key(settings: Settings) -> str:
         temporary = path.with_name(f".secret_key.{os.getpid()}.{secrets.token_hex(4)}")
         if not path.exists():
             # Written aside and linked: two processes that start together agree on one key, and none reads half of it.
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(made)
+                private.write_new(temporary, made)
                 with contextlib.suppress(FileExistsError):
                     os.link(temporary, path)
             finally:

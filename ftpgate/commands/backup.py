@@ -47,9 +47,9 @@ def backup(to: Path, settings: Settings, shop: Shop, gate_state: Path | None = N
             # Pictures are written before the rows that name them, and never changed.
             _save_covers(settings.state_dir / COVERS, folder / COVERS)
             key, *earlier = secret_keys(settings)
-            _write(folder / KEY, key)
+            private.write_new(folder / KEY, key)
             if earlier:
-                _write(folder / EARLIER_KEYS, "\n".join(earlier))
+                private.write_new(folder / EARLIER_KEYS, "\n".join(earlier))
             files = {path.relative_to(folder).as_posix(): _kept(path) for path in sorted(folder.rglob("*")) if path.is_file()}
             Manifest(__version__, made_at, saved, files).write(folder)
     except OSError as error:
@@ -94,12 +94,6 @@ def _save_covers(covers: Path, to: Path) -> None:
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # removed meanwhile
                 shutil.copy2(path, copy)
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
 
 
 def _kept(path: Path) -> tuple[int, str]:

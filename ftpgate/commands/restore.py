@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import os
 import re
 import shutil
 import tempfile
@@ -49,7 +48,7 @@ def restore(folder: Path, settings: Settings, shop: Shop, gate_state: Path | Non
             if journal_file.NAME in made.files:
                 put(gate_state / journal_file.NAME, lambda path: _copy(folder / journal_file.NAME, path))
             if not settings.secret_key and not (settings.state_dir / KEY).exists():
-                put(settings.state_dir / KEY, lambda path: _write(path, key))
+                put(settings.state_dir / KEY, lambda path: private.write_new(path, key))
             shop.load_database(folder)
     except OSError as error:
         cause = f"{str(settings.state_dir)!r} cannot be filled ({os_reason(error)})"
@@ -169,9 +168,3 @@ def _copy_covers(folder: Path, made: Manifest, to: Path) -> None:
 def _copy(path: Path, to: Path) -> None:
     shutil.copy2(path, to)
     to.chmod(0o600)
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)

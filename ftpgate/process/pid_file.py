@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftpgate import private
+from ftpgate import private, processes
 
 FOLDER = "run"
 
@@ -31,8 +31,7 @@ class PidFile:
             private.make_folder(self._path.parent)
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(text)
+            private.write_new(temporary, text)
             temporary.rename(self._path)
             self.problem = ""
         except OSError as error:
@@ -79,8 +78,7 @@ def hand_over(state_dir: Path, pid: int, settings: Mapping[str, str]) -> None:
     path = handover(state_dir, pid)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(dict(settings), file)
+    private.write_new(path, json.dumps(dict(settings)))
 
 
 def handover(state_dir: Path, pid: int) -> Path:
@@ -88,23 +86,8 @@ def handover(state_dir: Path, pid: int) -> Path:
 
 
 def started(pid: int) -> int | None:
-    """When a process was started, by which it is told from a later one of the same number; None when there is none.
-
-    On Linux in clock ticks since the boot (proc(5)); elsewhere 0, which is the same for all.
-    """
+    """As `processes.started`; 0, which is the same for all, where only Linux could tell."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else int(fields[19])
-    except FileNotFoundError:
-        if os.path.exists("/proc/self/stat"):
-            return None
+        return processes.started(pid)
     except OSError:
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass  # it is someone else's
-    return 0
+        return None if os.path.exists("/proc/self/stat") else 0

@@ -1,21 +1,11 @@
-"""What the portal asks the system of other processes on this machine."""
+"""Processes that are known by more than their number, which the next one may be given."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
-
-def is_running(pid: int) -> bool:
-    """Is there a process of this number here? It may be another one by now that was given the same."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # it is someone else's
-    return True
+from ftpgate import processes
 
 
 def identity(pid: int) -> str:
@@ -24,7 +14,8 @@ def identity(pid: int) -> str:
     That is the boot, the namespace in which the number counts, and when the process was started.
     """
     try:
-        return f"{_here()} {_started(pid)}"
+        since = processes.started(pid)
+        return f"{_here()} {-1 if since is None else since}"
     except (OSError, ValueError, IndexError):
         return ""
 
@@ -35,10 +26,7 @@ def has_ended(pid: int, known_as: str) -> bool:
     try:
         if not where or where != _here():
             return False
-        if not is_running(pid):
-            return True
-        now = _started(pid)
-        return now == -1 or now != int(started)
+        return processes.started(pid) != int(started)
     except (OSError, ValueError, IndexError):
         return False  # it may be hidden from us (hidepid), or end just now
 
@@ -46,17 +34,3 @@ def has_ended(pid: int, known_as: str) -> bool:
 def _here() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-
-
-def _started(pid: int) -> int:
-    """When a process was started, in clock ticks since the boot (proc(5)); -1 when there is none, or nothing left of it.
-
-    Raises:
-        OSError: it cannot be looked at.
-    """
-    with suppress(FileNotFoundError):
-        after_name = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return -1 if after_name[0] in "ZX" else int(after_name[19])
-    if is_running(pid):
-        raise FileNotFoundError(pid)
-    return -1

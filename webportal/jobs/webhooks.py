@@ -25,10 +25,10 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from standardwebhooks import Webhook
 
+from ftpgate.processes import is_running
 from ftpgate.settings import Settings
 from ftpgate.translatable import TranslatableText
 from webportal.core import clock
-from webportal.core.processes import is_running
 from webportal.core.sealing import Unreadable, unseal
 from webportal.core.texts import Text
 from webportal.fulfilment.prune import prune_some
