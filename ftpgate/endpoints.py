@@ -26,6 +26,11 @@ class Address(NamedTuple):
         """Does it mean every interface? Nobody can dial such a host."""
         return self.host in _EVERYWHERE
 
+    @property
+    def at_home(self) -> Address:
+        """How this machine itself reaches it: on loopback, if it means every interface."""
+        return self._replace(host=_LOOPBACK.get(self.host, self.host))
+
 
 def bracketed(host: str) -> str:
     """A host as addresses and `Host` headers have it: an IPv6 one in brackets (RFC 3986 section 3.2.2)."""
@@ -86,7 +91,7 @@ def dialled_from(address: str, host: str, here: str) -> str:
     found = parse_address(address)
     if not found.everywhere:
         return address
-    return str(Address(_LOOPBACK[found.host] if host == here else host, found.port))
+    return str(found.at_home if host == here else Address(host, found.port))
 
 
 def only_at_home(address: str) -> bool:

@@ -65,8 +65,7 @@ def check_files(settings: Settings) -> str:
 
 def portal_answers(address: Address) -> bool:
     """Is there a portal at `address`? It sends strangers to its page for signing in."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
-    connection = http.client.HTTPConnection(host, address.port, timeout=_PORTAL_SECONDS)
+    connection = http.client.HTTPConnection(*address.at_home, timeout=_PORTAL_SECONDS)
     try:
         connection.request("HEAD", "/", headers={"Connection": "close"})
         answer = connection.getresponse()

@@ -19,8 +19,8 @@ from ftpgate.shaping.leases.keeper import LeaseKeeper
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
-class GateMetrics(Collector):
-    """A registry of one gate's own.
+class GateMetrics:
+    """What one gate has counted.
 
     Args:
         worker: its number, which every sample gets as a label; None where it has no siblings.
@@ -29,18 +29,12 @@ class GateMetrics(Collector):
     def __init__(self, gate: DeliveryContext, worker: int | None = None) -> None:
         self._gate = gate
         self._worker = worker
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
     def text(self) -> bytes:
         """The answer to a scrape."""
-        return bytes(generate_latest(self._registry))
+        return written(self._labelled())
 
-    def describe(self) -> Iterator[Metric]:
-        """Nothing: names need not be known before the first scrape."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
+    def _labelled(self) -> Iterator[Metric]:
         for family in self._families():
             if self._worker is not None:
                 label = {"worker": str(self._worker)}
@@ -91,12 +85,13 @@ def _push(push: Push) -> Iterator[Metric]:
 
 
 class _Collected(Collector):
-    """What was collected elsewhere."""
+    """These families, for one scrape."""
 
     def __init__(self, families: Iterator[Metric]) -> None:
         self._families = families
 
     def describe(self) -> Iterator[Metric]:
+        """Nothing: names need not be known before a scrape."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:

@@ -26,8 +26,7 @@ def ask(address: Address, method: str, path: str, *, seconds: float) -> Answer |
         address: one that means every interface stands for loopback.
         seconds: to connect, and again for each piece of the answer.
     """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
-    connection = http.client.HTTPConnection(host, address.port, timeout=seconds)
+    connection = http.client.HTTPConnection(*address.at_home, timeout=seconds)
     try:
         connection.request(method, path, headers={"Accept": "application/json", "Connection": "close"})
         answer = connection.getresponse()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from ftpgate.settings import Address, Settings
+from ftpgate.settings import Settings
 
 
 def portal_address(path: str = "/") -> str:
@@ -17,5 +17,4 @@ def portal_address(path: str = "/") -> str:
     if of.public_host:
         host = f"[{of.public_host}]" if ":" in of.public_host else of.public_host
         return f"{'https' if of.tls == 'require' else 'http'}://{host}{path}"
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(of.portal.host, of.portal.host)  # noqa: S104
-    return f"http://{Address(here, of.portal.port)}{path}"
+    return f"http://{of.portal.at_home}{path}"
