@@ -113,6 +113,7 @@ class LeaseKeeper:
         lease = self._leases.pop(customer.name, None)
         if lease is None:
             return
+        customer.lease = None  # they hold each other, and would stay until a collection of cycles
         for names in (self._shared, self._urgent, self._round, self._joining, self._waited_for):
             names.pop(customer.name, None)
         if lease.state is not LeaseState.RESTING:

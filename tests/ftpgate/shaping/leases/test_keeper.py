@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 import random
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -138,6 +140,21 @@ def test_a_customer_of_one_gate_costs_a_report_and_a_sign_of_life_twice_a_second
     before = len(world.calls)
     world.run(10.0)
     assert len(world.calls) == before
+
+
+def test_a_customer_who_has_left_is_free_without_a_collection_of_cycles(world: World) -> None:
+    """A gate has all of them collected seldom, because that stops its loop."""
+    gate = Gate(world, "one")
+    customer = gate.customer()
+    world.run(1.0)
+    gate.keeper.leave(customer)
+    left = weakref.ref(customer)
+    gc.disable()
+    try:
+        del customer
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_what_comes_and_goes_at_the_same_time_is_told_together(world: World) -> None:
