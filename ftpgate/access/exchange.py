@@ -22,7 +22,7 @@ from ftpgate.gates import Heard, SegmentNews, Told
 from ftpgate.grants import Bridge
 from ftpgate.net.executor import Executor
 from ftpgate.net.timer import Alarm, CallLater
-from ftpgate.proof.segments import VAGUE, Segment
+from ftpgate.proof.segments import CLOCK_ERROR, Segment
 from ftpgate.sources import Resource
 
 EVERY = 0.25
@@ -215,7 +215,7 @@ class EvidenceExchange:
             for news in told_by.segments:
                 news_of.setdefault(news.evidence.grant, []).append((gate, news))
         self._share(open_grants, heard.shared)
-        until = {gate: heard.at - news.age - VAGUE for gate, news in heard.gates.items()}
+        until = {gate: heard.at - news.age - CLOCK_ERROR for gate, news in heard.gates.items()}
         for name, gates in self._shared.items():
             known = name not in self._anew and all(self._heard.get(gate, 0) >= number for gate, number in gates.items())
             if (grant := open_grants.get(name)) is not None:

@@ -13,7 +13,7 @@ from ftpgate.gates import SegmentNews
 from ftpgate.grants import File, Grant, GrantState, GrantStatus, Item, TransferInfo
 from ftpgate.proof.coverage import Span, SpanSet
 from ftpgate.proof.reconciler import Reconciler
-from ftpgate.proof.segments import ElsewhereSegment, Evidence, Segment
+from ftpgate.proof.segments import Evidence, RemoteSegment, Segment
 from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import GrantTree
@@ -201,9 +201,9 @@ class OpenGrant:
                 infinity when no other one does.
         """
         self.known_until = known_until
-        by_resource: dict[str, list[ElsewhereSegment]] = {}
+        by_resource: dict[str, list[RemoteSegment]] = {}
         for gate, news in told:
-            by_resource.setdefault(news.evidence.resource, []).append(_elsewhere(gate, news, heard_at))
+            by_resource.setdefault(news.evidence.resource, []).append(_remote(gate, news, heard_at))
         for key, segments in by_resource.items():
             resource = self.tree.resource(key)
             if resource is not None:
@@ -333,8 +333,8 @@ def _unconfirmed(resource: Resource, segment: Segment) -> dict[int, list[Span]]:
     return found
 
 
-def _elsewhere(gate: str, news: SegmentNews, heard_at: float) -> ElsewhereSegment:
-    return ElsewhereSegment(
+def _remote(gate: str, news: SegmentNews, heard_at: float) -> RemoteSegment:
+    return RemoteSegment(
         gate, news.evidence, line=news.line, ended=news.ended, orderly=news.orderly, began=heard_at - (news.began or 0.0),
         moved=heard_at - (news.moved or 0.0),
     )  # fmt: skip

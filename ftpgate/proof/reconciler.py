@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from ftpgate.proof import rules
 from ftpgate.proof.coverage import Span, SpanSet
-from ftpgate.proof.segments import ElsewhereSegment, Evidence, Segment
+from ftpgate.proof.segments import Evidence, RemoteSegment, Segment
 
 SEGMENTS = 256
 """Segments remembered of one resource; beyond it the oldest ended ones are forgotten, which only costs a repeat."""
@@ -26,7 +26,7 @@ class Reconciler:
     gates come by `hear`; while there are any, a proof waits until it is known what had begun there by then.
     """
 
-    __slots__ = ("_awaiting", "_covered", "_delivered", "_elsewhere", "_known_until", "_order", "_segments", "forgotten")
+    __slots__ = ("_awaiting", "_covered", "_delivered", "_known_until", "_order", "_remote", "_segments", "forgotten")
 
     def __init__(
         self, covered: SpanSet, left: Iterable[Evidence] = (), delivered: Callable[[int, int], bool] | None = None,
@@ -42,7 +42,7 @@ class Reconciler:
         self._delivered = delivered or covered.covers
         self._order = 0
         self._segments = sorted((Segment.left(evidence, now) for evidence in left), key=_start)
-        self._elsewhere: dict[str, ElsewhereSegment] = {}
+        self._remote: dict[str, RemoteSegment] = {}
         self._known_until = inf
         """All that other gates had begun by this time is known; of one gate alone, always."""
         self._awaiting: dict[Segment, float] = {}
@@ -68,7 +68,7 @@ class Reconciler:
         self._add(segment)
         return segment
 
-    def hear(self, told: Iterable[ElsewhereSegment], known_until: float) -> list[Span]:
+    def hear(self, told: Iterable[RemoteSegment], known_until: float) -> list[Span]:
         """Another gate has told of its segments. Returns what is proven by now.
 
         Args:
@@ -76,9 +76,9 @@ class Reconciler:
         """
         self._known_until = known_until
         for news in told:
-            segment = self._elsewhere.get(news.id)
+            segment = self._remote.get(news.id)
             if segment is None:
-                segment = self._elsewhere[news.id] = news
+                segment = self._remote[news.id] = news
                 self._add(segment)
             elif not segment.follow(news):
                 continue
@@ -87,7 +87,7 @@ class Reconciler:
 
     def drop(self, gate: str) -> None:
         """That gate serves this no longer: what it left without proof comes by `inherit`, if at all."""
-        gone = {segment for segment in self._elsewhere.values() if segment.gate == gate}
+        gone = {segment for segment in self._remote.values() if segment.gate == gate}
         self._segments = [segment for segment in self._segments if segment not in gone]
         for segment in gone:
             self._let_go(segment)
@@ -105,7 +105,7 @@ class Reconciler:
 
     def own(self) -> Iterator[Segment]:
         """The segments of this gate, and those that were left to it."""
-        return (segment for segment in self._segments if not segment.elsewhere)
+        return (segment for segment in self._segments if not segment.remote)
 
     def unconfirmed(self) -> Iterator[Segment]:
         """The ended segments of which something is neither proven nor delivered by another one."""
@@ -121,7 +121,7 @@ class Reconciler:
         self._segments = [segment for segment in self._segments if self._lacks(segment)]
         for segment in settled:
             self._let_go(segment)
-        return [segment for segment in settled if not segment.elsewhere]
+        return [segment for segment in settled if not segment.remote]
 
     @property
     def idle(self) -> bool:
@@ -132,7 +132,7 @@ class Reconciler:
         """It begins, or has been told of. Others that would run into it stop there; those of another gate stop by themselves."""
         if not segment.ended:
             for other in self._segments:
-                running = not other.ended and not other.elsewhere
+                running = not other.ended and not other.remote
                 if running and other.lines < LINES and other.shown < segment.start < other.line:
                     other.line = segment.start  # if it was passed in the kernel's queue, the transfer stops at once
         insort_right(self._segments, segment, key=_start)
@@ -149,7 +149,7 @@ class Reconciler:
         return self._prove(due)
 
     def _let_go(self, segment: Segment) -> None:
-        self._elsewhere.pop(segment.id, None)
+        self._remote.pop(segment.id, None)
         self._awaiting.pop(segment, None)
 
     def _prove(self, cuts: Iterable[Segment]) -> list[Span]:

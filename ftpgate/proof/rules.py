@@ -10,7 +10,7 @@ one of these holds:
 - the segment at x was read for long enough to be deliberate, or to its end (`is_deliberate`);
 - it began after the cut, or the client went on after it (`survived`).
 
-Segments of other gates count as those of this one; their times are within VAGUE only, and serve where they are surely so.
+Segments of other gates count as those of this one; their times are within CLOCK_ERROR only, and serve where they are surely so.
 
 The segment at x may have begun before the cut or after it: over a link of 20 ms a new request was seen 65 ms before the end of
 the old connection, and other ends 1.7 s late. A proof settles one segment, and shows that this one was deliberate.
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
 
-from ftpgate.proof.segments import VAGUE, Segment
+from ftpgate.proof.segments import CLOCK_ERROR, Segment
 from ftpgate.proof.window import FULLY_OPEN, KIB
 
 DELIBERATE = 64 * KIB
@@ -54,7 +54,7 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
     for x, starting in groupby(within, key=attrgetter("start")):
         there = list(starting)
         new = [other for other in there if began_after(other, cut)]
-        later = any(other.began > cut.moved + SKIP + vagueness(cut, other) for other in new)
+        later = any(other.began > cut.moved + SKIP + clock_error(cut, other) for other in new)
         if not agrees(cut, x, resumed=new == there, later=later) or skipped(cut, x, there, others):
             continue
         if any(is_deliberate(other) for other in there):
@@ -67,21 +67,21 @@ def proven(cut: Segment, others: Iterable[Segment]) -> int | None:
 
 def began_after(other: Segment, cut: Segment) -> bool:
     """Did `other` surely begin after `cut` had ended?"""
-    if other.elsewhere or cut.elsewhere:
-        return other.began > cut.over + VAGUE
+    if other.remote or cut.remote:
+        return other.began > cut.over + CLOCK_ERROR
     return other.order >= cut.ended_at
 
 
 def may_have_begun_after(other: Segment, cut: Segment) -> bool:
     """Is it possible that `other` began after `cut` had ended?"""
-    if other.elsewhere or cut.elsewhere:
-        return other.began > cut.over - VAGUE
+    if other.remote or cut.remote:
+        return other.began > cut.over - CLOCK_ERROR
     return other.order >= cut.ended_at
 
 
-def vagueness(cut: Segment, other: Segment) -> float:
+def clock_error(cut: Segment, other: Segment) -> float:
     """Seconds by which the times of the two may be off against each other."""
-    return VAGUE if other.elsewhere or cut.elsewhere else 0.0
+    return CLOCK_ERROR if other.remote or cut.remote else 0.0
 
 
 def begins_within(other: Segment, cut: Segment) -> bool:
@@ -130,7 +130,7 @@ def skipped(cut: Segment, x: int, there: Iterable[Segment], others: Iterable[Seg
 
     Without it, what such a player has skipped is confirmed: it reads in bursts, and its window hides up to a megabyte.
     """
-    if is_end(cut, x) or any(abs(other.began - cut.moved) > SKIP + vagueness(cut, other) for other in there):
+    if is_end(cut, x) or any(abs(other.began - cut.moved) > SKIP + clock_error(cut, other) for other in there):
         return False
     return not any(ran_beside(cut, other) for other in others)
 
@@ -138,7 +138,7 @@ def skipped(cut: Segment, x: int, there: Iterable[Segment], others: Iterable[Seg
 def ran_beside(cut: Segment, other: Segment) -> bool:
     """Were both read at the same time, for longer than a player needs to change from one to the other?"""
     both = min(cut.moved, other.moved) - max(cut.began, other.began)
-    return other is not cut and both > SKIP + vagueness(cut, other)
+    return other is not cut and both > SKIP + clock_error(cut, other)
 
 
 def is_lowest(cut: Segment, x: int, others: Iterable[Segment]) -> bool:
@@ -167,4 +167,4 @@ def survived(cut: Segment, other: Segment) -> bool:
     Without it, a manager that is stopped just before its segments reach each other's beginnings confirms them all.
     """
     beside = not began_after(other, cut)
-    return other is not cut and beside and other.moved > cut.over + LATER + vagueness(cut, other)
+    return other is not cut and beside and other.moved > cut.over + LATER + clock_error(cut, other)

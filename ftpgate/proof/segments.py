@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ftpgate.proof.coverage import Span
 
-VAGUE = 0.2
+CLOCK_ERROR = 0.2
 """Seconds by which the times of another gate's segment may be off here: twice the longest answer of the database's clock that is
 believed."""
 
@@ -59,7 +59,7 @@ class Segment:
         "line", "lines", "moved", "order", "orderly", "paced", "sent", "shown", "start", "told",
     )  # fmt: skip
 
-    elsewhere: ClassVar[bool] = False
+    remote: ClassVar[bool] = False
     """Is it a segment of another gate?"""
 
     def __init__(self, id: str, start: int, end: int, order: int, began: float) -> None:
@@ -114,14 +114,14 @@ class Segment:
         return (self.credited, self.sent) if self.ended and self.sent > self.credited else None
 
 
-class ElsewhereSegment(Segment):
+class RemoteSegment(Segment):
     """A segment of another gate, as that has told of it. Only that gate's transfer moves it on.
 
-    Its `began` and `moved` are within VAGUE; how it follows the segments of this gate is judged by them, not by `order`.
+    Its `began` and `moved` are within CLOCK_ERROR; how it follows the segments of this gate is judged by them, not by `order`.
     """
 
     __slots__ = ("gate",)
-    elsewhere = True
+    remote = True
 
     def __init__(
         self, gate: str, evidence: Evidence, *, line: int, ended: bool, orderly: bool, began: float, moved: float
@@ -136,7 +136,7 @@ class ElsewhereSegment(Segment):
         self._take(evidence)
         self.line, self.ended, self.orderly = line, ended, orderly
 
-    def follow(self, news: ElsewhereSegment) -> bool:
+    def follow(self, news: RemoteSegment) -> bool:
         """Its gate has told of it again. False when that says nothing new.
 
         What was proven here of one that has ended stays, though its gate may not have found it yet.

@@ -24,7 +24,7 @@ from ftpgate.grants import Bridge
 from ftpgate.net import timer
 from ftpgate.net.executor import Executor
 from ftpgate.proof.coverage import SpanSet
-from ftpgate.proof.segments import VAGUE
+from ftpgate.proof.segments import CLOCK_ERROR
 
 FILE = 1
 
@@ -62,7 +62,7 @@ class Clock:
 
 
 class Shop:
-    """What `webportal.gateway.exchange` does, for one grant, by a clock that is off by less than half of VAGUE."""
+    """What `webportal.gateway.exchange` does, for one grant, by a clock that is off by less than half of CLOCK_ERROR."""
 
     def __init__(self, clock: Clock, rng: random.Random, coverage: SpanSet) -> None:
         self._clock = clock
@@ -75,7 +75,7 @@ class Shop:
 
     def exchange(self, told: Told) -> Heard:
         others = self.running - {told.gate}
-        now = self._clock.now + self._rng.uniform(-VAGUE / 2, 0.0)
+        now = self._clock.now + self._rng.uniform(-CLOCK_ERROR / 2, 0.0)
         taken_at = now - (self._clock.now - told.taken_at)
         last, _ = self._numbers.get(told.gate, (None, 0.0))
         self._numbers[told.gate] = told.number, taken_at

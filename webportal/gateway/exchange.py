@@ -17,7 +17,7 @@ from django.db.models import Q
 from ftpgate.errors import Unavailable
 from ftpgate.gates import Covered, GateNews, Heard, SegmentNews, Told
 from ftpgate.notices import Kind, Notice
-from ftpgate.proof.segments import VAGUE, Evidence
+from ftpgate.proof.segments import CLOCK_ERROR, Evidence
 from webportal.core import clock, push
 from webportal.core.batches import AT_ONCE, batches
 from webportal.grants.models import Coverage, GateExchange, Grant, GrantHold, LiveSegment
@@ -70,11 +70,11 @@ def _tell(told: Told, heard: Heard) -> None:
 
 
 def _now() -> datetime:
-    """The database's time, right to half of VAGUE."""
+    """The database's time, right to half of CLOCK_ERROR."""
     for _ in range(TRIES):
         asked_at = time.monotonic()
         now = clock.now()
-        if time.monotonic() - asked_at <= VAGUE / 2:
+        if time.monotonic() - asked_at <= CLOCK_ERROR / 2:
             return now
     raise Unavailable
 

@@ -16,7 +16,7 @@ from ftpgate.errors import Unavailable
 from ftpgate.gates import Heard, Told
 from ftpgate.grants import Grant, GrantState, GrantStatus, Tier
 from ftpgate.proof.coverage import SpanSet
-from ftpgate.proof.segments import VAGUE, Segment
+from ftpgate.proof.segments import CLOCK_ERROR, Segment
 from ftpgate.shaping.customer import Customer
 from ftpgate.sources import Resource
 from ftpgate.tree import Leaf
@@ -230,7 +230,7 @@ def test_what_an_answer_tells_counts_from_when_it_was_read(case: Case) -> None:
     one.late = 10.0
     case.clock.pass_time(10.0 + 2 * EVERY)
     (seen,) = ours.reconciler(track(ours))._segments
-    assert abs(seen.began - begun) < VAGUE
+    assert abs(seen.began - begun) < CLOCK_ERROR
     assert ours.known_until < begun + 2 * EVERY
 
 

@@ -15,7 +15,7 @@ from ftpgate.errors import Unavailable
 from ftpgate.gates import Covered, Heard, SegmentNews, Told
 from ftpgate.grants import Batch, Bridge, Delivered, GateAddress
 from ftpgate.notices import Kind, Notice
-from ftpgate.proof.segments import VAGUE, Evidence
+from ftpgate.proof.segments import CLOCK_ERROR, Evidence
 from tests.webportal.shop import make_grant, make_item, make_user
 from webportal.bridge import make_bridge
 from webportal.config import environment
@@ -98,7 +98,7 @@ def test_what_a_gate_tells_of_a_segment_arrives_as_it_was(grant: Grant, gates: t
     assert heard.began is not None
     assert heard.moved is not None
     assert heard.began - heard.moved == pytest.approx(1.5)
-    assert heard.began >= 2.0 + 3.0 - VAGUE, "seconds before this exchange"
+    assert heard.began >= 2.0 + 3.0 - CLOCK_ERROR, "seconds before this exchange"
 
 
 def test_of_one_that_was_left_nobody_knows_when_it_began(grant: Grant, gates: tuple[Teller, Teller]) -> None:
@@ -134,7 +134,7 @@ def test_how_long_ago_the_other_one_told_is_known(grant: Grant, gates: tuple[Tel
     one.tell(ago=60.0)
     told = two.tell().gates["one"]
     assert told.number == one.number
-    assert told.age >= 60.0 - VAGUE
+    assert told.age >= 60.0 - CLOCK_ERROR
 
 
 def test_a_grant_that_is_let_go_of_is_shared_no_longer(grant: Grant, gates: tuple[Teller, Teller]) -> None:
@@ -230,7 +230,7 @@ def test_a_clock_that_answers_late_is_not_believed(gates: tuple[Teller, Teller],
         return answered()
 
     monkeypatch.setattr(clock, "now", counted)
-    monkeypatch.setattr(exchange, "VAGUE", -1.0)
+    monkeypatch.setattr(exchange, "CLOCK_ERROR", -1.0)
     with pytest.raises(Unavailable):
         gates[0].tell()
     assert len(asked) == exchange.TRIES
